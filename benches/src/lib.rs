@@ -1,0 +1,1 @@
+//! Benchmarks of Ottla: rooflines, the append path, produce and fetch, latency, memory.

@@ -1,0 +1,1 @@
+//! One file per API: a decoded request becomes a decoded response.

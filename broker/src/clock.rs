@@ -1,0 +1,1 @@
+//! Time as an argument: the one home of the wall clock and the monotonic clock.

@@ -1,0 +1,1 @@
+//! Every configuration key: one table row each, and how rows become settings.

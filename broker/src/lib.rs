@@ -1,0 +1,15 @@
+//! The Ottla broker as a library: `Broker::builder()` starts one in a few milliseconds.
+//!
+//! The modules are floors: each imports what lies below it, never above (see ARCHITECTURE.md).
+
+pub mod config;
+pub mod metadata;
+pub mod storage;
+pub mod types;
+
+mod api;
+mod clock;
+mod metrics;
+mod net;
+mod replica;
+mod server;

@@ -1,0 +1,1 @@
+//! Topics, ids, partitions and configs: a log of records, replayed into an immutable image.

@@ -1,0 +1,1 @@
+//! Counters of the broker, declared once and read by whoever reports them.

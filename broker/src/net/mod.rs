@@ -1,0 +1,1 @@
+//! Listeners, connections, frames: bytes in, bytes out, in order and within bounds.

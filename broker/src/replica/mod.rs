@@ -1,0 +1,1 @@
+//! Partitions: a log with its high watermark, its waiters and its durability.

@@ -1,0 +1,1 @@
+//! Wires the floors bottom-up, and stops them top-down.

@@ -1,0 +1,3 @@
+//! The log on disk: synchronous, knows no tokio and no wire message.
+
+pub mod vfs;

@@ -1,0 +1,1 @@
+//! Newtypes for every number that can be confused: offsets, epochs, producer ids.

@@ -1,0 +1,1 @@
+//! An async client for Ottla and any other Kafka-protocol broker.

@@ -1,0 +1,1 @@
+//! Harness, models and end-to-end tests of Ottla.
