@@ -1,0 +1,41 @@
+//! DescribeGroups (15): describes classic groups. Versions 0 to 6.
+
+use bytes::Bytes;
+
+use crate::message;
+
+message! {
+    /// Asks a broker: describes classic groups.
+    request DescribeGroups DescribeGroupsRequest => DescribeGroupsResponse, flexible 5 {
+        groups: Vec<String> = since(0);
+        include_authorized_operations: bool = since(3);
+    }
+
+    /// Answers [`DescribeGroupsRequest`].
+    message DescribeGroupsResponse, flexible 5 {
+        throttle_time_ms: i32 = since(1).ignorable();
+        groups: Vec<DescribedGroup> = since(0);
+    }
+
+    /// Part of [`DescribeGroupsResponse`].
+    struct DescribedGroup {
+        error_code: i16 = since(0);
+        error_message: Option<String> = since(6).null(6);
+        group_id: String = since(0);
+        group_state: String = since(0);
+        protocol_type: String = since(0);
+        protocol_data: String = since(0);
+        members: Vec<DescribedGroupMember> = since(0);
+        authorized_operations: i32 = since(3), default i32::MIN;
+    }
+
+    /// Part of [`DescribeGroupsResponse`].
+    struct DescribedGroupMember {
+        member_id: String = since(0);
+        group_instance_id: Option<String> = since(4).null(4).ignorable();
+        client_id: String = since(0);
+        client_host: String = since(0);
+        member_metadata: Bytes = since(0);
+        member_assignment: Bytes = since(0);
+    }
+}

@@ -1,0 +1,19 @@
+//! Heartbeat (12): keeps a member of a classic group alive. Versions 0 to 4.
+
+use crate::message;
+
+message! {
+    /// Asks a broker: keeps a member of a classic group alive.
+    request Heartbeat HeartbeatRequest => HeartbeatResponse, flexible 4 {
+        group_id: String = since(0);
+        generation_id: i32 = since(0);
+        member_id: String = since(0);
+        group_instance_id: Option<String> = since(3).null(3);
+    }
+
+    /// Answers [`HeartbeatRequest`].
+    message HeartbeatResponse, flexible 4 {
+        throttle_time_ms: i32 = since(1).ignorable();
+        error_code: i16 = since(0);
+    }
+}
