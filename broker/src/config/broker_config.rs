@@ -1,0 +1,275 @@
+//! The settings of the broker, typed.
+//!
+//! Owns the parsing of broker keys into fields and the checks between them. Immutable: a dynamic alteration makes
+//! another `BrokerConfig` (`with_dynamic`). Invariant: every field lies within the bounds of its row.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+use super::config_error::{ConfigError, Origin};
+use super::config_key::{ConfigKey, broker_key};
+use super::layers::ConfigLayers;
+use super::listener::{Listener, ListenerSettings};
+use super::topic_config::TopicConfig;
+use super::value::Value;
+
+/// The settings of the broker. Fields are Kafka's keys with `_` for every dot, unless they say otherwise.
+#[derive(Debug, Clone, PartialEq)]
+pub struct BrokerConfig {
+    layers: ConfigLayers,
+    /// The broker's id (`node.id`, or its older name `broker.id`).
+    pub node_id: i32,
+    /// The rack that Metadata names.
+    pub broker_rack: Option<String>,
+    /// The addresses to listen on and to tell clients (`listeners` and `advertised.listeners`); never empty.
+    pub listeners: Vec<Listener>,
+    /// The data directory (`log.dirs` or `log.dir`).
+    pub data_dir: PathBuf,
+    /// Threads that open logs at the start.
+    pub num_recovery_threads_per_data_dir: i32,
+    /// ms between two looks for segments to delete.
+    pub log_retention_check_interval_ms: i64,
+    /// ms between two writes of the recovery points.
+    pub log_flush_offset_checkpoint_interval_ms: i32,
+    /// ms between two writes of the log start offsets.
+    pub log_flush_start_offset_checkpoint_interval_ms: i32,
+    /// ms after the start until background tasks begin.
+    pub log_initial_task_delay_ms: i64,
+    /// Partitions of a topic whose creator names no number.
+    pub num_partitions: i32,
+    /// Replication factor of a topic whose creator names none.
+    pub default_replication_factor: i32,
+    /// Whether Metadata creates unknown topics.
+    pub auto_create_topics_enable: bool,
+    /// Whether topics can be deleted.
+    pub delete_topic_enable: bool,
+    /// Partitions that the broker holds at most.
+    pub max_partitions: i32,
+    /// Largest request frame in bytes, without its size prefix.
+    pub socket_request_max_bytes: i32,
+    /// Bytes for requests being received or answered.
+    pub queued_max_request_bytes: i64,
+    /// Unanswered requests of one connection.
+    pub connection_max_inflight_requests: i32,
+    /// Bytes of unanswered requests of one connection.
+    pub connection_max_inflight_bytes: i32,
+    /// ms that a begun request may stand still.
+    pub request_receive_timeout_ms: i32,
+    /// Decompressed bytes of one batch.
+    pub max_decompressed_bytes: i64,
+    /// Partitions of one DescribeTopicPartitions answer.
+    pub max_request_partition_size_limit: i32,
+    /// Bytes of one fetch answer.
+    pub fetch_max_bytes: i32,
+    /// Bytes of all fetch answers that are held in memory.
+    pub fetch_memory_bytes: i64,
+    /// Incremental fetch sessions.
+    pub max_incremental_fetch_session_cache_slots: i32,
+    /// Connections open at once.
+    pub max_connections: i32,
+    /// Connections of one address, where no override names it.
+    pub max_connections_per_ip: i32,
+    /// Exceptions from `max_connections_per_ip`.
+    pub max_connections_per_ip_overrides: BTreeMap<IpAddr, i32>,
+    /// ms after which an idle connection is closed; negative is never.
+    pub connections_max_idle_ms: i64,
+    /// SO_SNDBUF; -1 leaves it alone.
+    pub socket_send_buffer_bytes: i32,
+    /// SO_RCVBUF; -1 leaves it alone.
+    pub socket_receive_buffer_bytes: i32,
+    /// Connections that wait to be accepted.
+    pub socket_listen_backlog_size: i32,
+    /// ms after which a partition forgets a silent producer.
+    pub producer_id_expiration_ms: i32,
+    /// ms between two looks for producers to forget.
+    pub producer_id_expiration_check_interval_ms: i32,
+    /// The settings of a topic without overrides.
+    pub topic_defaults: TopicConfig,
+}
+
+/// What stands in the tables.
+impl Default for BrokerConfig {
+    fn default() -> Self {
+        BrokerConfig::from_layers(ConfigLayers::default()).expect("a test builds it from the tables' defaults")
+    }
+}
+
+impl BrokerConfig {
+    /// The settings with these values set and defaults for the rest.
+    ///
+    /// # Errors
+    /// An unknown key, a value outside its bounds, or values that contradict each other.
+    pub fn from_values<'a>(values: impl IntoIterator<Item = (&'a str, &'a str)>) -> Result<Self, ConfigError> {
+        let mut layers = ConfigLayers::default();
+        for (name, value) in values {
+            layers.set(name, value)?;
+        }
+        Self::from_layers(layers)
+    }
+
+    /// The settings that follow from what was set in each layer.
+    ///
+    /// # Errors
+    /// Values that contradict each other, or addresses that do not parse.
+    pub fn from_layers(layers: ConfigLayers) -> Result<Self, ConfigError> {
+        let values = Values(&layers);
+        Ok(BrokerConfig {
+            node_id: values.node_id()?,
+            broker_rack: values.optional_text("broker.rack")?,
+            listeners: values.listeners()?,
+            data_dir: values.data_dir()?,
+            num_recovery_threads_per_data_dir: values.int("num.recovery.threads.per.data.dir")?,
+            log_retention_check_interval_ms: values.long("log.retention.check.interval.ms")?,
+            log_flush_offset_checkpoint_interval_ms: values.int("log.flush.offset.checkpoint.interval.ms")?,
+            log_flush_start_offset_checkpoint_interval_ms: values
+                .int("log.flush.start.offset.checkpoint.interval.ms")?,
+            log_initial_task_delay_ms: values.long("log.initial.task.delay.ms")?,
+            num_partitions: values.int("num.partitions")?,
+            default_replication_factor: values.int("default.replication.factor")?,
+            auto_create_topics_enable: values.boolean("auto.create.topics.enable")?,
+            delete_topic_enable: values.boolean("delete.topic.enable")?,
+            max_partitions: values.int("max.partitions")?,
+            socket_request_max_bytes: values.int("socket.request.max.bytes")?,
+            queued_max_request_bytes: values.long("queued.max.request.bytes")?,
+            connection_max_inflight_requests: values.int("connection.max.inflight.requests")?,
+            connection_max_inflight_bytes: values.int("connection.max.inflight.bytes")?,
+            request_receive_timeout_ms: values.int("request.receive.timeout.ms")?,
+            max_decompressed_bytes: values.long("max.decompressed.bytes")?,
+            max_request_partition_size_limit: values.int("max.request.partition.size.limit")?,
+            fetch_max_bytes: values.int("fetch.max.bytes")?,
+            fetch_memory_bytes: values.long("fetch.memory.bytes")?,
+            max_incremental_fetch_session_cache_slots: values.int("max.incremental.fetch.session.cache.slots")?,
+            max_connections: values.int("max.connections")?,
+            max_connections_per_ip: values.int("max.connections.per.ip")?,
+            max_connections_per_ip_overrides: values.connection_overrides()?,
+            connections_max_idle_ms: values.long("connections.max.idle.ms")?,
+            socket_send_buffer_bytes: values.int("socket.send.buffer.bytes")?,
+            socket_receive_buffer_bytes: values.int("socket.receive.buffer.bytes")?,
+            socket_listen_backlog_size: values.int("socket.listen.backlog.size")?,
+            producer_id_expiration_ms: values.int("producer.id.expiration.ms")?,
+            producer_id_expiration_check_interval_ms: values.int("producer.id.expiration.check.interval.ms")?,
+            topic_defaults: TopicConfig::resolve(&layers, &BTreeMap::new())?,
+            layers,
+        })
+    }
+
+    /// The settings of this start under other dynamic values: those altered for all brokers and those for this one.
+    ///
+    /// # Errors
+    /// As [`BrokerConfig::from_values`].
+    pub fn with_dynamic(
+        &self,
+        cluster_wide: &BTreeMap<String, String>,
+        per_broker: &BTreeMap<String, String>,
+    ) -> Result<Self, ConfigError> {
+        Self::from_layers(self.layers.with_dynamic(cluster_wide, per_broker)?)
+    }
+
+    /// What was set, by layer.
+    #[must_use]
+    pub fn layers(&self) -> &ConfigLayers {
+        &self.layers
+    }
+
+    /// The keys that were set at the start and mean nothing here, with the reason.
+    #[must_use]
+    pub fn ignored(&self) -> Vec<(&str, &'static str)> {
+        self.layers
+            .static_values()
+            .keys()
+            .filter_map(|name| Some((name.as_str(), broker_key(name)?.ignored_because?)))
+            .collect()
+    }
+}
+
+struct Values<'a>(&'a ConfigLayers);
+
+impl Values<'_> {
+    fn key(name: &str) -> &'static ConfigKey {
+        broker_key(name).expect("the names above are rows of the table")
+    }
+
+    fn value(&self, name: &str) -> Result<Option<Value>, ConfigError> {
+        self.0.value(Self::key(name))
+    }
+
+    fn long(&self, name: &str) -> Result<i64, ConfigError> {
+        match self.value(name)? {
+            Some(Value::Integer(number)) => Ok(number),
+            other => unreachable!("{name} is an integer with a default in the table, not {other:?}"),
+        }
+    }
+
+    fn int(&self, name: &str) -> Result<i32, ConfigError> {
+        Ok(i32::try_from(self.long(name)?).expect("an int key was parsed within 32 bits"))
+    }
+
+    fn boolean(&self, name: &str) -> Result<bool, ConfigError> {
+        Ok(self.value(name)? == Some(Value::Boolean(true)))
+    }
+
+    fn optional_text(&self, name: &str) -> Result<Option<String>, ConfigError> {
+        Ok(self.value(name)?.map(|value| value.to_string()))
+    }
+
+    fn list(&self, name: &str) -> Result<Vec<String>, ConfigError> {
+        match self.value(name)? {
+            Some(Value::List(items)) => Ok(items),
+            _ => Ok(Vec::new()),
+        }
+    }
+
+    fn refuse(name: &str, value: &str, allowed: impl Into<String>) -> ConfigError {
+        ConfigError::InvalidValue {
+            key: name.to_owned(),
+            value: value.to_owned(),
+            allowed: allowed.into(),
+            origin: Origin::Program,
+        }
+    }
+
+    fn node_id(&self) -> Result<i32, ConfigError> {
+        let name = if self.0.get("broker.id").is_some() { "broker.id" } else { "node.id" };
+        let id = self.int(name)?;
+        if id < 0 { Err(Self::refuse(name, &id.to_string(), "at least 0")) } else { Ok(id) }
+    }
+
+    fn listeners(&self) -> Result<Vec<Listener>, ConfigError> {
+        ListenerSettings {
+            listeners: &self.list("listeners")?,
+            advertised: &self.list("advertised.listeners")?,
+            protocol_map: &self.optional_text("listener.security.protocol.map")?.unwrap_or_default(),
+            controller_names: &self.list("controller.listener.names")?,
+        }
+        .resolve()
+    }
+
+    fn data_dir(&self) -> Result<PathBuf, ConfigError> {
+        let name = if self.0.get("log.dirs").is_some() { "log.dirs" } else { "log.dir" };
+        match self.list(name)?.as_slice() {
+            [directory] if !directory.is_empty() => Ok(PathBuf::from(directory)),
+            several => Err(Self::refuse(name, &several.join(","), "exactly one directory")),
+        }
+    }
+
+    fn connection_overrides(&self) -> Result<BTreeMap<IpAddr, i32>, ConfigError> {
+        const NAME: &str = "max.connections.per.ip.overrides";
+        let text = self.optional_text(NAME)?.unwrap_or_default();
+        let entry = |item: &str| {
+            let (address, count) = item.rsplit_once(':')?;
+            let address = address.trim().trim_start_matches('[').trim_end_matches(']').parse().ok()?;
+            let count = count.trim().parse().ok().filter(|count| *count >= 0)?;
+            Some((address, count))
+        };
+        text.split(',')
+            .map(str::trim)
+            .filter(|item| !item.is_empty())
+            .map(|item| entry(item).ok_or_else(|| Self::refuse(NAME, item, "ADDRESS:COUNT with an IP address")))
+            .collect()
+    }
+}
+
+#[cfg(test)]
+#[path = "broker_config_test.rs"]
+mod tests;
