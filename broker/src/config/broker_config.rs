@@ -102,9 +102,7 @@ impl BrokerConfig {
     /// An unknown key, a value outside its bounds, or values that contradict each other.
     pub fn from_values<'a>(values: impl IntoIterator<Item = (&'a str, &'a str)>) -> Result<Self, ConfigError> {
         let mut layers = ConfigLayers::default();
-        for (name, value) in values {
-            layers.set(name, value)?;
-        }
+        layers.set_all(values.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect())?;
         Self::from_layers(layers)
     }
 
@@ -232,6 +230,12 @@ impl Values<'_> {
     fn node_id(&self) -> Result<i32, ConfigError> {
         let name = if self.0.get("broker.id").is_some() { "broker.id" } else { "node.id" };
         let id = self.int(name)?;
+        if self.0.get("node.id").is_some() && self.int("node.id")? != id {
+            return Err(ConfigError::Conflict(format!(
+                "`broker.id` = {id} is the older name of `node.id` = {}: set one, or both alike",
+                self.int("node.id")?
+            )));
+        }
         if id < 0 { Err(Self::refuse(name, &id.to_string(), "at least 0")) } else { Ok(id) }
     }
 

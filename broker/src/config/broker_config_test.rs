@@ -22,16 +22,12 @@ fn defaults_suit_one_node() {
 }
 
 #[test]
-fn either_name_of_the_node_id_counts_and_the_last_wins() {
+fn either_name_of_the_node_id_counts_and_both_must_agree() {
     assert_eq!(config(&[("broker.id", "7")]).node_id, 7);
-    assert_eq!(config(&[("broker.id", "7"), ("node.id", "8")]).node_id, 8);
+    assert_eq!(config(&[("node.id", "8")]).node_id, 8);
+    assert_eq!(config(&[("broker.id", "8"), ("node.id", "8")]).node_id, 8);
+    assert!(BrokerConfig::from_values([("broker.id", "7"), ("node.id", "8")]).is_err());
     assert!(BrokerConfig::from_values([("broker.id", "-1")]).is_err());
-}
-
-#[test]
-fn a_later_spelling_replaces_an_earlier_one() {
-    let config = config(&[("log.retention.ms", "1000"), ("log.retention.hours", "1")]);
-    assert_eq!(config.topic_defaults.retention_ms, 3_600_000);
 }
 
 #[test]

@@ -120,14 +120,6 @@ pub enum ConfigError {
         /// The key.
         key: String,
     },
-    /// A configuration file is not readable.
-    #[error("cannot read the configuration file {}: {reason}", .path.display())]
-    UnreadableFile {
-        /// The file.
-        path: PathBuf,
-        /// What the operating system says.
-        reason: String,
-    },
     /// A configuration file is not in its format.
     #[error("{}:{line}: {reason}", .path.display())]
     MalformedFile {

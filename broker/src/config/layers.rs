@@ -2,7 +2,7 @@
 //!
 //! Owns the three maps of raw text and the rule of precedence: one broker before the cluster before the start's
 //! configuration before the table's default. Invariant: every name in a layer is a known broker key and its value
-//! passes the key's bounds; `set` is the only way in.
+//! passes the key's bounds; `set_all` and `with_dynamic` are the only ways in.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -11,7 +11,7 @@ use super::config_error::{ConfigError, Scope};
 use super::config_key::{ConfigKey, Synonym};
 use super::value::{Value, find, parse};
 
-/// Keys of which one replaces the others when it is set in a higher layer of the start's configuration.
+/// Spellings of one setting: a source that uses any of them replaces those of weaker sources.
 const SAME_SETTING: &[&[&str]] = &[
     &["log.retention.ms", "log.retention.minutes", "log.retention.hours"],
     &["log.roll.ms", "log.roll.hours"],
@@ -43,18 +43,19 @@ impl fmt::Debug for ConfigLayers {
 }
 
 impl ConfigLayers {
-    /// Sets a value of the start's configuration, replacing other spellings of the same setting.
+    /// Sets the values of one source (a file, the flags), which is stronger than all before it: a setting that it
+    /// spells in one unit is no longer there in another.
     ///
     /// # Errors
     /// An unknown key, or a value outside its bounds.
-    pub fn set(&mut self, name: &str, value: &str) -> Result<(), ConfigError> {
-        parse(find(Scope::Broker, name, value)?, value)?;
-        for group in SAME_SETTING.iter().filter(|group| group.contains(&name)) {
-            for other in *group {
+    pub fn set_all(&mut self, values: BTreeMap<String, String>) -> Result<(), ConfigError> {
+        for (name, value) in &values {
+            parse(find(Scope::Broker, name, value)?, value)?;
+            for other in SAME_SETTING.iter().filter(|group| group.contains(&name.as_str())).flat_map(|group| *group) {
                 self.static_values.remove(*other);
             }
         }
-        self.static_values.insert(name.to_owned(), value.to_owned());
+        self.static_values.extend(values);
         Ok(())
     }
 

@@ -14,6 +14,10 @@ mod ignored_keys;
 mod ignored_security_keys;
 mod layers;
 mod listener;
+mod load;
+mod properties_file;
+mod reference;
+mod toml_file;
 mod topic_config;
 mod topic_keys;
 mod value;
@@ -30,4 +34,6 @@ pub use describe::{
 };
 pub use layers::ConfigLayers;
 pub use listener::Listener;
+pub use load::{ConfigFile, ConfigFlag, ConfigSources, OTHER_VARIABLES};
+pub use reference::reference_page;
 pub use topic_config::{CleanupPolicy, FlushMode, MessageTimestampType, StoredCompression, TopicConfig};
