@@ -5,6 +5,7 @@
 
 pub mod frame;
 pub mod messages;
+pub mod records;
 pub mod schema;
 pub mod wire;
 

@@ -1,0 +1,216 @@
+//! The deep check of a batch: every record is walked, compressed or not, without being kept.
+//!
+//! Takes time linear in the bytes that come out of the decompressor, which the caller bounds, and constant memory.
+
+use super::batch::{BatchView, HEADER_BYTES, TimestampType};
+use super::compression::{Compression, Decoder};
+use super::error::{BatchError, RecordError};
+use super::source::{SliceSource, Source, StreamSource};
+
+/// Which offset deltas are sound.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OffsetDeltas {
+    /// 0, 1, 2 and so on: what a producer sends.
+    Dense,
+    /// Rising: what compaction leaves.
+    Rising,
+}
+
+/// What the walk over the records found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BatchSummary {
+    /// How many records there are.
+    pub record_count: i32,
+    /// The highest timestamp, in milliseconds since 1970; -1 when no record has one.
+    pub max_timestamp: i64,
+    /// The offset delta of the first record with that timestamp.
+    pub offset_delta_of_max_timestamp: i32,
+    /// Bytes of all records, decompressed.
+    pub records_bytes: u64,
+}
+
+/// What the walk tells of each record.
+#[derive(Debug, Clone, Copy)]
+pub struct RecordShape {
+    /// Which it is, from 0.
+    pub index: i32,
+    /// Its timestamp, in milliseconds since 1970.
+    pub timestamp: i64,
+    /// Whether its key is null.
+    pub key_is_null: bool,
+}
+
+impl BatchView {
+    /// Walks every record: lengths, counts, deltas, and no byte too many or too few. Decompresses at most `limit` bytes.
+    /// `see` is told of each record in turn.
+    ///
+    /// # Errors
+    /// The first thing that is wrong.
+    pub fn check_records(
+        &self,
+        deltas: OffsetDeltas,
+        limit: usize,
+        see: impl FnMut(RecordShape),
+    ) -> Result<BatchSummary, BatchError> {
+        let payload = &self.bytes()[HEADER_BYTES..];
+        match self.compression()? {
+            Compression::None => self.walk(&mut SliceSource::new(payload), deltas, see),
+            codec => {
+                let damaged = |reason: String| BatchError::Decompression { codec, reason };
+                let decoder = Decoder::new(codec, payload).map_err(|error| damaged(error.to_string()))?;
+                let mut source = StreamSource::new(decoder, limit);
+                let walked = self.walk(&mut source, deltas, see);
+                if source.over_limit {
+                    return Err(BatchError::TooLargeDecompressed { limit });
+                }
+                let summary = match walked {
+                    Err(BatchError::Record { error: RecordError::Source(reason), .. }) => return Err(damaged(reason)),
+                    walked => walked?,
+                };
+                match source.into_inner().unread() {
+                    0 => Ok(summary),
+                    bytes => Err(BatchError::TrailingBytes { bytes }),
+                }
+            }
+        }
+    }
+
+    fn walk(
+        &self,
+        source: &mut impl Source,
+        deltas: OffsetDeltas,
+        mut see: impl FnMut(RecordShape),
+    ) -> Result<BatchSummary, BatchError> {
+        let declared = self.record_count();
+        let last_delta = self.last_offset_delta();
+        let fits = match deltas {
+            OffsetDeltas::Dense => declared > 0 && last_delta == declared - 1,
+            OffsetDeltas::Rising => declared >= 0 && last_delta >= declared.saturating_sub(1),
+        };
+        if !fits {
+            return Err(BatchError::BadCount { count: declared, last_offset_delta: last_delta });
+        }
+        let append_time = (self.timestamp_type() == TimestampType::LogAppendTime).then(|| self.max_timestamp());
+        let mut walker = Walker { base_timestamp: self.base_timestamp(), append_time, deltas, due: 0 };
+        let mut summary =
+            BatchSummary { record_count: 0, max_timestamp: -1, offset_delta_of_max_timestamp: 0, records_bytes: 0 };
+        for index in 0..declared {
+            let located = |error| BatchError::Record { index, error };
+            // The end between two records is another mistake than one in the middle of a record.
+            let Some(first) = source.byte().map_err(located)? else {
+                return Err(BatchError::TooFewRecords { declared, actual: index });
+            };
+            let record = walker.record(source, first).map_err(located)?;
+            if record.offset_delta > last_delta {
+                let error = RecordError::BadOffsetDelta { actual: record.offset_delta, expected: last_delta };
+                return Err(located(error));
+            }
+            see(RecordShape { index, timestamp: record.timestamp, key_is_null: record.key_is_null });
+            if index == 0 || record.timestamp > summary.max_timestamp {
+                summary.max_timestamp = record.timestamp;
+                summary.offset_delta_of_max_timestamp = record.offset_delta;
+            }
+            summary.record_count += 1;
+        }
+        summary.records_bytes = source.position();
+        // Asking for one byte more also makes a decompressor check its own trailer.
+        match source.byte() {
+            Ok(None) => Ok(summary),
+            Ok(Some(_)) => Err(BatchError::TooManyRecords { declared }),
+            Err(error) => Err(BatchError::Record { index: declared, error }),
+        }
+    }
+}
+
+struct Walker {
+    base_timestamp: i64,
+    append_time: Option<i64>,
+    deltas: OffsetDeltas,
+    /// The lowest offset delta that the next record may have.
+    due: i32,
+}
+
+struct Walked {
+    timestamp: i64,
+    offset_delta: i32,
+    key_is_null: bool,
+}
+
+/// A source with one byte put back in front of it.
+struct PutBack<'a, S: Source> {
+    first: Option<u8>,
+    rest: &'a mut S,
+}
+
+impl<S: Source> Source for PutBack<'_, S> {
+    fn byte(&mut self) -> Result<Option<u8>, RecordError> {
+        match self.first.take() {
+            Some(byte) => Ok(Some(byte)),
+            None => self.rest.byte(),
+        }
+    }
+
+    fn skip(&mut self, count: usize) -> Result<(), RecordError> {
+        self.rest.skip(count)
+    }
+
+    fn position(&self) -> u64 {
+        self.rest.position()
+    }
+}
+
+impl Walker {
+    #[inline]
+    fn record<S: Source>(&mut self, source: &mut S, first: u8) -> Result<Walked, RecordError> {
+        let declared = PutBack { first: Some(first), rest: source }.varint()?;
+        if declared < 0 {
+            return Err(RecordError::BadLength { what: "a record", length: declared });
+        }
+        let start = source.position();
+        source.byte()?.ok_or(RecordError::Truncated)?;
+        let timestamp_delta = source.varlong()?;
+        let offset_delta = source.varint()?;
+        let sound = match self.deltas {
+            OffsetDeltas::Dense => offset_delta == self.due,
+            OffsetDeltas::Rising => offset_delta >= self.due,
+        };
+        if !sound {
+            return Err(RecordError::BadOffsetDelta { actual: offset_delta, expected: self.due });
+        }
+        self.due = offset_delta.saturating_add(1);
+        let key = source.length("a key")?;
+        source.skip(key.unwrap_or(0))?;
+        let value = source.length("a value")?;
+        source.skip(value.unwrap_or(0))?;
+        let headers = source.required_length_count()?;
+        for _ in 0..headers {
+            let key = source.required_length("a header key")?;
+            source.skip(key)?;
+            let value = source.length("a header value")?;
+            source.skip(value.unwrap_or(0))?;
+        }
+        let actual = i64::try_from(source.position() - start).unwrap_or(i64::MAX);
+        if actual != i64::from(declared) {
+            return Err(RecordError::LengthMismatch { declared, actual });
+        }
+        let timestamp = self.append_time.unwrap_or_else(|| self.base_timestamp.saturating_add(timestamp_delta));
+        Ok(Walked { timestamp, offset_delta, key_is_null: key.is_none() })
+    }
+}
+
+trait HeaderCount: Source {
+    /// The number of headers. Each takes bytes of its own, so that a huge one ends with the bytes, not in memory.
+    fn required_length_count(&mut self) -> Result<i32, RecordError> {
+        let count = self.varint()?;
+        if count < 0 {
+            return Err(RecordError::BadLength { what: "the header list", length: count });
+        }
+        Ok(count)
+    }
+}
+
+impl<S: Source> HeaderCount for S {}
+
+#[cfg(test)]
+#[path = "check_test.rs"]
+mod tests;

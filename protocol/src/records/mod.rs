@@ -1,0 +1,21 @@
+//! Record batches of format version 2: reading them without copying, checking them deeply, building them.
+//!
+//! The format is Kafka's since KIP-98: a header of 61 bytes, of which a CRC-32C covers all from the attributes on, and then the
+//! records, compressed together or not at all.
+
+mod batch;
+mod builder;
+mod check;
+mod compression;
+mod crc32c;
+mod error;
+mod record;
+mod source;
+
+pub use batch::{BatchView, Batches, HEADER_BYTES, TimestampType, batches, batches_lenient};
+pub use builder::{BatchBuilder, BatchFields};
+pub use check::{BatchSummary, OffsetDeltas, RecordShape};
+pub use compression::Compression;
+pub use crc32c::{crc32c, crc32c_of_parts};
+pub use error::{BatchError, RecordError};
+pub use record::{Header, Record, RecordIter};
