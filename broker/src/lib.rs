@@ -2,13 +2,13 @@
 //!
 //! The modules are floors: each imports what lies below it, never above (see ARCHITECTURE.md).
 
+pub mod clock;
 pub mod config;
 pub mod metadata;
 pub mod storage;
 pub mod types;
 
 mod api;
-mod clock;
 mod metrics;
 mod net;
 mod replica;

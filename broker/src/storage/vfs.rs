@@ -9,7 +9,7 @@
 
 use std::fmt::Debug;
 use std::io::{self, IoSlice};
-use std::os::fd::RawFd;
+use std::os::fd::BorrowedFd;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -83,7 +83,7 @@ pub trait VfsFile: Send + Sync + Debug {
     /// Makes the content durable. After a failure nothing is known about the content: never call it again.
     fn sync_data(&self) -> io::Result<()>;
     /// The descriptor, for `sendfile`; `None` if the bytes are not in a file of the operating system.
-    fn as_raw_fd(&self) -> Option<RawFd>;
+    fn as_fd(&self) -> Option<BorrowedFd<'_>>;
 }
 
 /// A range of a file, to be sent as it is. Holding it keeps the file open, also when its segment is deleted meanwhile.

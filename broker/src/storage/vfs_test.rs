@@ -51,7 +51,7 @@ impl VfsFile for Trickle {
     fn sync_data(&self) -> io::Result<()> {
         Ok(())
     }
-    fn as_raw_fd(&self) -> Option<RawFd> {
+    fn as_fd(&self) -> Option<BorrowedFd<'_>> {
         None
     }
 }
