@@ -6,6 +6,9 @@
 use std::fmt;
 use std::sync::Arc;
 
+/// The id of a topic: other than its name, it is never given to a second topic.
+pub use ottla_protocol::Uuid as TopicId;
+
 /// The position of a record in the log of one partition. Dense, rising, never reused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Offset(pub i64);

@@ -1,10 +1,43 @@
 //! The log on disk: synchronous, knows no tokio and no wire message.
+//!
+//! `vfs` is the only place that opens files; `log` is one partition's log and `log_manager` all of a data directory;
+//! `recovery` decides about what was there before the start; `flusher` makes appends durable, many at a time.
 
-#[expect(dead_code, reason = "the log, which uses the rest of it, follows")]
-pub mod error;
 pub mod leader_epoch;
+pub mod producer_snapshot;
 pub mod producer_state;
 pub mod vfs;
 
-pub use error::StorageError;
-pub use producer_state::ProducerStateError;
+mod batch_header;
+mod batch_scan;
+mod checkpoint;
+mod data_dir;
+mod error;
+mod flusher;
+mod index;
+mod log;
+mod log_config;
+mod log_manager;
+mod open_files;
+mod recovery;
+mod segment;
+mod txn_index;
+mod validated_batch;
+
+#[cfg(test)]
+mod test_batch;
+
+pub use batch_header::HEADER_BYTES;
+pub use data_dir::DataDir;
+pub use error::{AppendError, ReadError, StorageError};
+pub use flusher::Flusher;
+pub use leader_epoch::{EpochEndOffset, LeaderEpochCache};
+pub use log::{AppendOutcome, CorruptRange, Log, LogContext, LogObserver, LogOffsets, LogRead, TimestampOffset};
+pub use log_config::{FlushMode, LogConfig};
+pub use log_manager::{LogManager, LogManagerConfig, LogToOpen};
+pub use open_files::OpenFiles;
+pub use producer_state::{EndTxnMarker, ProducerLimits, ProducerState, ProducerStateError};
+pub use recovery::{OpenMode, RecoveryReport};
+pub use txn_index::AbortedTxn;
+pub use validated_batch::ValidatedBatch;
+pub use vfs::DiskSpace;

@@ -1,7 +1,8 @@
 //! Idempotence and transactions of one partition: what each producer wrote last, and which transactions are open.
 //!
 //! Owns the rules by which a batch with a producer id is appended, recognised as a repeat or refused, and the first offsets
-//! of open transactions, from which the last stable offset follows. Does not own files, nor the validation of a batch's bytes.
+//! of open transactions, from which the last stable offset follows. Does not own files (`producer_snapshot.rs` is the
+//! format, the log decides when one is written), nor the validation of a batch's bytes.
 //!
 //! Invariant: the state is a function of the batches in the log, in offset order, up to [`ProducerState::end_offset`].
 //! [`ProducerState::check`] never changes it, [`ProducerState::update`] is the only thing that does as a batch is
@@ -31,7 +32,7 @@ pub const RESERVED_PRODUCERS_PER_PARTITION: usize = 16;
 const SEQUENCE_MASK: i32 = i32::MAX;
 
 /// Known runs are not counted beyond this: it tells "behind" from "ahead" in the circle of 2^31 sequence numbers.
-const KNOWN_RUN_MAX: u32 = 1 << 30;
+pub(super) const KNOWN_RUN_MAX: u32 = 1 << 30;
 
 /// What producer state needs to know of one batch that carries a producer id. Offsets are those that it has, or is to have, in the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -238,13 +239,13 @@ pub struct ProducerEntry {
     /// The broker's clock when it was last heard of, in milliseconds since 1970; what it expires by.
     pub last_update_ms: i64,
     /// How many sequences up to the last one are known to be in the log without a gap.
-    known_run: u32,
+    pub(super) known_run: u32,
     window: [BatchMetadata; WINDOW_BATCHES],
     window_len: u8,
 }
 
 impl ProducerEntry {
-    fn new(producer_epoch: i16, now_ms: i64) -> Self {
+    pub(super) fn new(producer_epoch: i16, now_ms: i64) -> Self {
         Self {
             producer_epoch,
             coordinator_epoch: -1,
@@ -268,7 +269,7 @@ impl ProducerEntry {
         self.batches().last().map(|batch| batch.last_sequence)
     }
 
-    fn push(&mut self, batch: BatchMetadata) {
+    pub(super) fn push(&mut self, batch: BatchMetadata) {
         let follows = self.last_sequence().is_some_and(|last| next_sequence(last) == batch.first_sequence());
         let run_before = if follows { self.known_run } else { 0 };
         self.known_run = run_before.saturating_add(batch.records()).min(KNOWN_RUN_MAX);
@@ -562,6 +563,15 @@ impl ProducerState {
     /// Whether no producer is remembered.
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()
+    }
+
+    /// Puts an entry of a snapshot back.
+    pub(super) fn insert_loaded(&mut self, producer_id: ProducerId, entry: ProducerEntry) {
+        self.make_room();
+        if let Some(first_offset) = entry.current_txn_first_offset {
+            self.ongoing_txns.insert(first_offset, producer_id);
+        }
+        self.entries.insert(producer_id, entry);
     }
 
     fn make_room(&mut self) {

@@ -1,5 +1,8 @@
 //! Goal: the verdict for every kind of batch, exact transaction bounds, bounded memory, and a rebuild that equals what was
-//! there. Method: one small script a rule.
+//! there. Method: one small script a rule, and random histories replayed from a snapshot in their middle.
+
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
 
 use super::*;
 
@@ -228,4 +231,70 @@ fn control_records_are_parsed() {
     assert_eq!(EndTxnMarker::parse(&[0, 0, 0, 2], &[0, 0, 0, 0, 0, 9]), None);
     assert_eq!(EndTxnMarker::parse(&[0, 0, 0], &[0, 0, 0, 0, 0, 9]), None);
     assert_eq!(EndTxnMarker::parse(&[0, 0, 0, 1], &[0, 0, 0]), None);
+}
+
+/// A random history that `check` accepts: several producers, transactions, epochs, repeats and gaps tried in between.
+fn history(rng: &mut StdRng) -> Vec<ProducerBatch> {
+    let mut state = state();
+    let mut appended = Vec::new();
+    let mut offset = 0;
+    while appended.len() < 200 {
+        let id = ProducerId(rng.random_range(0..4));
+        let known = state.get(id).cloned();
+        let epoch = known.as_ref().map_or(0, |entry| entry.producer_epoch) + i16::from(rng.random_ratio(1, 20));
+        let next = known.as_ref().and_then(ProducerEntry::last_sequence).map_or(0, next_sequence);
+        let is_open = known.is_some_and(|entry| entry.current_txn_first_offset.is_some());
+        let records = rng.random_range(1..5);
+        let mut tried = ProducerBatch { producer_id: id, ..batch(epoch, next, offset, records) };
+        tried.first_sequence = if rng.random_ratio(1, 8) { rng.random_range(0..50) } else { next };
+        tried.is_transactional = is_open || rng.random_ratio(1, 4);
+        if is_open && rng.random_ratio(1, 3) {
+            tried = ProducerBatch { producer_id: id, ..marker(epoch, offset, rng.random(), 0) };
+        }
+        if state.check(&tried) == Ok(Verdict::Append) {
+            state.update(&tried, 5);
+            offset = tried.last_offset.0 + 1;
+            appended.push(tried);
+        }
+    }
+    appended
+}
+
+fn replay(mut state: ProducerState, batches: &[ProducerBatch]) -> ProducerState {
+    for batch in batches {
+        state.update(batch, 5);
+    }
+    state
+}
+
+#[test]
+fn a_snapshot_and_a_replay_give_what_was_there() {
+    for seed in 0..200 {
+        let mut rng = StdRng::seed_from_u64(seed);
+        let batches = history(&mut rng);
+        let whole = replay(state(), &batches);
+        let cut = rng.random_range(0..=batches.len());
+        let before = replay(state(), &batches[..cut]);
+        let loaded = ProducerState::decode_snapshot(
+            &before.encode_snapshot(),
+            before.end_offset(),
+            5,
+            ProducerLimits::default(),
+        )
+        .unwrap();
+        assert_eq!(loaded.encode_snapshot(), before.encode_snapshot(), "seed {seed}");
+        let rebuilt = replay(loaded, &batches[cut..]);
+        assert_eq!(rebuilt.entries, whole.entries, "seed {seed}");
+        assert_eq!(rebuilt.ongoing_txns, whole.ongoing_txns, "seed {seed}");
+        assert_eq!(rebuilt.end_offset(), whole.end_offset(), "seed {seed}");
+        // The same probes get the same verdicts.
+        for _ in 0..100 {
+            let probe = ProducerBatch {
+                producer_id: ProducerId(rng.random_range(0..5)),
+                is_transactional: rng.random(),
+                ..batch(rng.random_range(0..6), rng.random_range(0..200), 10_000, rng.random_range(1..5))
+            };
+            assert_eq!(rebuilt.check(&probe), whole.check(&probe), "seed {seed}");
+        }
+    }
 }

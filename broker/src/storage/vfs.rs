@@ -41,6 +41,15 @@ pub struct DirEntry {
     pub size_bytes: u64,
 }
 
+/// How full a file system is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DiskSpace {
+    /// Its size in bytes.
+    pub total_bytes: u64,
+    /// What an ordinary user can still write, in bytes.
+    pub usable_bytes: u64,
+}
+
 /// A lock on a file, held until it is dropped or the process ends.
 pub trait VfsLock: Send + Sync + Debug {}
 
@@ -62,6 +71,8 @@ pub trait Vfs: Send + Sync + Debug {
     fn sync_dir(&self, path: &Path) -> io::Result<()>;
     /// Whether there is a file or a folder.
     fn exists(&self, path: &Path) -> io::Result<bool>;
+    /// How full the file system is that holds this path.
+    fn disk_space(&self, path: &Path) -> io::Result<DiskSpace>;
     /// Takes the lock that this file stands for (created if missing), or fails with `WouldBlock` if somebody holds it.
     fn lock(&self, path: &Path) -> io::Result<Box<dyn VfsLock>>;
 }

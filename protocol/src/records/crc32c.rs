@@ -9,12 +9,37 @@ pub fn crc32c(bytes: &[u8]) -> u32 {
 
 /// The checksum of several pieces as if they were one.
 pub fn crc32c_of_parts(parts: &[&[u8]]) -> u32 {
-    let mut digest = Digest::new(CrcAlgorithm::Crc32Iscsi);
-    for part in parts {
-        digest.update(part);
+    let mut crc = Crc32c::new();
+    parts.iter().for_each(|part| crc.update(part));
+    crc.finish()
+}
+
+/// The checksum of bytes that come piece by piece, such as a batch that is read from a file in blocks.
+#[derive(Debug, Clone)]
+pub struct Crc32c(Digest);
+
+impl Crc32c {
+    /// Of nothing yet.
+    pub fn new() -> Self {
+        Self(Digest::new(CrcAlgorithm::Crc32Iscsi))
     }
-    // The algorithm has 32 bits; the digest returns the widest type of all that it knows.
-    digest.finalize() as u32
+
+    /// Adds the next piece.
+    pub fn update(&mut self, piece: &[u8]) {
+        self.0.update(piece);
+    }
+
+    /// The checksum of all pieces so far.
+    pub fn finish(&self) -> u32 {
+        // The algorithm has 32 bits; the digest returns the widest type of all that it knows.
+        self.0.finalize() as u32
+    }
+}
+
+impl Default for Crc32c {
+    fn default() -> Self {
+        Self::new()
+    }
 }
 
 #[cfg(test)]

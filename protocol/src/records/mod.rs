@@ -16,6 +16,6 @@ pub use batch::{BatchView, Batches, HEADER_BYTES, TimestampType, batches, batche
 pub use builder::{BatchBuilder, BatchFields};
 pub use check::{BatchSummary, OffsetDeltas, RecordShape};
 pub use compression::Compression;
-pub use crc32c::{crc32c, crc32c_of_parts};
+pub use crc32c::{Crc32c, crc32c, crc32c_of_parts};
 pub use error::{BatchError, RecordError};
 pub use record::{Header, Record, RecordIter};

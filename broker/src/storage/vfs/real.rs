@@ -7,7 +7,7 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::{Access, DirEntry, Vfs, VfsFile, VfsLock};
+use super::{Access, DirEntry, DiskSpace, Vfs, VfsFile, VfsLock};
 
 /// The operating system's file system.
 #[derive(Debug, Clone, Copy, Default)]
@@ -80,6 +80,11 @@ impl Vfs for RealVfs {
 
     fn exists(&self, path: &Path) -> io::Result<bool> {
         fs::exists(path)
+    }
+
+    fn disk_space(&self, path: &Path) -> io::Result<DiskSpace> {
+        let stat = rustix::fs::statvfs(path)?;
+        Ok(DiskSpace { total_bytes: stat.f_blocks * stat.f_frsize, usable_bytes: stat.f_bavail * stat.f_frsize })
     }
 
     fn lock(&self, path: &Path) -> io::Result<Box<dyn VfsLock>> {

@@ -1,0 +1,192 @@
+//! The small text files that say where recovery may start and where logs begin, in Kafka's format.
+//!
+//! Owns `recovery-point-offset-checkpoint` and `log-start-offset-checkpoint` of a data directory, the checksums beside
+//! them, and the start of one log in its own folder. All are hints that save work, save one: the start of a log is a promise
+//! (deleted records stay deleted), and so it is written to the log's own folder at once, and to Kafka's file now and then.
+//!
+//! ```text
+//! 0                       version
+//! 2                       number of entries
+//! flights 0 1234          topic, partition, offset
+//! flights 1 99
+//! ```
+//!
+//! Kafka refuses a checkpoint with anything more in it, so its checksum lies in a file of ours, `NAME.crc32`: a version and
+//! the checksums of the last two contents, because two files cannot be replaced at once. Without a matching one, the
+//! checkpoint is not believed, and everything is scanned.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+
+use super::error::StorageError;
+use super::vfs::{Vfs, read_file, replace_file};
+use crate::types::{Offset, TopicPartition};
+
+/// The first offset that is not known to be durable, for each log.
+pub(super) const RECOVERY_POINTS: &str = "recovery-point-offset-checkpoint";
+/// The first offset that can be read, for each log whose start is not that of its first segment.
+pub(super) const LOG_STARTS: &str = "log-start-offset-checkpoint";
+/// The start of one log, in its own folder.
+const LOG_START: &str = "log-start-offset";
+
+const VERSION: &str = "0";
+/// 100,000 partitions with names of 249 characters.
+const CHECKPOINT_BYTES_MAX: u64 = 32 << 20;
+const SMALL_FILE_BYTES_MAX: u64 = 256;
+
+/// Offsets by partition.
+pub(super) type Offsets = BTreeMap<TopicPartition, Offset>;
+
+/// Replaces a checkpoint of the data directory. Durable when it returns.
+pub(super) fn write(vfs: &dyn Vfs, data_dir: &Path, name: &str, offsets: &Offsets) -> Result<(), StorageError> {
+    let mut text = format!("{VERSION}\n{}\n", offsets.len());
+    for (TopicPartition { topic, partition }, offset) in offsets {
+        let _infallible = writeln!(text, "{topic} {partition} {offset}");
+    }
+    let path = data_dir.join(name);
+    let checksums = checksum_path(data_dir, name);
+    let crc = crc32fast::hash(text.as_bytes());
+    let before = match read_file(vfs, &path, CHECKPOINT_BYTES_MAX) {
+        Ok(Some(before)) => crc32fast::hash(&before),
+        _ => crc,
+    };
+    replace_file(vfs, &checksums, format!("{VERSION}\n{before:08x}\n{crc:08x}\n").as_bytes())
+        .map_err(StorageError::io("replace", &checksums))?;
+    replace_file(vfs, &path, text.as_bytes()).map_err(StorageError::io("replace", &path))
+}
+
+fn checksum_path(data_dir: &Path, name: &str) -> PathBuf {
+    data_dir.join(format!("{name}.crc32"))
+}
+
+/// Reads a checkpoint of the data directory; `None` if there is none that can be believed.
+pub(super) fn read(vfs: &dyn Vfs, data_dir: &Path, name: &str) -> Option<Offsets> {
+    let path = data_dir.join(name);
+    let text = match read_file(vfs, &path, CHECKPOINT_BYTES_MAX) {
+        Ok(text) => text?,
+        Err(error) => {
+            tracing::warn!(path = %path.display(), %error, "cannot read a checkpoint; doing without");
+            return None;
+        }
+    };
+    let offsets =
+        checksum_matches(vfs, data_dir, name, &text).then(|| parse(std::str::from_utf8(&text).ok()?)).flatten();
+    if offsets.is_none() {
+        tracing::warn!(path = %path.display(), "a checkpoint is damaged or not ours; doing without");
+    }
+    offsets
+}
+
+fn checksum_matches(vfs: &dyn Vfs, data_dir: &Path, name: &str, text: &[u8]) -> bool {
+    let checksums = match read_file(vfs, &checksum_path(data_dir, name), SMALL_FILE_BYTES_MAX) {
+        Ok(Some(checksums)) => checksums,
+        _ => return false,
+    };
+    let Ok(checksums) = std::str::from_utf8(&checksums) else { return false };
+    let mut lines = checksums.lines();
+    lines.next() == Some(VERSION) && lines.any(|line| line == format!("{:08x}", crc32fast::hash(text)))
+}
+
+fn parse(text: &str) -> Option<Offsets> {
+    let mut lines = text.lines();
+    let count: usize = (lines.next()? == VERSION).then(|| lines.next())??.parse().ok()?;
+    let offsets = lines.map(parse_entry).collect::<Option<Offsets>>()?;
+    (offsets.len() == count).then_some(offsets)
+}
+
+fn parse_entry(line: &str) -> Option<(TopicPartition, Offset)> {
+    let mut words = line.split(' ');
+    let topic_partition = TopicPartition::new(words.next()?, words.next()?.parse().ok()?);
+    let offset: i64 = words.next()?.parse().ok()?;
+    (offset >= 0 && words.next().is_none()).then_some((topic_partition, Offset(offset)))
+}
+
+/// Puts the start of one log on record in its folder. Durable when it returns.
+pub(super) fn write_log_start(vfs: &dyn Vfs, log_dir: &Path, start: Offset) -> Result<(), StorageError> {
+    let path = log_dir.join(LOG_START);
+    let text = format!("{VERSION}\n{start}\n");
+    let crc = crc32fast::hash(text.as_bytes());
+    replace_file(vfs, &path, format!("{text}{crc:08x}\n").as_bytes()).map_err(StorageError::io("replace", &path))
+}
+
+/// The start of one log as it was put on record in its folder; `None` if it never was, or cannot be believed.
+pub(super) fn read_log_start(vfs: &dyn Vfs, log_dir: &Path) -> Option<Offset> {
+    let path = log_dir.join(LOG_START);
+    let bytes = match read_file(vfs, &path, SMALL_FILE_BYTES_MAX) {
+        Ok(bytes) => bytes?,
+        Err(error) => {
+            tracing::warn!(path = %path.display(), %error, "cannot read where the log starts");
+            return None;
+        }
+    };
+    let start = parse_log_start(&bytes);
+    if start.is_none() {
+        tracing::error!(path = %path.display(), "the file that says where the log starts is damaged: deleted records may be back");
+    }
+    start
+}
+
+fn parse_log_start(bytes: &[u8]) -> Option<Offset> {
+    let text = std::str::from_utf8(bytes).ok()?;
+    let mut lines = text.lines();
+    let (version, start, crc) = (lines.next()?, lines.next()?, lines.next()?);
+    let expected = crc32fast::hash(format!("{version}\n{start}\n").as_bytes());
+    let start: i64 = start.parse().ok()?;
+    (version == VERSION && crc == format!("{expected:08x}") && start >= 0).then_some(Offset(start))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::storage::vfs::RealVfs;
+
+    fn offsets(entries: &[(&str, i32, i64)]) -> Offsets {
+        entries.iter().map(|(t, p, o)| (TopicPartition::new(*t, *p), Offset(*o))).collect()
+    }
+
+    #[test]
+    fn a_checkpoint_is_kafkas_text_and_comes_back() {
+        let dir = tempfile::tempdir().unwrap();
+        assert_eq!(read(&RealVfs, dir.path(), RECOVERY_POINTS), None);
+        for content in [offsets(&[("b", 1, 7), ("a", 0, 3)]), offsets(&[]), offsets(&[("a", 0, 4)])] {
+            write(&RealVfs, dir.path(), RECOVERY_POINTS, &content).unwrap();
+            assert_eq!(read(&RealVfs, dir.path(), RECOVERY_POINTS), Some(content));
+        }
+        write(&RealVfs, dir.path(), RECOVERY_POINTS, &offsets(&[("b", 1, 7), ("a", 0, 3)])).unwrap();
+        let text = std::fs::read_to_string(dir.path().join(RECOVERY_POINTS)).unwrap();
+        assert_eq!(text, "0\n2\na 0 3\nb 1 7\n");
+    }
+
+    #[test]
+    fn any_flipped_bit_is_noticed() {
+        let dir = tempfile::tempdir().unwrap();
+        write(&RealVfs, dir.path(), LOG_STARTS, &offsets(&[("topic", 0, 3)])).unwrap();
+        write_log_start(&RealVfs, dir.path(), Offset(77)).unwrap();
+        assert_eq!(read_log_start(&RealVfs, dir.path()), Some(Offset(77)));
+        for name in [LOG_STARTS, LOG_START] {
+            let path = dir.path().join(name);
+            let good = std::fs::read(&path).unwrap();
+            for bit in 0..good.len() * 8 {
+                let mut bad = good.clone();
+                bad[bit / 8] ^= 1 << (bit % 8);
+                std::fs::write(&path, bad).unwrap();
+                match name {
+                    LOG_START => assert!(matches!(read_log_start(&RealVfs, dir.path()), None | Some(Offset(77)))),
+                    _ => assert_eq!(read(&RealVfs, dir.path(), name), None),
+                }
+            }
+            std::fs::write(&path, good).unwrap();
+        }
+    }
+
+    #[test]
+    fn the_content_before_is_believed_while_its_successor_is_being_written() {
+        let dir = tempfile::tempdir().unwrap();
+        write(&RealVfs, dir.path(), LOG_STARTS, &offsets(&[("t", 0, 3)])).unwrap();
+        let first = std::fs::read(dir.path().join(LOG_STARTS)).unwrap();
+        write(&RealVfs, dir.path(), LOG_STARTS, &offsets(&[("t", 0, 4)])).unwrap();
+        std::fs::write(dir.path().join(LOG_STARTS), first).unwrap();
+        assert_eq!(read(&RealVfs, dir.path(), LOG_STARTS), Some(offsets(&[("t", 0, 3)])));
+    }
+}

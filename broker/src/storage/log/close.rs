@@ -1,0 +1,102 @@
+//! Closing: everything durable, the caches saved, and nothing appended any more.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use super::{Log, Writer};
+use crate::storage::error::StorageError;
+use crate::storage::segment::{extension, segment_path};
+use crate::storage::vfs::{Access, replace_file};
+use crate::types::Offset;
+
+/// The name of the file that a partition's leader epochs are kept in.
+pub(in crate::storage) const LEADER_EPOCH_CHECKPOINT: &str = "leader-epoch-checkpoint";
+
+impl Log {
+    /// Flushes, and writes down the caches that let recovery start at the offset it returns: the recovery point, which may
+    /// be put on record from now on.
+    ///
+    /// # Errors
+    /// As [`Log::flush`]. A cache that cannot be written is no error.
+    pub fn checkpoint(&self) -> Result<Offset, StorageError> {
+        self.check_usable()?;
+        let (flushed, active) = loop {
+            let flushed = self.flush_open_or_closing()?;
+            let mut writer = self.writer.lock();
+            if writer.checkpointed == Some(flushed) {
+                return Ok(flushed);
+            }
+            // If a segment was sealed since, its indexes become durable with the next flush.
+            if writer.unflushed.is_empty() {
+                let active = Arc::clone(&self.segments.load().active);
+                active.save_indexes(self.vfs(), &mut writer.cadence);
+                self.write_epochs(&mut writer);
+                break (flushed, active);
+            }
+        };
+        for extension in [extension::OFFSET_INDEX, extension::TIME_INDEX] {
+            self.sync_if_there(segment_path(&self.dir, active.base_offset, extension))?;
+        }
+        self.writer.lock().checkpointed = Some(flushed);
+        Ok(flushed)
+    }
+
+    /// Takes no more appends, flushes, saves indexes, epochs and producers, and makes all of it durable.
+    ///
+    /// # Errors
+    /// As [`Log::flush`], or a cache could not be made durable; then the directory was not shut down cleanly.
+    pub fn close(&self) -> Result<Offset, StorageError> {
+        self.check_usable()?;
+        {
+            let _no_append_is_under_way = self.writer.lock();
+            self.closed.store(true, Ordering::Release);
+        }
+        let flushed = self.flush_open_or_closing()?;
+        let mut writer = self.writer.lock();
+        let active = Arc::clone(&self.segments.load().active);
+        active.save_indexes(self.vfs(), &mut writer.cadence);
+        self.write_epochs(&mut writer);
+        self.write_producer_snapshot(&writer, flushed);
+        for (base, extension) in [
+            (active.base_offset, extension::OFFSET_INDEX),
+            (active.base_offset, extension::TIME_INDEX),
+            (active.base_offset, extension::TRANSACTION_INDEX),
+            (flushed, extension::PRODUCER_SNAPSHOT),
+        ] {
+            self.sync_if_there(segment_path(&self.dir, base, extension))?;
+        }
+        self.vfs().sync_dir(&self.dir).map_err(StorageError::io("sync", &self.dir))?;
+        Ok(flushed)
+    }
+
+    /// Takes no more appends, reads or flushes, and saves nothing: the folder is to be deleted. Returns when no append
+    /// and no flush is under way.
+    pub fn abandon(&self) {
+        let _no_flush_is_under_way = self.flushing.lock();
+        let _no_append_is_under_way = self.writer.lock();
+        self.closed.store(true, Ordering::Release);
+    }
+
+    fn write_epochs(&self, writer: &mut Writer) {
+        if !writer.epochs_are_dirty {
+            return;
+        }
+        let path = self.dir.join(LEADER_EPOCH_CHECKPOINT);
+        match replace_file(self.vfs(), &path, writer.epochs.encode().as_bytes()) {
+            Ok(()) => writer.epochs_are_dirty = false,
+            Err(error) => {
+                tracing::warn!(path = %path.display(), %error, "cannot write a leader epoch checkpoint; it is rebuilt from the log")
+            }
+        }
+    }
+
+    /// Syncs a cache; without entries there is no file.
+    pub(super) fn sync_if_there(&self, path: PathBuf) -> Result<(), StorageError> {
+        match self.vfs().open(&path, Access::Write) {
+            Ok(file) => file.sync_data().map_err(StorageError::io("sync", &path)),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+            Err(error) => Err(StorageError::io("open", &path)(error)),
+        }
+    }
+}

@@ -1,0 +1,219 @@
+//! Reading: an offset becomes a range of a file. Takes no lock and copies no record.
+
+use std::io;
+use std::sync::Arc;
+
+use super::{CorruptRange, Log, LogOffsets};
+use crate::storage::error::{ReadError, StorageError};
+use crate::storage::recovery;
+use crate::storage::segment::{FoundBatch, Search, Segment, SegmentEnd, extension, segment_path};
+use crate::storage::txn_index::{self, AbortedTxn};
+use crate::storage::vfs::{FileSlice, VfsFile};
+use crate::types::Offset;
+
+/// What there is to read from an offset.
+#[derive(Debug, Clone)]
+pub struct LogRead {
+    /// Batches, the first of them whole unless even it is larger than what was asked for; `None` if there are none.
+    pub slice: Option<FileSlice>,
+    /// The base offset of the first batch, which may lie before the offset asked for.
+    pub base_offset: Option<Offset>,
+    /// The log when it was read.
+    pub offsets: LogOffsets,
+}
+
+/// What may be returned.
+#[derive(Debug, Clone, Copy)]
+struct Wanted {
+    from: Offset,
+    up_to: Offset,
+    max_bytes: usize,
+    min_one_batch: bool,
+}
+
+/// What one look at a segment came to.
+enum Found {
+    Slice(FileSlice, Offset),
+    /// There are batches, but they do not fit or lie behind `up_to`.
+    Nothing,
+    /// The offset lies behind this segment.
+    NextSegment,
+    Damage,
+}
+
+impl Log {
+    /// Reads from the batch that holds `from` (the whole batch, also from its middle), at most `max_bytes`, and nothing at
+    /// or behind `up_to`: the high watermark, the last stable offset or the end of the log. The last batch may be cut off,
+    /// as Kafka's is. With `min_one_batch` the first batch is returned whole even if it is larger than `max_bytes`.
+    ///
+    /// # Errors
+    /// The offset is not in the log, or its bytes are damaged, or they cannot be read.
+    pub fn read(
+        &self,
+        from: Offset,
+        max_bytes: usize,
+        up_to: Offset,
+        min_one_batch: bool,
+    ) -> Result<LogRead, ReadError> {
+        self.check_open()?;
+        let offsets = self.offsets();
+        let out_of_range =
+            || ReadError::OutOfRange { requested: from, log_start: offsets.log_start, log_end: offsets.log_end };
+        if from < offsets.log_start || from > offsets.log_end {
+            return Err(out_of_range());
+        }
+        // What follows a failed write or sync may not be on disk, whatever the page cache shows.
+        let readable = if self.poison.get().is_some() { offsets.flushed } else { offsets.log_end };
+        let mut wanted = Wanted { from, up_to: up_to.min(readable), max_bytes, min_one_batch };
+        let mut damage_was_looked_for = false;
+        loop {
+            let nothing = LogRead { slice: None, base_offset: None, offsets };
+            self.stop_before_damage(&mut wanted)?;
+            if wanted.from >= wanted.up_to {
+                return Ok(nothing);
+            }
+            match self.read_segments(&wanted) {
+                Ok(Found::Slice(slice, base)) => {
+                    return Ok(LogRead { slice: Some(slice), base_offset: Some(base), offsets });
+                }
+                Ok(Found::Nothing | Found::NextSegment) => return Ok(nothing),
+                Ok(Found::Damage) if !damage_was_looked_for => {
+                    damage_was_looked_for = true;
+                    self.look_for_damage(&self.segments.load_full().holding(from))?;
+                }
+                Ok(Found::Damage) => {
+                    return Err(ReadError::Corrupt { log: self.name(), from, to: wanted.up_to });
+                }
+                // The segment was removed while it was being looked at.
+                Err(_) if self.offsets().log_start > from => return Err(out_of_range()),
+                Err(error) => {
+                    let path = self.segments.load().holding(from).path().to_owned();
+                    return Err(StorageError::io("read", &path)(error).into());
+                }
+            }
+        }
+    }
+
+    fn read_segments(&self, wanted: &Wanted) -> io::Result<Found> {
+        let segments = self.segments.load();
+        let damage = self.corrupt.load();
+        let mut segment = segments.holding(wanted.from);
+        loop {
+            match read_segment(&segment, wanted, &damage)? {
+                Found::NextSegment => {}
+                found => return Ok(found),
+            }
+            // Offsets may be missing at the end of a segment, once compaction has removed them.
+            let next = segments.iter().find(|next| next.base_offset() > segment.base_offset());
+            match next {
+                Some(next) => segment = next,
+                None => return Ok(Found::NextSegment),
+            }
+        }
+    }
+
+    fn stop_before_damage(&self, wanted: &mut Wanted) -> Result<(), ReadError> {
+        for range in self.corrupt.load().iter() {
+            if range.from <= wanted.from && wanted.from < range.to {
+                return Err(ReadError::Corrupt { log: self.name(), from: range.from, to: range.to });
+            }
+            if range.from > wanted.from {
+                wanted.up_to = wanted.up_to.min(range.from);
+            }
+        }
+        Ok(())
+    }
+
+    /// Finds out which offsets of a segment are damaged, so that only those are refused.
+    fn look_for_damage(&self, segment: &Segment) -> Result<(), ReadError> {
+        let found = segment.file().and_then(|file| recovery::find_damage(&*file, segment.base_offset(), segment.end()));
+        let found = found.map_err(StorageError::io("read", segment.path()))?;
+        for range in &found {
+            tracing::error!(log = %self.topic_partition, from = %range.from, to = %range.to, segment = %segment.path().display(), "batches are damaged on disk");
+        }
+        self.corrupt.rcu(|known| {
+            let mut ranges: Vec<CorruptRange> = known.iter().chain(&found).copied().collect();
+            ranges.sort_unstable_by_key(|range| (range.from, range.position));
+            ranges.dedup();
+            ranges
+        });
+        Ok(())
+    }
+
+    /// The aborted transactions with records in `from..up_to`: what a reader of committed records has to leave out.
+    ///
+    /// # Errors
+    /// A transaction index cannot be read.
+    pub fn aborted_transactions(&self, from: Offset, up_to: Offset) -> Result<Vec<AbortedTxn>, StorageError> {
+        let mut aborted = Vec::new();
+        let segments = self.segments.load();
+        let first = segments.holding(from).base_offset();
+        for segment in segments.iter().filter(|segment| segment.base_offset() >= first) {
+            let path = segment_path(&self.dir, segment.base_offset(), extension::TRANSACTION_INDEX);
+            let entries = txn_index::read(self.vfs(), &path, segment.end().size_bytes)
+                .map_err(StorageError::io("read", &path))?;
+            for entry in entries {
+                if entry.last_offset >= from && entry.first_offset < up_to {
+                    aborted.push(entry);
+                }
+                if entry.last_stable_offset >= up_to {
+                    return Ok(aborted);
+                }
+            }
+        }
+        Ok(aborted)
+    }
+}
+
+fn read_segment(segment: &Segment, wanted: &Wanted, damage: &[CorruptRange]) -> io::Result<Found> {
+    let end = segment.end();
+    if wanted.from >= end.next_offset {
+        return Ok(Found::NextSegment);
+    }
+    let file = segment.file()?;
+    let first = match segment.search(&*file, wanted.from, end, damage)? {
+        Search::Found(batch) => batch,
+        Search::Behind => return Ok(Found::NextSegment),
+        Search::Bad { .. } => return Ok(Found::Damage),
+    };
+    if first.header.base_offset >= wanted.up_to {
+        return Ok(Found::Nothing);
+    }
+    let limit = readable_end(segment, &file, &first, wanted, end, damage)?;
+    let available = limit.saturating_sub(first.position);
+    let first_bytes = u64::from(first.header.size_bytes);
+    let mut len = available.min(wanted.max_bytes as u64);
+    if len < first_bytes {
+        if !wanted.min_one_batch || available < first_bytes {
+            return Ok(Found::Nothing);
+        }
+        len = first_bytes;
+    }
+    let slice = FileSlice { file, position: first.position, len: len as usize };
+    Ok(Found::Slice(slice, first.header.base_offset))
+}
+
+/// The position behind the last batch that may be shown.
+fn readable_end(
+    segment: &Segment,
+    file: &Arc<dyn VfsFile>,
+    first: &FoundBatch,
+    wanted: &Wanted,
+    end: SegmentEnd,
+    damage: &[CorruptRange],
+) -> io::Result<u64> {
+    let in_segment = damage.iter().filter(|range| range.segment_base == segment.base_offset());
+    let first_damage = in_segment.map(|range| range.position).find(|position| *position > first.position);
+    let end = SegmentEnd { size_bytes: end.size_bytes.min(first_damage.unwrap_or(u64::MAX)), ..end };
+    if wanted.up_to >= end.next_offset {
+        return Ok(end.size_bytes);
+    }
+    if wanted.up_to == first.header.next_offset() {
+        return Ok(first.position + u64::from(first.header.size_bytes));
+    }
+    Ok(match segment.search(&**file, wanted.up_to, end, damage)? {
+        Search::Found(batch) => batch.position,
+        Search::Behind => end.size_bytes,
+        Search::Bad { position } => position,
+    })
+}

@@ -1,0 +1,94 @@
+//! Rolling: the active segment is sealed and a new one takes its place.
+
+use std::sync::Arc;
+
+use super::{Log, Segments, Writer};
+use crate::storage::batch_header::BatchHeader;
+use crate::storage::error::{StorageError, is_no_space};
+use crate::storage::index::{IndexEntry, OffsetEntry, TimeEntry};
+use crate::storage::log_config::LogConfig;
+use crate::storage::segment::{ActiveSegment, Cadence, SegmentContent, extension, segment_path};
+use crate::storage::vfs::{Access, write_all_at};
+use crate::types::Offset;
+
+impl Log {
+    /// Whether a batch goes into a new segment. By age, Kafka counts from the first batch's timestamp to that of the batch
+    /// at hand; the broker's clock counts too, so that a timestamp of the far future cannot keep a segment open for ever.
+    pub(super) fn roll_is_due(
+        &self,
+        writer: &Writer,
+        active: &ActiveSegment,
+        header: &BatchHeader,
+        config: &LogConfig,
+        now_ms: i64,
+    ) -> bool {
+        let end = active.end();
+        if end.size_bytes == 0 {
+            return false;
+        }
+        let index_entries_max = |entry_bytes: usize| (config.segment_index_bytes as usize / entry_bytes).max(2);
+        let age_ms_max = config.segment_ms.saturating_sub(self.jitter_ms(active.base_offset, config)).max(0);
+        let first_timestamp = writer.cadence.first_timestamp.unwrap_or(header.max_timestamp);
+        end.size_bytes + u64::from(header.size_bytes) > u64::from(config.segment_bytes)
+            || header.last_offset().0 - active.base_offset.0 > i64::from(i32::MAX)
+            || active.offset_index.len() + 1 >= index_entries_max(OffsetEntry::BYTES)
+            || active.time_index.len() + 1 >= index_entries_max(TimeEntry::BYTES)
+            || header.max_timestamp.saturating_sub(first_timestamp) > age_ms_max
+            || now_ms.saturating_sub(writer.cadence.created_ms) > age_ms_max
+    }
+
+    /// A part of `segment.jitter.ms` that differs between partitions and segments, and is the same in every run.
+    fn jitter_ms(&self, base_offset: Offset, config: &LogConfig) -> i64 {
+        let name = self.topic_partition.topic.as_bytes();
+        let mut hash = crc32fast::Hasher::new_with_initial(self.topic_partition.partition as u32);
+        hash.update(name);
+        hash.update(&base_offset.0.to_be_bytes());
+        let share = i128::from(config.segment_jitter_ms.max(0)) * i128::from(hash.finalize()) / i128::from(u32::MAX);
+        share as i64
+    }
+
+    /// Starts a new segment at the end of the log. Nothing is durable, and nothing waits for the disk: the next flush
+    /// syncs the sealed segment and the folder before it says that anything is.
+    ///
+    /// # Errors
+    /// The file cannot be created: then nothing has changed, and the same call may succeed later.
+    pub(super) fn roll(
+        &self,
+        writer: &mut Writer,
+        active: &Arc<ActiveSegment>,
+        now_ms: i64,
+    ) -> Result<Arc<ActiveSegment>, StorageError> {
+        let vfs = self.vfs();
+        let base_offset = active.end().next_offset;
+        let path = segment_path(&self.dir, base_offset, extension::LOG);
+        let file = vfs.open(&path, Access::CreateNew).map_err(|error| match is_no_space(&error) {
+            true => StorageError::NoSpace { path: path.clone(), bytes: 0 },
+            false => StorageError::io("create", &path)(error),
+        })?;
+        writer.dir_is_dirty = true;
+        active.save_indexes(vfs, &mut writer.cadence);
+        self.write_producer_snapshot(writer, base_offset);
+        let pool = &self.context.open_files;
+        let next = Arc::new(ActiveSegment::new(pool, &self.dir, base_offset, file, SegmentContent::default()));
+        let mut sealed = self.segments.load().sealed.clone();
+        sealed.push(Arc::new(active.seal(pool, &self.dir)));
+        self.segments.store(Arc::new(Segments { sealed, active: Arc::clone(&next) }));
+        writer.unflushed.push(Arc::clone(active));
+        writer.cadence = Cadence { created_ms: now_ms, ..Cadence::default() };
+        Ok(next)
+    }
+
+    /// Writes what is known of producers at `offset`, which is the end of the log. A cache with a checksum in it: a failure
+    /// costs time at the next start, nothing else.
+    pub(super) fn write_producer_snapshot(&self, writer: &Writer, offset: Offset) {
+        let path = segment_path(&self.dir, offset, extension::PRODUCER_SNAPSHOT);
+        let content = writer.producers.encode_snapshot();
+        let written = self.vfs().open(&path, Access::CreateOrKeep).and_then(|file| {
+            file.set_len(0)?;
+            write_all_at(&*file, &content, &[], 0)
+        });
+        if let Err(error) = written {
+            tracing::warn!(path = %path.display(), %error, "cannot write a producer snapshot; the next start reads the log instead");
+        }
+    }
+}

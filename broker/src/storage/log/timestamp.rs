@@ -1,0 +1,163 @@
+//! Searching by time: which record is the first at or after a timestamp, and which has the largest.
+//!
+//! A segment's largest timestamp and its time index say where to look; the answer is always that of the records themselves.
+
+use std::io;
+
+use bytes::Bytes;
+use ottla_protocol::records::{BatchView, Record};
+
+use super::Log;
+use crate::storage::batch_scan::{BatchCursor, SEARCH_BLOCK_BYTES, Step};
+use crate::storage::error::{ReadError, StorageError};
+use crate::storage::segment::{FoundBatch, Search, Segment};
+use crate::storage::vfs::{VfsFile, read_exact_at};
+use crate::types::{LeaderEpoch, Offset};
+
+/// What a batch may come to when it is decompressed in a search; larger ones were refused when they were produced.
+const DECOMPRESSED_BYTES_MAX: usize = 256 << 20;
+
+/// A record found by its timestamp.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TimestampOffset {
+    /// Its timestamp, in milliseconds since 1970.
+    pub timestamp: i64,
+    /// Its offset.
+    pub offset: Offset,
+    /// The epoch of the leader that appended it.
+    pub leader_epoch: LeaderEpoch,
+}
+
+impl Log {
+    /// The first record whose timestamp is `timestamp` or later, at or behind the start of the log; `None` if all are older.
+    ///
+    /// # Errors
+    /// The segment cannot be read, or the batch that should hold the record is damaged.
+    pub fn offset_for_timestamp(&self, timestamp: i64) -> Result<Option<TimestampOffset>, ReadError> {
+        self.check_open()?;
+        let log_start = self.offsets().log_start;
+        let segments = self.segments.load();
+        for segment in segments.iter() {
+            let largest =
+                segment.largest_timestamp().map_err(StorageError::io("read the time index of", segment.path()))?;
+            if largest.is_none_or(|largest| largest.timestamp < timestamp) {
+                continue;
+            }
+            let from = segment.offset_before_timestamp(timestamp).max(log_start);
+            // Where the segment's largest timestamp lies before the start of the log, nothing may be found here.
+            let wanted = |header_max: i64| header_max >= timestamp;
+            let found =
+                self.find_record(&segment, from, wanted, |r| r.timestamp >= timestamp && r.offset >= log_start.0)?;
+            if found.is_some() {
+                return Ok(found);
+            }
+        }
+        Ok(None)
+    }
+
+    /// The record with the largest timestamp, the first of them if there are several; `None` in an empty log.
+    ///
+    /// # Errors
+    /// As [`Log::offset_for_timestamp`].
+    pub fn max_timestamp_offset(&self) -> Result<Option<TimestampOffset>, ReadError> {
+        self.check_open()?;
+        let log_start = self.offsets().log_start;
+        let segments = self.segments.load();
+        let mut best: Option<(i64, Offset, Segment)> = None;
+        for segment in segments.iter() {
+            let largest =
+                segment.largest_timestamp().map_err(StorageError::io("read the time index of", segment.path()))?;
+            if let Some(largest) = largest
+                && best.as_ref().is_none_or(|(timestamp, ..)| largest.timestamp > *timestamp)
+            {
+                best = Some((largest.timestamp, largest.offset, segment));
+            }
+        }
+        let Some((timestamp, offset, segment)) = best else { return Ok(None) };
+        if offset < log_start {
+            // It was deleted; what is left has to be looked through.
+            return self.max_timestamp_of_rest(log_start);
+        }
+        self.find_record(&segment, offset, |header_max| header_max >= timestamp, |record| record.timestamp >= timestamp)
+    }
+
+    fn max_timestamp_of_rest(&self, log_start: Offset) -> Result<Option<TimestampOffset>, ReadError> {
+        let mut best: Option<TimestampOffset> = None;
+        for segment in self.segments.load().iter() {
+            let beats = |timestamp: i64, best: &Option<TimestampOffset>| best.is_none_or(|b| timestamp > b.timestamp);
+            loop {
+                let header_beats = |header_max: i64| beats(header_max, &best);
+                let record_beats = |r: &Record| r.offset >= log_start.0 && beats(r.timestamp, &best);
+                match self.find_record(&segment, segment.base_offset().max(log_start), header_beats, record_beats)? {
+                    Some(found) => best = Some(found),
+                    None => break,
+                }
+            }
+        }
+        Ok(best)
+    }
+
+    /// The first record at or behind `from` that is `wanted`, among the batches whose largest timestamp is.
+    fn find_record(
+        &self,
+        segment: &Segment,
+        from: Offset,
+        wanted_batch: impl Fn(i64) -> bool,
+        wanted: impl Fn(&Record) -> bool,
+    ) -> Result<Option<TimestampOffset>, ReadError> {
+        let read_error = |error: io::Error| ReadError::from(StorageError::io("read", segment.path())(error));
+        let end = segment.end();
+        let file = segment.file().map_err(read_error)?;
+        let damage = self.corrupt.load();
+        let first = match segment.search(&*file, from, end, &damage).map_err(read_error)? {
+            Search::Found(batch) => batch,
+            Search::Behind => return Ok(None),
+            Search::Bad { .. } => return Err(self.corrupt_from(from, end.next_offset)),
+        };
+        let mut cursor = BatchCursor::new(&*file, first.position, end.size_bytes, SEARCH_BLOCK_BYTES);
+        loop {
+            let at = cursor.position();
+            if let Some(range) = damage.iter().find(|d| d.segment_base == segment.base_offset() && d.position == at)
+                && range.end_position > at
+            {
+                cursor.seek(range.end_position);
+            }
+            match cursor.next().map_err(read_error)? {
+                Step::Batch { position, header } => {
+                    if wanted_batch(header.max_timestamp) {
+                        let found = self.find_in_batch(&*file, FoundBatch { position, header }, &wanted);
+                        if let Some(record) = found.map_err(read_error)? {
+                            return Ok(Some(record));
+                        }
+                    }
+                }
+                Step::Bad { .. } => return Err(self.corrupt_from(from, end.next_offset)),
+                Step::End => return Ok(None),
+            }
+        }
+    }
+
+    fn corrupt_from(&self, from: Offset, to: Offset) -> ReadError {
+        ReadError::Corrupt { log: self.name(), from, to }
+    }
+
+    fn find_in_batch(
+        &self,
+        file: &dyn VfsFile,
+        batch: FoundBatch,
+        wanted: &impl Fn(&Record) -> bool,
+    ) -> io::Result<Option<TimestampOffset>> {
+        let invalid = |error| io::Error::new(io::ErrorKind::InvalidData, error);
+        let mut bytes = vec![0; batch.header.size_bytes as usize];
+        read_exact_at(file, &mut bytes, batch.position)?;
+        let (view, _rest) = BatchView::split(&Bytes::from(bytes)).map_err(invalid)?;
+        for record in view.records(DECOMPRESSED_BYTES_MAX).map_err(invalid)? {
+            let record = record.map_err(invalid)?;
+            if wanted(&record) {
+                let (timestamp, offset) = (record.timestamp, Offset(record.offset));
+                return Ok(Some(TimestampOffset { timestamp, offset, leader_epoch: batch.header.leader_epoch }));
+            }
+        }
+        Ok(None)
+    }
+}

@@ -1,0 +1,72 @@
+//! Taking records away at the start of the log: DeleteRecords.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use super::{Log, Segments};
+use crate::storage::checkpoint;
+use crate::storage::error::StorageError;
+use crate::storage::segment::{extension, segment_path};
+use crate::types::Offset;
+
+impl Log {
+    /// Moves the start of the log to `before` (never back, never beyond the end) and removes the segments that lie wholly
+    /// before it. Durable before it returns: deleted records do not come back. Returns the start of the log.
+    ///
+    /// # Errors
+    /// The new start could not be put on record; it has not moved. Segments that could not be removed are no error.
+    pub fn delete_records(&self, before: Offset) -> Result<Offset, StorageError> {
+        self.check_usable()?;
+        // Whoever trims, trims alone; appends go on.
+        let _trimming = self.flushing.lock();
+        let offsets = self.offsets();
+        let start = before.min(offsets.log_end);
+        if start <= offsets.log_start {
+            return Ok(offsets.log_start);
+        }
+        checkpoint::write_log_start(self.vfs(), &self.dir, start)?;
+        self.log_start.fetch_max(start.0, Ordering::AcqRel);
+        self.assert_order();
+        self.remove_segments_before(start);
+        Ok(start)
+    }
+
+    fn remove_segments_before(&self, start: Offset) {
+        let removed = {
+            let mut writer = self.writer.lock();
+            let segments = self.segments.load_full();
+            let behind = segments.sealed.partition_point(|segment| segment.next_offset <= start);
+            if behind == 0 {
+                return;
+            }
+            let (removed, kept) = segments.sealed.split_at(behind);
+            let active = Arc::clone(&segments.active);
+            self.segments.store(Arc::new(Segments { sealed: kept.to_vec(), active }));
+            writer.epochs_are_dirty |= writer.epochs.truncate_from_start(start);
+            let first_kept = kept.first().map_or(segments.active.base_offset, |segment| segment.base_offset);
+            // What is gone needs no sync.
+            writer.unflushed.retain(|segment| segment.base_offset >= first_kept);
+            removed.to_vec()
+        };
+        for segment in removed {
+            for extension in [
+                extension::LOG,
+                extension::OFFSET_INDEX,
+                extension::TIME_INDEX,
+                extension::TRANSACTION_INDEX,
+                extension::PRODUCER_SNAPSHOT,
+            ] {
+                self.remove_if_there(segment.base_offset, extension);
+            }
+        }
+    }
+
+    fn remove_if_there(&self, base_offset: Offset, extension: &str) {
+        let path = segment_path(&self.dir, base_offset, extension);
+        match self.vfs().remove_file(&path) {
+            Ok(()) => {}
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            Err(error) => tracing::warn!(path = %path.display(), %error, "cannot remove a file of a deleted segment"),
+        }
+    }
+}

@@ -1,0 +1,361 @@
+//! All logs of a data directory: opened together, put on record together, closed together.
+//!
+//! Owns which logs are open, the two checkpoint files, and the order of a clean stop. Does not own the folders of
+//! partitions or which of them there should be (the metadata does), nor when a log is flushed for a producer (the flusher).
+//!
+//! Invariants: a recovery point is on record only after the flush that it speaks of, and none is on record for a log that
+//! does not exist: a new log of an old name never inherits one. The directory is marked clean only if every log in it was
+//! closed and nothing failed.
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use parking_lot::{Condvar, Mutex};
+
+use super::checkpoint::{self, LOG_STARTS, Offsets, RECOVERY_POINTS};
+use super::data_dir::DataDir;
+use super::error::StorageError;
+use super::log::{Log, LogContext};
+use super::log_config::LogConfig;
+use super::open_files::OpenFiles;
+use super::producer_state::ProducerLimits;
+use super::recovery::OpenMode;
+use super::vfs::DiskSpace;
+use crate::types::{Offset, TopicPartition};
+
+/// What all logs of a data directory share.
+#[derive(Debug, Clone)]
+pub struct LogManagerConfig {
+    /// Threads that open and close logs (`num.recovery.threads.per.data.dir`).
+    pub threads: usize,
+    /// Files of sealed segments and indexes that are kept open.
+    pub open_files_max: usize,
+    /// How many producers are remembered.
+    pub producer_limits: ProducerLimits,
+}
+
+/// A log that is to be opened.
+#[derive(Debug, Clone)]
+pub struct LogToOpen {
+    /// The partition, whose folder exists.
+    pub topic_partition: TopicPartition,
+    /// Its settings.
+    pub config: Arc<LogConfig>,
+}
+
+/// The logs of a data directory.
+#[derive(Debug)]
+pub struct LogManager {
+    data_dir: DataDir,
+    context: LogContext,
+    threads: usize,
+    logs: ArcSwap<HashMap<TopicPartition, Arc<Log>>>,
+    /// Changed with the table of logs; what is in the checkpoint files, too.
+    on_record: Mutex<OnRecord>,
+    /// Logs that could not be opened or failed: the directory cannot be left in order any more.
+    failed: AtomicUsize,
+    checkpoints: Mutex<Option<JoinHandle<()>>>,
+    stopping: Arc<(Mutex<bool>, Condvar)>,
+}
+
+#[derive(Debug, Default)]
+struct OnRecord {
+    recovery_points: Offsets,
+    log_starts: Offsets,
+}
+
+impl LogManager {
+    /// Opens the logs of these partitions, several at once, and recovers them if the directory was not left cleanly.
+    /// A log that cannot be opened stays offline and is reported; the others are served.
+    ///
+    /// # Errors
+    /// None of them concerns one log alone.
+    pub fn open(
+        data_dir: DataDir,
+        config: &LogManagerConfig,
+        logs: Vec<LogToOpen>,
+        now_ms: i64,
+    ) -> Result<Arc<LogManager>, StorageError> {
+        let vfs = data_dir.vfs();
+        let on_record = OnRecord {
+            recovery_points: checkpoint::read(&**vfs, data_dir.path(), RECOVERY_POINTS).unwrap_or_default(),
+            log_starts: checkpoint::read(&**vfs, data_dir.path(), LOG_STARTS).unwrap_or_default(),
+        };
+        let context = LogContext {
+            open_files: OpenFiles::new(Arc::clone(vfs), config.open_files_max),
+            quarantine: data_dir.quarantine(),
+            producer_limits: config.producer_limits.clone(),
+        };
+        let clean = data_dir.was_clean();
+        if !clean && !logs.is_empty() {
+            tracing::info!(logs = logs.len(), "the broker was not stopped cleanly: checking what was not flushed");
+        }
+        let manager = LogManager {
+            data_dir,
+            context,
+            threads: config.threads.max(1),
+            logs: ArcSwap::default(),
+            on_record: Mutex::new(on_record),
+            failed: AtomicUsize::new(0),
+            checkpoints: Mutex::new(None),
+            stopping: Arc::default(),
+        };
+        let progress = AtomicUsize::new(0);
+        let opened = manager.in_parallel(&logs, |log| {
+            let mode = {
+                let on_record = manager.on_record.lock();
+                OpenMode {
+                    clean,
+                    recovery_point: on_record.recovery_points.get(&log.topic_partition).copied(),
+                    log_start: on_record.log_starts.get(&log.topic_partition).copied(),
+                }
+            };
+            let opened = manager.open_log(log, mode, now_ms);
+            let done = progress.fetch_add(1, Ordering::Relaxed) + 1;
+            if done.is_multiple_of(1000) {
+                tracing::info!("opened {done} of {} logs", logs.len());
+            }
+            opened
+        });
+        let opened = opened.into_iter().filter_map(Result::ok);
+        manager.logs.store(Arc::new(opened.map(|log| (log.topic_partition().clone(), log)).collect()));
+        Ok(Arc::new(manager))
+    }
+
+    /// Runs `work` on all items, on the threads that there are for it.
+    fn in_parallel<I: Sync, O: Send>(&self, items: &[I], work: impl Fn(&I) -> O + Sync) -> Vec<O> {
+        let next = AtomicUsize::new(0);
+        let mut done: Vec<(usize, O)> = Vec::with_capacity(items.len());
+        std::thread::scope(|scope| {
+            let run = || {
+                let mut done = Vec::new();
+                loop {
+                    let index = next.fetch_add(1, Ordering::Relaxed);
+                    let Some(item) = items.get(index) else { return done };
+                    done.push((index, work(item)));
+                }
+            };
+            let threads: Vec<_> = (1..self.threads.min(items.len())).map(|_| scope.spawn(run)).collect();
+            done.extend(run());
+            for thread in threads {
+                match thread.join() {
+                    Ok(part) => done.extend(part),
+                    Err(panic) => std::panic::resume_unwind(panic),
+                }
+            }
+        });
+        done.sort_unstable_by_key(|(index, _)| *index);
+        done.into_iter().map(|(_, output)| output).collect()
+    }
+
+    fn open_log(&self, log: &LogToOpen, mode: OpenMode, now_ms: i64) -> Result<Arc<Log>, StorageError> {
+        let dir = self.data_dir.path().join(log.topic_partition.to_string());
+        let created = self.data_dir.vfs().create_dir(&dir).map_err(StorageError::io("create", &dir));
+        let (name, config) = (log.topic_partition.clone(), Arc::clone(&log.config));
+        match created.and_then(|()| Log::open(self.context.clone(), &dir, name, config, mode, now_ms)) {
+            Ok((log, report)) => {
+                if report.cut_bytes > 0 || !report.corrupt.is_empty() || report.checked_bytes > 64 << 20 {
+                    tracing::info!(log = %log.topic_partition(), ?report, "recovered");
+                }
+                Ok(log)
+            }
+            Err(error) => {
+                tracing::error!(log = %log.topic_partition, %error, "a log cannot be opened and is offline");
+                self.failed.fetch_add(1, Ordering::Relaxed);
+                Err(error)
+            }
+        }
+    }
+
+    /// Opens the logs of new partitions, whose folders exist and are empty. One result for each, in order. The folder's
+    /// entry in the data directory is the caller's to make durable; what is in the folder becomes so with the first flush.
+    pub fn open_new(&self, logs: &[LogToOpen], now_ms: i64) -> Vec<Result<Arc<Log>, StorageError>> {
+        let mut on_record = self.on_record.lock();
+        if let Err(error) = self.forget_offsets(&mut on_record, logs) {
+            let cause = Arc::new(error);
+            let refused = |log: &LogToOpen| StorageError::Poisoned {
+                log: log.topic_partition.to_string(),
+                cause: Arc::clone(&cause),
+            };
+            return logs.iter().map(|log| Err(refused(log))).collect();
+        }
+        let opened = self.in_parallel(logs, |log| {
+            if self.log(&log.topic_partition).is_some() {
+                return Err(StorageError::LogExists { log: log.topic_partition.to_string() });
+            }
+            self.open_log(log, OpenMode::default(), now_ms)
+        });
+        let mut table = HashMap::clone(&self.logs.load());
+        table.extend(opened.iter().flatten().map(|log| (log.topic_partition().clone(), Arc::clone(log))));
+        self.logs.store(Arc::new(table));
+        opened
+    }
+
+    /// What is on record for these names speaks of logs that were deleted since the last checkpoint.
+    fn forget_offsets(&self, on_record: &mut OnRecord, logs: &[LogToOpen]) -> Result<(), StorageError> {
+        let (mut points, mut starts) = (false, false);
+        for log in logs {
+            points |= on_record.recovery_points.remove(&log.topic_partition).is_some();
+            starts |= on_record.log_starts.remove(&log.topic_partition).is_some();
+        }
+        if points {
+            self.write(RECOVERY_POINTS, &on_record.recovery_points)?;
+        }
+        if starts {
+            self.write(LOG_STARTS, &on_record.log_starts)?;
+        }
+        Ok(())
+    }
+
+    fn write(&self, name: &str, offsets: &Offsets) -> Result<(), StorageError> {
+        checkpoint::write(&**self.data_dir.vfs(), self.data_dir.path(), name, offsets)
+    }
+
+    /// The log of a partition, if it is open.
+    pub fn log(&self, topic_partition: &TopicPartition) -> Option<Arc<Log>> {
+        self.logs.load().get(topic_partition).cloned()
+    }
+
+    /// All logs that are open, in no order.
+    pub fn logs(&self) -> Vec<Arc<Log>> {
+        self.logs.load().values().cloned().collect()
+    }
+
+    /// Closes a log whose folder is to be removed: nothing is saved, and nothing touches the folder any more when it
+    /// returns.
+    pub fn abandon(&self, log: &Arc<Log>) {
+        let _on_record = self.on_record.lock();
+        log.abandon();
+        let mut table = HashMap::clone(&self.logs.load());
+        if table.get(log.topic_partition()).is_some_and(|open| Arc::ptr_eq(open, log)) {
+            table.remove(log.topic_partition());
+        }
+        self.logs.store(Arc::new(table));
+    }
+
+    /// Where the logs are.
+    pub fn data_dir(&self) -> &Path {
+        self.data_dir.path()
+    }
+
+    /// How full the disk is.
+    ///
+    /// # Errors
+    /// The file system does not say.
+    pub fn disk_space(&self) -> Result<DiskSpace, StorageError> {
+        let path = self.data_dir.path();
+        self.data_dir.vfs().disk_space(path).map_err(StorageError::io("look at", path))
+    }
+
+    /// Flushes every log and puts on record from where the next start would have to check it.
+    ///
+    /// # Errors
+    /// A checkpoint cannot be written. A log that fails keeps the recovery point it had, and is no error here.
+    pub fn checkpoint(&self) -> Result<(), StorageError> {
+        // Without the lock: flushes take long. A log that is abandoned meanwhile is left out below.
+        let points: Vec<(Arc<Log>, Offset)> =
+            self.logs().into_iter().filter_map(|log| log.checkpoint().ok().map(|point| (log, point))).collect();
+        let mut on_record = self.on_record.lock();
+        let table = self.logs.load_full();
+        for (log, point) in points {
+            if table.get(log.topic_partition()).is_some_and(|open| Arc::ptr_eq(open, &log)) {
+                on_record.recovery_points.insert(log.topic_partition().clone(), point);
+            }
+        }
+        self.write_offsets(&mut on_record, &table)
+    }
+
+    fn write_offsets(
+        &self,
+        on_record: &mut OnRecord,
+        table: &HashMap<TopicPartition, Arc<Log>>,
+    ) -> Result<(), StorageError> {
+        on_record.recovery_points.retain(|topic_partition, _| table.contains_key(topic_partition));
+        let starts = table.iter().map(|(topic_partition, log)| (topic_partition.clone(), log.offsets().log_start));
+        on_record.log_starts = starts.filter(|(_, start)| *start > Offset::ZERO).collect();
+        self.write(RECOVERY_POINTS, &on_record.recovery_points)?;
+        self.write(LOG_STARTS, &on_record.log_starts)
+    }
+
+    /// Takes checkpoints at this interval (`log.flush.offset.checkpoint.interval.ms`) until the logs are closed.
+    pub fn start_checkpoints(self: &Arc<Self>, interval: Duration) {
+        let manager = Arc::downgrade(self);
+        let stopping = Arc::clone(&self.stopping);
+        let run = move || {
+            let (stop, changed) = &*stopping;
+            loop {
+                let mut stop = stop.lock();
+                if !*stop {
+                    changed.wait_for(&mut stop, interval);
+                }
+                if *stop {
+                    return;
+                }
+                drop(stop);
+                let Some(manager) = manager.upgrade() else { return };
+                if let Err(error) = manager.checkpoint() {
+                    tracing::warn!(%error, "cannot write a checkpoint; a restart would have more to check");
+                }
+            }
+        };
+        let thread = std::thread::Builder::new().name("log-checkpoints".to_owned());
+        let thread = thread.spawn(run).expect("a thread can be started when the broker starts");
+        *self.checkpoints.lock() = Some(thread);
+    }
+
+    fn stop_checkpoints(&self) {
+        *self.stopping.0.lock() = true;
+        self.stopping.1.notify_all();
+        if let Some(thread) = self.checkpoints.lock().take()
+            && thread.thread().id() != std::thread::current().id()
+            && let Err(panic) = thread.join()
+        {
+            std::panic::resume_unwind(panic);
+        }
+    }
+
+    /// Closes all logs, and marks the directory as left in order if nothing ever failed. No append is taken any more.
+    ///
+    /// # Errors
+    /// The first failure; everything that could be closed is closed nevertheless, and the next start checks the rest.
+    pub fn close(&self) -> Result<(), StorageError> {
+        self.stop_checkpoints();
+        let logs = self.logs();
+        let closed = self.in_parallel(&logs, |log| log.close());
+        let mut on_record = self.on_record.lock();
+        let table = self.logs.swap(Arc::default());
+        let mut first_error = None;
+        for (log, closed) in logs.iter().zip(closed) {
+            match closed {
+                Ok(point) => {
+                    on_record.recovery_points.insert(log.topic_partition().clone(), point);
+                }
+                Err(error) => {
+                    tracing::error!(log = %log.topic_partition(), %error, "a log could not be closed");
+                    first_error.get_or_insert(error);
+                }
+            }
+        }
+        self.write_offsets(&mut on_record, &table)?;
+        match first_error {
+            Some(error) => Err(error),
+            None if self.failed.load(Ordering::Relaxed) > 0 => Ok(()),
+            None => self.data_dir.mark_clean(),
+        }
+    }
+}
+
+impl Drop for LogManager {
+    fn drop(&mut self) {
+        self.stop_checkpoints();
+    }
+}
+
+#[cfg(test)]
+#[path = "log_manager_test.rs"]
+mod tests;

@@ -1,0 +1,107 @@
+//! Goal: logs of a directory survive a clean stop and a kill, and a new log of an old name inherits nothing. Method: real
+//! files; a kill is a manager that is dropped without being closed.
+
+use super::*;
+use crate::storage::test_batch::batch;
+use crate::storage::vfs::RealVfs;
+use crate::types::LeaderEpoch;
+
+fn open(dir: &Path, partitions: i32) -> Arc<LogManager> {
+    let data_dir = DataDir::open(Arc::new(RealVfs), dir).unwrap();
+    let config = LogManagerConfig { threads: 3, open_files_max: 64, producer_limits: ProducerLimits::default() };
+    LogManager::open(data_dir, &config, logs(0..partitions), 0).unwrap()
+}
+
+fn logs(partitions: std::ops::Range<i32>) -> Vec<LogToOpen> {
+    let config = Arc::new(LogConfig { segment_bytes: 1000, ..LogConfig::default() });
+    let log = |n| LogToOpen { topic_partition: TopicPartition::new("t", n), config: Arc::clone(&config) };
+    partitions.map(log).collect()
+}
+
+fn append(manager: &LogManager, partition: i32, count: i32) {
+    let log = manager.log(&TopicPartition::new("t", partition)).unwrap();
+    for _ in 0..count {
+        log.append(batch(&["value"], 0).build(), LeaderEpoch(0), 0).unwrap();
+    }
+}
+
+fn ends(manager: &LogManager) -> Vec<(i32, i64)> {
+    let mut ends: Vec<_> =
+        manager.logs().iter().map(|log| (log.topic_partition().partition, log.offsets().log_end.0)).collect();
+    ends.sort_unstable();
+    ends
+}
+
+#[test]
+fn logs_survive_a_clean_stop_and_a_kill() {
+    let dir = tempfile::tempdir().unwrap();
+    let manager = open(dir.path(), 20);
+    (0..20).for_each(|n| append(&manager, n, n));
+    let expected: Vec<_> = (0..20).map(|n| (n, i64::from(n))).collect();
+    manager.close().unwrap();
+    assert_eq!(manager.logs().len(), 0);
+    drop(manager);
+    assert!(dir.path().join(".kafka_cleanshutdown").exists());
+
+    let manager = open(dir.path(), 20);
+    assert!(!dir.path().join(".kafka_cleanshutdown").exists());
+    assert_eq!(ends(&manager), expected);
+    manager.checkpoint().unwrap();
+    append(&manager, 7, 3);
+    drop(manager);
+    let points = std::fs::read_to_string(dir.path().join(RECOVERY_POINTS)).unwrap();
+    assert!(points.starts_with("0\n20\nt 0 0\nt 1 1\n"), "{points}");
+
+    let manager = open(dir.path(), 20);
+    assert_eq!(ends(&manager)[7], (7, 10));
+}
+
+#[test]
+fn a_new_log_of_an_old_name_inherits_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let manager = open(dir.path(), 2);
+    append(&manager, 0, 50);
+    let old = manager.log(&TopicPartition::new("t", 0)).unwrap();
+    old.delete_records(Offset(40)).unwrap();
+    manager.checkpoint().unwrap();
+    manager.abandon(&old);
+    assert!(manager.log(&TopicPartition::new("t", 0)).is_none());
+    assert!(old.append(batch(&["x"], 0).build(), LeaderEpoch(0), 0).is_err());
+    std::fs::rename(dir.path().join("t-0"), dir.path().join("t-0.00-delete")).unwrap();
+
+    std::fs::create_dir(dir.path().join("t-0")).unwrap();
+    let opened = manager.open_new(&logs(0..1), 0);
+    assert_eq!(opened[0].as_ref().unwrap().offsets().log_end, Offset(0));
+    assert!(matches!(manager.open_new(&logs(0..1), 0)[0], Err(StorageError::LogExists { .. })));
+    append(&manager, 0, 5);
+    drop((manager, old, opened));
+
+    let manager = open(dir.path(), 2);
+    let offsets = manager.log(&TopicPartition::new("t", 0)).unwrap().offsets();
+    assert_eq!((offsets.log_start, offsets.log_end), (Offset(0), Offset(5)));
+}
+
+#[test]
+fn checkpoints_are_taken_now_and_then() {
+    let dir = tempfile::tempdir().unwrap();
+    let manager = open(dir.path(), 1);
+    append(&manager, 0, 3);
+    manager.start_checkpoints(Duration::from_millis(5));
+    let log = manager.log(&TopicPartition::new("t", 0)).unwrap();
+    let deadline = std::time::Instant::now() + Duration::from_secs(30);
+    while !std::fs::read_to_string(dir.path().join(RECOVERY_POINTS)).is_ok_and(|text| text.contains("t 0 3")) {
+        assert!(std::time::Instant::now() < deadline, "no checkpoint was taken: {:?}", log.offsets());
+        std::thread::yield_now();
+    }
+    manager.close().unwrap();
+}
+
+#[test]
+fn a_log_that_cannot_be_opened_is_offline_alone_and_leaves_no_clean_mark() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("t-1"), "a file where a folder should be").unwrap();
+    let manager = open(dir.path(), 3);
+    assert_eq!(ends(&manager), [(0, 0), (2, 0)]);
+    manager.close().unwrap();
+    assert!(!dir.path().join(".kafka_cleanshutdown").exists());
+}

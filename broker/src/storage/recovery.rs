@@ -1,0 +1,399 @@
+//! Opening a log: what is in its folder becomes segments, indexes, producer state and leader epochs.
+//!
+//! Owns every decision about bytes that were there before the start: which are checked (those behind the recovery point; after
+//! a clean stop the last few kilobytes), which are cut off as a torn tail, which are kept as damaged. Does not own what
+//! happens to a log that is open.
+//!
+//! Invariants: a batch with good ones behind it, in this segment or a later one, is never cut off. Bytes that cannot be
+//! read are copied to the quarantine folder before they are cut. Indexes, snapshots and checkpoints are believed only as
+//! far as the batches bear them out. When [`load`] returns, what it found is durable.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::checkpoint;
+use super::error::StorageError;
+use super::index::{IndexEntry, OffsetEntry, TimeEntry};
+use super::log::{CorruptRange, LogContext, Segments, Writer};
+use super::log_config::LogConfig;
+use super::segment::{
+    ActiveSegment, Cadence, SealedSegment, SegmentContent, SegmentSizes, extension, parse_segment_name, segment_path,
+};
+use super::vfs::{Access, Vfs, VfsFile};
+use crate::types::{LeaderEpoch, Offset, TopicPartition};
+
+mod index_builder;
+mod quarantine;
+mod replay;
+mod scan;
+
+use index_builder::{IndexBuilder, Resume};
+pub(super) use scan::find_damage;
+use scan::{Event, Scan, ScanStart};
+
+/// What is known about a log before it is opened.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct OpenMode {
+    /// The log was closed by the broker that used it last, and that broker stopped cleanly.
+    pub clean: bool,
+    /// Everything before it was made durable, and checked or written by a broker. `None`: everything is to be checked.
+    pub recovery_point: Option<Offset>,
+    /// The start of the log, as far as a checkpoint knows.
+    pub log_start: Option<Offset>,
+}
+
+/// What opening a log came to.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct RecoveryReport {
+    /// There was nothing: the log is new.
+    pub created: bool,
+    /// Bytes of batches whose checksums were computed.
+    pub checked_bytes: u64,
+    /// Bytes of torn tails that were cut off; they are in the quarantined files.
+    pub cut_bytes: u64,
+    /// Where bytes went that could not be read.
+    pub quarantined: Vec<PathBuf>,
+    /// Offsets whose batches are damaged, with good ones behind.
+    pub corrupt: Vec<CorruptRange>,
+    /// Index files that were missing or wrong.
+    pub indexes_rebuilt: usize,
+}
+
+/// A log that was read from its folder.
+pub(super) struct Loaded {
+    pub(super) log_start: Offset,
+    pub(super) segments: Segments,
+    pub(super) writer: Writer,
+    pub(super) report: RecoveryReport,
+}
+
+/// One segment on the way to being opened.
+#[derive(Debug)]
+struct SegmentState {
+    base: Offset,
+    sizes: SegmentSizes,
+    /// Set once the segment was scanned, or is trusted.
+    next_offset: Option<Offset>,
+}
+
+struct Recovery<'a> {
+    context: &'a LogContext,
+    dir: &'a Path,
+    topic_partition: &'a TopicPartition,
+    config: &'a LogConfig,
+    now_ms: i64,
+    segments: Vec<SegmentState>,
+    snapshots: Vec<Offset>,
+    clean: bool,
+    report: RecoveryReport,
+    dir_is_dirty: bool,
+}
+
+/// Reads the log in `dir`; an empty one is created there if there is none.
+pub(super) fn load(
+    context: &LogContext,
+    dir: &Path,
+    topic_partition: &TopicPartition,
+    config: &LogConfig,
+    mode: OpenMode,
+    now_ms: i64,
+) -> Result<Loaded, StorageError> {
+    let mut recovery = Recovery {
+        context,
+        dir,
+        topic_partition,
+        config,
+        now_ms,
+        segments: Vec::new(),
+        snapshots: Vec::new(),
+        clean: mode.clean,
+        report: RecoveryReport::default(),
+        dir_is_dirty: false,
+    };
+    recovery.list()?;
+    let log_start = mode.log_start.max(checkpoint::read_log_start(context.vfs(), dir)).unwrap_or(Offset::ZERO);
+    if recovery.segments.is_empty() {
+        recovery.report.created = true;
+        recovery.create_segment(log_start)?;
+    }
+    let trusted_below = match mode {
+        OpenMode { clean: true, .. } => Offset(i64::MAX),
+        OpenMode { recovery_point, .. } => recovery_point.unwrap_or(Offset::ZERO),
+    };
+    let active = recovery.check_segments(trusted_below)?;
+    let log_end = active.next_offset;
+    let (active, log_start) = match log_start > log_end {
+        // Everything was deleted up to an offset that is no longer there: offsets are not given out twice.
+        true => (recovery.restart_at(log_start)?, log_start),
+        false => (active, log_start.max(recovery.segments[0].base)),
+    };
+    let log_end = active.next_offset;
+    if mode.recovery_point.is_some_and(|point| point > log_end) {
+        tracing::error!(log = %topic_partition, recovery_point = ?mode.recovery_point, %log_end, "durable records are missing from the end of the log");
+    }
+    let (producers, mut epochs, mut epochs_are_dirty) = recovery.replay(log_end)?;
+    epochs_are_dirty |= epochs.truncate_from_end(log_end) | epochs.truncate_from_start(log_start);
+    if recovery.dir_is_dirty && !recovery.report.created {
+        context.vfs().sync_dir(dir).map_err(StorageError::io("sync", dir))?;
+    }
+    let writer = Writer {
+        producers,
+        epochs,
+        cadence: active.builder.cadence,
+        unflushed: Vec::new(),
+        // A new log's folder is synced with its first flush.
+        dir_is_dirty: recovery.report.created,
+        epochs_are_dirty,
+        checkpointed: None,
+    };
+    let segments = recovery.into_segments(active, log_start);
+    Ok(Loaded { log_start, segments: segments.0, writer, report: segments.1 })
+}
+
+/// The last segment, as it was found or made.
+struct ActiveState {
+    file: Arc<dyn VfsFile>,
+    base: Offset,
+    size_bytes: u64,
+    next_offset: Offset,
+    builder: IndexBuilder,
+}
+
+/// How a segment ended.
+enum SegmentEnding {
+    Whole,
+    /// No good batch from this position on.
+    Tail(u64),
+}
+
+impl Recovery<'_> {
+    fn vfs(&self) -> &dyn Vfs {
+        self.context.vfs()
+    }
+
+    fn list(&mut self) -> Result<(), StorageError> {
+        let entries = self.vfs().read_dir(self.dir).map_err(StorageError::io("list", self.dir))?;
+        let mut segments: BTreeMap<Offset, SegmentSizes> = BTreeMap::new();
+        let size_of = |base: Offset, extension: &str| {
+            let name = format!("{:020}.{extension}", base.0);
+            entries.iter().find(|entry| entry.name == name).map(|entry| entry.size_bytes)
+        };
+        for entry in &entries {
+            if let Some(base) = parse_segment_name(&entry.name, extension::LOG) {
+                let sizes = SegmentSizes {
+                    log_bytes: entry.size_bytes,
+                    offset_index_bytes: size_of(base, extension::OFFSET_INDEX),
+                    time_index_bytes: size_of(base, extension::TIME_INDEX),
+                };
+                segments.insert(base, sizes);
+            } else if let Some(offset) = parse_segment_name(&entry.name, extension::PRODUCER_SNAPSHOT) {
+                self.snapshots.push(offset);
+            }
+        }
+        self.snapshots.sort_unstable();
+        let state = |(base, sizes)| SegmentState { base, sizes, next_offset: None };
+        self.segments = segments.into_iter().map(state).collect();
+        Ok(())
+    }
+
+    fn create_segment(&mut self, base: Offset) -> Result<(), StorageError> {
+        let path = segment_path(self.dir, base, extension::LOG);
+        self.vfs().open(&path, Access::CreateOrKeep).map_err(StorageError::io("create", &path))?;
+        self.segments.push(SegmentState { base, sizes: SegmentSizes::default(), next_offset: None });
+        self.dir_is_dirty = true;
+        Ok(())
+    }
+
+    /// Checks what is not trusted, cuts a torn tail, and says what the last segment is.
+    fn check_segments(&mut self, trusted_below: Offset) -> Result<ActiveState, StorageError> {
+        let mut at = 0;
+        let mut epoch = LeaderEpoch::NONE;
+        loop {
+            let next_base = self.segments.get(at + 1).map(|next| next.base);
+            if let Some(next_base) = next_base.filter(|next_base| *next_base <= trusted_below) {
+                self.trust(at, next_base)?;
+                at += 1;
+                continue;
+            }
+            let base = self.segments[at].base;
+            let path = segment_path(self.dir, base, extension::LOG);
+            let file = self.vfs().open(&path, Access::Write).map_err(StorageError::io("open", &path))?;
+            let size_bytes = self.segments[at].sizes.log_bytes;
+            let (mut builder, resume) =
+                IndexBuilder::from_files(self.vfs(), self.dir, base, &*file, size_bytes, trusted_below);
+            let (next_offset, ending) = self.scan(at, &*file, &mut builder, resume, next_base, &mut epoch)?;
+            self.segments[at].next_offset = Some(next_offset);
+            let mut size_bytes = size_bytes;
+            let good_behind = next_base.is_some() && self.any_good_batch_behind(at)?;
+            match (ending, next_base) {
+                (ending, Some(next_base)) if good_behind => {
+                    let position = match ending {
+                        SegmentEnding::Whole => size_bytes,
+                        SegmentEnding::Tail(position) => position,
+                    };
+                    if next_offset < next_base {
+                        self.note_damage(next_offset, next_base, base, position, size_bytes);
+                    }
+                    self.segments[at].next_offset = Some(next_base);
+                }
+                (SegmentEnding::Whole, Some(next_base)) if next_offset == next_base => {}
+                (ending, _) => {
+                    self.quarantine_segments_behind(at)?;
+                    if let SegmentEnding::Tail(position) = ending {
+                        self.cut(&path, &*file, position, size_bytes)?;
+                        size_bytes = position;
+                        self.segments[at].sizes.log_bytes = position;
+                    }
+                }
+            }
+            if !self.clean {
+                // What a broker that was killed had written may be in the page cache only.
+                file.sync_data().map_err(StorageError::io("sync", &path))?;
+                self.dir_is_dirty = true;
+            }
+            // As sealing, closing and checkpoints do.
+            builder.push_time_entry();
+            if at + 1 == self.segments.len() {
+                self.rewrite_if_wrong(at, &builder)?;
+                builder.cadence.created_ms = self.now_ms;
+                return Ok(ActiveState { file, base, size_bytes, next_offset, builder });
+            }
+            self.rewrite_if_wrong(at, &builder)?;
+            at += 1;
+        }
+    }
+
+    /// Takes a segment as it is, save that it must have indexes.
+    fn trust(&mut self, at: usize, next_base: Offset) -> Result<(), StorageError> {
+        let SegmentState { base, sizes, next_offset } = &mut self.segments[at];
+        *next_offset = Some(next_base);
+        let whole = |size: Option<u64>, entry: usize| size.is_some_and(|size| size.is_multiple_of(entry as u64));
+        if whole(sizes.offset_index_bytes, OffsetEntry::BYTES) && whole(sizes.time_index_bytes, TimeEntry::BYTES) {
+            return Ok(());
+        }
+        let (base, size_bytes) = (*base, sizes.log_bytes);
+        let path = segment_path(self.dir, base, extension::LOG);
+        let file = self.vfs().open(&path, Access::Read).map_err(StorageError::io("open", &path))?;
+        let mut builder = IndexBuilder::default();
+        let resume = Resume { position: 0, next_offset: base };
+        let (end, ending) =
+            self.scan(at, &*file, &mut builder, resume, Some(next_base), &mut LeaderEpoch::NONE.clone())?;
+        if end < next_base {
+            let position = if let SegmentEnding::Tail(position) = ending { position } else { size_bytes };
+            self.note_damage(end, next_base, base, position, size_bytes);
+        }
+        builder.push_time_entry();
+        self.rewrite_if_wrong(at, &builder)
+    }
+
+    fn scan(
+        &mut self,
+        at: usize,
+        file: &dyn VfsFile,
+        builder: &mut IndexBuilder,
+        resume: Resume,
+        limit: Option<Offset>,
+        epoch: &mut LeaderEpoch,
+    ) -> Result<(Offset, SegmentEnding), StorageError> {
+        let SegmentState { base, sizes, .. } = self.segments[at];
+        let path = segment_path(self.dir, base, extension::LOG);
+        let start = ScanStart {
+            segment_base: base,
+            position: resume.position,
+            expected: resume.next_offset,
+            limit,
+            epoch: *epoch,
+        };
+        let mut scan = Scan::new(file, sizes.log_bytes, start);
+        loop {
+            match scan.next().map_err(StorageError::io("read", &path))? {
+                Event::Batch { position, header } => {
+                    self.report.checked_bytes += u64::from(header.size_bytes);
+                    *epoch = header.leader_epoch;
+                    builder.push(position, &header, self.config.index_interval_bytes);
+                }
+                Event::Damage(range) => {
+                    self.note_damage(range.from, range.to, base, range.position, range.end_position);
+                }
+                Event::Tail { position } => return Ok((scan.next_offset(), SegmentEnding::Tail(position))),
+                Event::End => return Ok((scan.next_offset(), SegmentEnding::Whole)),
+            }
+        }
+    }
+
+    fn note_damage(&mut self, from: Offset, to: Offset, segment_base: Offset, position: u64, end_position: u64) {
+        tracing::error!(log = %self.topic_partition, %from, %to, "batches are damaged on disk, good ones lie behind: they are kept and refused");
+        self.report.corrupt.push(CorruptRange { from, to, segment_base, position, end_position });
+    }
+
+    /// Whether any later segment holds a batch that is good.
+    fn any_good_batch_behind(&self, at: usize) -> Result<bool, StorageError> {
+        for (index, segment) in self.segments.iter().enumerate().skip(at + 1) {
+            if segment.sizes.log_bytes == 0 {
+                continue;
+            }
+            let path = segment_path(self.dir, segment.base, extension::LOG);
+            let file = self.vfs().open(&path, Access::Read).map_err(StorageError::io("open", &path))?;
+            let limit = self.segments.get(index + 1).map(|next| next.base);
+            let start = ScanStart {
+                segment_base: segment.base,
+                position: 0,
+                expected: segment.base,
+                limit,
+                epoch: LeaderEpoch::NONE,
+            };
+            let mut scan = Scan::new(&*file, segment.sizes.log_bytes, start);
+            let first = scan.next().map_err(StorageError::io("read", &path))?;
+            if matches!(first, Event::Batch { .. } | Event::Damage(_)) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    fn rewrite_if_wrong(&mut self, at: usize, builder: &IndexBuilder) -> Result<(), StorageError> {
+        let rebuilt = builder.write(self.vfs(), self.dir, self.segments[at].base)?;
+        self.report.indexes_rebuilt += rebuilt;
+        let sizes = &mut self.segments[at].sizes;
+        sizes.offset_index_bytes = Some((builder.offset_entries.len() * OffsetEntry::BYTES) as u64);
+        sizes.time_index_bytes = Some((builder.time_entries.len() * TimeEntry::BYTES) as u64);
+        Ok(())
+    }
+
+    /// Starts the log anew at an offset behind its end; what is there lies before the start of the log.
+    fn restart_at(&mut self, log_start: Offset) -> Result<ActiveState, StorageError> {
+        tracing::warn!(log = %self.topic_partition, %log_start, "the log ends before its start; it goes on at its start");
+        if let Some(last) = self.segments.last_mut() {
+            last.next_offset = Some(log_start);
+        }
+        self.create_segment(log_start)?;
+        let path = segment_path(self.dir, log_start, extension::LOG);
+        let file = self.vfs().open(&path, Access::Write).map_err(StorageError::io("open", &path))?;
+        let builder = IndexBuilder {
+            cadence: Cadence { created_ms: self.now_ms, ..Cadence::default() },
+            ..IndexBuilder::default()
+        };
+        Ok(ActiveState { file, base: log_start, size_bytes: 0, next_offset: log_start, builder })
+    }
+
+    fn into_segments(mut self, active: ActiveState, log_start: Offset) -> (Segments, RecoveryReport) {
+        let pool = &self.context.open_files;
+        let content = SegmentContent {
+            size_bytes: active.size_bytes,
+            next_offset: Some(active.next_offset),
+            largest_timestamp: active.builder.largest_timestamp,
+            offset_entries: active.builder.offset_entries.len(),
+            time_entries: active.builder.time_entries.len(),
+        };
+        let last = ActiveSegment::new(pool, self.dir, active.base, active.file, content);
+        self.segments.pop();
+        let sealed = self.segments.into_iter().filter_map(|segment| {
+            let next_offset = segment.next_offset?;
+            // A crash may have come between moving the start of the log and removing what lies before it.
+            (next_offset > log_start)
+                .then(|| Arc::new(SealedSegment::new(pool, self.dir, segment.base, next_offset, segment.sizes)))
+        });
+        (Segments { sealed: sealed.collect(), active: Arc::new(last) }, self.report)
+    }
+}

@@ -1,0 +1,131 @@
+//! Builds the two indexes of a segment from its batches, as appending them one by one would have.
+
+use std::path::Path;
+
+use crate::storage::batch_header::BatchHeader;
+use crate::storage::batch_scan::{BatchCursor, SEARCH_BLOCK_BYTES, Step};
+use crate::storage::error::StorageError;
+use crate::storage::index::{IndexEntry, OffsetEntry, TimeEntry};
+use crate::storage::segment::{Cadence, extension, segment_path};
+use crate::storage::vfs::{Vfs, VfsFile, read_file, replace_file};
+use crate::types::Offset;
+
+/// The largest index: `segment.index.bytes` is an i32.
+const INDEX_BYTES_MAX: u64 = i32::MAX as u64;
+
+/// The indexes of one segment up to some batch.
+#[derive(Debug, Default)]
+pub(super) struct IndexBuilder {
+    pub(super) offset_entries: Vec<OffsetEntry>,
+    pub(super) time_entries: Vec<TimeEntry>,
+    pub(super) largest_timestamp: Option<TimeEntry>,
+    pub(super) cadence: Cadence,
+}
+
+/// Where the batches start that are not in the indexes yet.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Resume {
+    pub(super) position: u64,
+    pub(super) next_offset: Offset,
+}
+
+impl IndexBuilder {
+    /// Takes note of a batch that follows the others. The same rules as in `ActiveSegment::publish`.
+    pub(super) fn push(&mut self, position: u64, header: &BatchHeader, index_interval_bytes: u32) {
+        if self.largest_timestamp.is_none_or(|largest| header.max_timestamp > largest.timestamp) {
+            self.largest_timestamp = Some(TimeEntry { timestamp: header.max_timestamp, offset: header.last_offset() });
+        }
+        if self.cadence.bytes_since_entry > index_interval_bytes {
+            self.offset_entries.push(OffsetEntry { offset: header.last_offset(), position: position as u32 });
+            self.push_time_entry();
+            self.cadence.bytes_since_entry = 0;
+        }
+        self.cadence.bytes_since_entry = self.cadence.bytes_since_entry.saturating_add(header.size_bytes);
+        self.cadence.first_timestamp.get_or_insert(header.max_timestamp);
+    }
+
+    /// The last entry of a sealed segment's time index is the largest timestamp of all.
+    pub(super) fn push_time_entry(&mut self) {
+        let due = self.largest_timestamp.filter(|l| self.cadence.last_time_entry.is_none_or(|last| l.timestamp > last));
+        if let Some(largest) = due {
+            self.time_entries.push(largest);
+            self.cadence.last_time_entry = Some(largest.timestamp);
+        }
+    }
+
+    /// Takes the entries of the files that speak of offsets before `trusted_below`, if they are in order and the last of
+    /// them leads to the batch it names. Else, or if there are none, the whole segment is to be read.
+    pub(super) fn from_files(
+        vfs: &dyn Vfs,
+        dir: &Path,
+        base: Offset,
+        file: &dyn VfsFile,
+        size_bytes: u64,
+        trusted_below: Offset,
+    ) -> (IndexBuilder, Resume) {
+        let whole = || (IndexBuilder::default(), Resume { position: 0, next_offset: base });
+        let read = |extension| read_file(vfs, &segment_path(dir, base, extension), INDEX_BYTES_MAX).ok().flatten();
+        let (Some(offset_bytes), Some(time_bytes)) = (read(extension::OFFSET_INDEX), read(extension::TIME_INDEX))
+        else {
+            return whole();
+        };
+        let mut offset_entries: Vec<OffsetEntry> = decode(&offset_bytes, base);
+        offset_entries.truncate(offset_entries.partition_point(|entry| entry.offset < trusted_below));
+        let Some(last) = offset_entries.last().copied() else { return whole() };
+        let mut time_entries: Vec<TimeEntry> = decode(&time_bytes, base);
+        time_entries.truncate(time_entries.partition_point(|entry| entry.offset <= last.offset));
+        let Some(largest) = time_entries.last().copied() else { return whole() };
+        let in_order = offset_entries.is_sorted_by(|a, b| a.offset < b.offset && a.position < b.position)
+            && time_entries.is_sorted_by(|a, b| a.timestamp < b.timestamp && a.offset < b.offset)
+            && time_entries.iter().all(|entry| entry.offset >= base);
+        let mut cursor = BatchCursor::new(file, u64::from(last.position), size_bytes, SEARCH_BLOCK_BYTES);
+        let Ok(Step::Batch { position, header }) = cursor.next() else { return whole() };
+        let mut first = BatchCursor::new(file, 0, size_bytes, SEARCH_BLOCK_BYTES);
+        let Ok(Step::Batch { header: first, .. }) = first.next() else { return whole() };
+        if !in_order || header.last_offset() != last.offset || first.base_offset != base {
+            return whole();
+        }
+        let builder = IndexBuilder {
+            offset_entries,
+            time_entries,
+            largest_timestamp: Some(largest),
+            cadence: Cadence {
+                bytes_since_entry: header.size_bytes,
+                last_time_entry: Some(largest.timestamp),
+                first_timestamp: Some(first.max_timestamp),
+                created_ms: 0,
+            },
+        };
+        let position = position + u64::from(header.size_bytes);
+        (builder, Resume { position, next_offset: header.next_offset() })
+    }
+
+    /// Brings the files to what was built; durable when it returns. Returns how many were not so already.
+    pub(super) fn write(&self, vfs: &dyn Vfs, dir: &Path, base: Offset) -> Result<usize, StorageError> {
+        // The time index first: which of its entries count is told by the offset index.
+        let times = write_file(vfs, dir, base, extension::TIME_INDEX, &self.time_entries)?;
+        let offsets = write_file(vfs, dir, base, extension::OFFSET_INDEX, &self.offset_entries)?;
+        Ok(usize::from(times) + usize::from(offsets))
+    }
+}
+
+fn decode<E: IndexEntry>(bytes: &[u8], base: Offset) -> Vec<E> {
+    bytes.chunks_exact(E::BYTES).map(|entry| E::decode(entry, base)).collect()
+}
+
+fn write_file<E: IndexEntry>(
+    vfs: &dyn Vfs,
+    dir: &Path,
+    base: Offset,
+    extension: &str,
+    entries: &[E],
+) -> Result<bool, StorageError> {
+    let path = segment_path(dir, base, extension);
+    let mut bytes = Vec::with_capacity(entries.len() * E::BYTES);
+    entries.iter().for_each(|entry| entry.encode(base, &mut bytes));
+    if matches!(read_file(vfs, &path, INDEX_BYTES_MAX), Ok(Some(there)) if there == bytes) {
+        return Ok(false);
+    }
+    replace_file(vfs, &path, &bytes).map_err(StorageError::io("replace", &path))?;
+    Ok(true)
+}

@@ -1,0 +1,205 @@
+//! Producer state, leader epochs and transaction indexes, from the snapshot that is nearest and the batches behind it.
+
+use std::collections::BTreeMap;
+
+use super::Recovery;
+use crate::storage::batch_header::{BatchHeader, HEADER_BYTES};
+use crate::storage::batch_scan::{BatchCursor, SCAN_BLOCK_BYTES, Step};
+use crate::storage::error::StorageError;
+use crate::storage::log::LEADER_EPOCH_CHECKPOINT;
+use crate::storage::segment::{extension, segment_path};
+use crate::storage::txn_index::{self, AbortedTxn};
+use crate::storage::vfs::{Access, read_file, replace_file};
+use crate::storage::{EndTxnMarker, LeaderEpochCache, ProducerState};
+use crate::types::Offset;
+
+/// 10,000 producers of 250 bytes are 2.5 MB.
+const SNAPSHOT_BYTES_MAX: u64 = 256 << 20;
+const EPOCHS_BYTES_MAX: u64 = 16 << 20;
+/// A control record is some 20 bytes behind the header.
+const CONTROL_BATCH_BYTES_MAX: usize = 4 << 10;
+
+impl Recovery<'_> {
+    /// What is known of producers and epochs at the end of the log; and whether the epochs are not those of the file.
+    pub(super) fn replay(&mut self, log_end: Offset) -> Result<(ProducerState, LeaderEpochCache, bool), StorageError> {
+        let mut epochs = self.read_epochs();
+        let epochs_known = epochs.is_some();
+        let mut producers = self.read_snapshot(log_end)?;
+        let from = producers.end_offset();
+        let first = match epochs_known {
+            true => self.segments.partition_point(|segment| segment.base <= from).saturating_sub(1),
+            false => 0,
+        };
+        let mut epochs_changed = !epochs_known;
+        let epochs_ref = epochs.get_or_insert_default();
+        for index in first..self.segments.len() {
+            let segment = &self.segments[index];
+            if from >= segment.next_offset.unwrap_or(log_end) && epochs_known {
+                continue;
+            }
+            let base = segment.base;
+            let mut aborted = Vec::new();
+            self.for_each_batch(index, |header, marker| {
+                epochs_changed |= epochs_ref.assign(header.leader_epoch, header.base_offset);
+                if header.base_offset < from {
+                    return;
+                }
+                if let Some(batch) = header.producer_batch(marker)
+                    && let Some(completed) = producers.update(&batch, self.now_ms)
+                    && completed.is_aborted
+                {
+                    aborted.push(AbortedTxn::from(completed));
+                }
+            })?;
+            self.rewrite_transaction_index(base, from, aborted)?;
+        }
+        producers.advance_end_offset(log_end);
+        Ok((producers, epochs.unwrap_or_default(), epochs_changed))
+    }
+
+    fn read_epochs(&self) -> Option<LeaderEpochCache> {
+        let path = self.dir.join(LEADER_EPOCH_CHECKPOINT);
+        let text = read_file(self.vfs(), &path, EPOCHS_BYTES_MAX).ok()??;
+        let epochs = LeaderEpochCache::decode(std::str::from_utf8(&text).ok()?);
+        epochs.inspect_err(|error| tracing::warn!(path = %path.display(), %error, "rebuilding leader epochs")).ok()
+    }
+
+    /// The newest snapshot that can be read and does not speak of what is gone. Those that do are removed: the offsets
+    /// behind the end of the log will be given to other batches.
+    fn read_snapshot(&mut self, log_end: Offset) -> Result<ProducerState, StorageError> {
+        while let Some(offset) = self.snapshots.pop() {
+            let path = segment_path(self.dir, offset, extension::PRODUCER_SNAPSHOT);
+            if offset > log_end {
+                self.vfs().remove_file(&path).map_err(StorageError::io("remove", &path))?;
+                self.dir_is_dirty = true;
+                continue;
+            }
+            let bytes = match read_file(self.vfs(), &path, SNAPSHOT_BYTES_MAX) {
+                Ok(bytes) => bytes.unwrap_or_default(),
+                Err(error) => {
+                    tracing::warn!(path = %path.display(), %error, "cannot read a producer snapshot; reading the log instead");
+                    continue;
+                }
+            };
+            let limits = self.context.producer_limits.clone();
+            match ProducerState::decode_snapshot(&bytes, offset, self.now_ms, limits) {
+                Ok(state) => {
+                    self.remove_stray_snapshots();
+                    return Ok(state);
+                }
+                Err(error) => {
+                    tracing::warn!(path = %path.display(), %error, "a producer snapshot is damaged; reading the log instead");
+                }
+            }
+        }
+        Ok(ProducerState::new(self.context.producer_limits.clone()))
+    }
+
+    /// Older snapshots are kept where a segment starts, as Kafka does; those that a stop has left in between are not.
+    fn remove_stray_snapshots(&mut self) {
+        for offset in std::mem::take(&mut self.snapshots) {
+            if self.segments.iter().any(|segment| segment.base == offset) {
+                continue;
+            }
+            let path = segment_path(self.dir, offset, extension::PRODUCER_SNAPSHOT);
+            if let Err(error) = self.vfs().remove_file(&path) {
+                tracing::warn!(path = %path.display(), %error, "cannot remove an old producer snapshot");
+            }
+        }
+    }
+
+    /// Walks over the good batches of a segment.
+    fn for_each_batch(
+        &self,
+        index: usize,
+        mut visit: impl FnMut(&BatchHeader, Option<EndTxnMarker>),
+    ) -> Result<(), StorageError> {
+        let segment = &self.segments[index];
+        let path = segment_path(self.dir, segment.base, extension::LOG);
+        let file = self.vfs().open(&path, Access::Read).map_err(StorageError::io("open", &path))?;
+        let damage: BTreeMap<u64, u64> = self
+            .report
+            .corrupt
+            .iter()
+            .filter(|range| range.segment_base == segment.base)
+            .map(|range| (range.position, range.end_position))
+            .collect();
+        let mut cursor = BatchCursor::new(&*file, 0, segment.sizes.log_bytes, SCAN_BLOCK_BYTES);
+        loop {
+            if let Some(end) = damage.get(&cursor.position()).filter(|end| **end > cursor.position()) {
+                cursor.seek(*end);
+            }
+            match cursor.next().map_err(StorageError::io("read", &path))? {
+                Step::Batch { position, header } => {
+                    let marker = match header.is_control() {
+                        true => {
+                            let wanted = (header.size_bytes as usize).min(CONTROL_BATCH_BYTES_MAX);
+                            let bytes = cursor.bytes_at(position, wanted).map_err(StorageError::io("read", &path))?;
+                            end_txn_marker(bytes.get(HEADER_BYTES..).unwrap_or_default())
+                        }
+                        false => None,
+                    };
+                    visit(&header, marker);
+                }
+                // In a segment that recovery trusted: damage that is found when somebody reads it.
+                Step::Bad { position } => {
+                    tracing::error!(segment = %path.display(), position, "a segment holds damaged batches; producers that wrote behind them may be unknown");
+                    return Ok(());
+                }
+                Step::End => return Ok(()),
+            }
+        }
+    }
+
+    /// Keeps the entries of markers before `from`, and puts those found in the log behind them.
+    fn rewrite_transaction_index(
+        &mut self,
+        base: Offset,
+        from: Offset,
+        found: Vec<AbortedTxn>,
+    ) -> Result<(), StorageError> {
+        let path = segment_path(self.dir, base, extension::TRANSACTION_INDEX);
+        let there = txn_index::read(self.vfs(), &path, i32::MAX as u64).unwrap_or_default();
+        let mut entries: Vec<AbortedTxn> = there.iter().filter(|entry| entry.last_offset < from).copied().collect();
+        entries.extend(found);
+        if entries != there {
+            replace_file(self.vfs(), &path, &txn_index::encode_all(&entries))
+                .map_err(StorageError::io("replace", &path))?;
+            self.report.indexes_rebuilt += 1;
+        }
+        Ok(())
+    }
+}
+
+/// The marker in the records of a control batch.
+fn end_txn_marker(records: &[u8]) -> Option<EndTxnMarker> {
+    let mut input = records;
+    let _length = varint(&mut input)?;
+    input = input.get(1..)?; // attributes
+    let _timestamp_delta = varint(&mut input)?;
+    let _offset_delta = varint(&mut input)?;
+    let key = field(&mut input)?;
+    let value = field(&mut input)?;
+    EndTxnMarker::parse(key, value)
+}
+
+fn field<'a>(input: &mut &'a [u8]) -> Option<&'a [u8]> {
+    let len = usize::try_from(varint(input)?).ok()?;
+    let (field, rest) = input.split_at_checked(len)?;
+    *input = rest;
+    Some(field)
+}
+
+/// A zigzag number of up to ten bytes.
+fn varint(input: &mut &[u8]) -> Option<i64> {
+    let mut value = 0u64;
+    for shift in (0..64).step_by(7) {
+        let (byte, rest) = input.split_first()?;
+        *input = rest;
+        value |= u64::from(byte & 0x7f) << shift;
+        if byte & 0x80 == 0 {
+            return Some((value >> 1) as i64 ^ -((value & 1) as i64));
+        }
+    }
+    None
+}

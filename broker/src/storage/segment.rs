@@ -1,0 +1,391 @@
+//! A segment: one file of batches with its two indexes. The active one grows, the sealed ones never change.
+//!
+//! Owns the names of the files, the cadence of index entries, and the search for a batch within a segment. Does not
+//! decide when a segment is full or which segments there are (the log does).
+//!
+//! Invariant: the bytes `0..size` of an active segment are whole batches, published together with the offset that follows
+//! them in one atomic word: a reader sees a size and an end offset that belong together.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use parking_lot::Mutex;
+
+use super::batch_header::BatchHeader;
+use super::batch_scan::{BatchCursor, SEARCH_BLOCK_BYTES, Step};
+use super::index::{GrowingIndex, IndexEntry, OffsetEntry, SealedIndex, TimeEntry};
+use super::log::CorruptRange;
+use super::open_files::{LazyFile, OpenFiles};
+use super::vfs::{Vfs, VfsFile};
+use crate::types::Offset;
+
+/// What the files of a segment end with.
+pub(super) mod extension {
+    pub(crate) const LOG: &str = "log";
+    pub(crate) const OFFSET_INDEX: &str = "index";
+    pub(crate) const TIME_INDEX: &str = "timeindex";
+    pub(crate) const TRANSACTION_INDEX: &str = "txnindex";
+    pub(crate) const PRODUCER_SNAPSHOT: &str = "snapshot";
+}
+
+/// The path of a segment's file: twenty digits of its base offset, so that names sort as offsets do.
+pub(super) fn segment_path(dir: &Path, base: Offset, extension: &str) -> PathBuf {
+    dir.join(format!("{:020}.{extension}", base.0))
+}
+
+/// The base offset in a file name like `00000000000000000000.log`; `None` for any other.
+pub(super) fn parse_segment_name(name: &str, extension: &str) -> Option<Offset> {
+    let digits = name.strip_suffix(extension)?.strip_suffix('.')?;
+    let all_digits = digits.len() == 20 && digits.bytes().all(|byte| byte.is_ascii_digit());
+    all_digits.then(|| digits.parse().ok().map(Offset)).flatten()
+}
+
+/// A batch that was found in a segment.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct FoundBatch {
+    pub(super) position: u64,
+    pub(super) header: BatchHeader,
+}
+
+/// What a search in a segment came to.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Search {
+    Found(FoundBatch),
+    /// All batches lie before.
+    Behind,
+    /// The bytes from here on are no batch.
+    Bad {
+        position: u64,
+    },
+}
+
+/// Either kind of segment, for readers.
+#[derive(Debug, Clone)]
+pub(super) enum Segment {
+    Sealed(Arc<SealedSegment>),
+    Active(Arc<ActiveSegment>),
+}
+
+impl Segment {
+    pub(super) fn base_offset(&self) -> Offset {
+        match self {
+            Segment::Sealed(segment) => segment.base_offset,
+            Segment::Active(segment) => segment.base_offset,
+        }
+    }
+
+    /// The bytes there are, and the offset that follows them.
+    pub(super) fn end(&self) -> SegmentEnd {
+        match self {
+            Segment::Sealed(segment) => SegmentEnd { size_bytes: segment.size_bytes, next_offset: segment.next_offset },
+            Segment::Active(segment) => segment.end(),
+        }
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        match self {
+            Segment::Sealed(segment) => segment.file.path(),
+            Segment::Active(segment) => &segment.path,
+        }
+    }
+
+    pub(super) fn file(&self) -> io::Result<Arc<dyn VfsFile>> {
+        match self {
+            Segment::Sealed(segment) => segment.file.get(),
+            Segment::Active(segment) => Ok(Arc::clone(&segment.file)),
+        }
+    }
+
+    /// The batch with the largest timestamp; `None` in an empty segment.
+    pub(super) fn largest_timestamp(&self) -> io::Result<Option<TimeEntry>> {
+        match self {
+            Segment::Sealed(segment) => segment.largest_timestamp(),
+            Segment::Active(segment) => Ok(*segment.largest_timestamp.lock()),
+        }
+    }
+
+    fn lookup<E: IndexEntry>(
+        &self,
+        key: i64,
+        sealed: fn(&SealedSegment) -> &SealedIndex,
+        active: fn(&ActiveSegment) -> &GrowingIndex,
+    ) -> Option<E> {
+        let found = match self {
+            Segment::Sealed(segment) => sealed(segment).lookup(key),
+            Segment::Active(segment) => active(segment).lookup(key),
+        };
+        found.unwrap_or_else(|error| {
+            tracing::warn!(segment = %self.path().display(), %error, "an index cannot be read; searching without it");
+            None
+        })
+    }
+
+    /// The first batch, among those in the first `end.size_bytes`, whose last offset is `offset` or larger. Known damage is
+    /// stepped over.
+    pub(super) fn search(
+        &self,
+        file: &dyn VfsFile,
+        offset: Offset,
+        end: SegmentEnd,
+        damage: &[CorruptRange],
+    ) -> io::Result<Search> {
+        let entry: Option<OffsetEntry> = self.lookup(offset.0, |s| &s.offset_index, |s| &s.offset_index);
+        let mut cursor = BatchCursor::new(file, 0, end.size_bytes, SEARCH_BLOCK_BYTES);
+        if let Some(entry) = entry {
+            cursor.seek(u64::from(entry.position));
+            match cursor.next()? {
+                // What the entry promised.
+                Step::Batch { position, header } if header.last_offset() == entry.offset => {
+                    if header.last_offset() >= offset {
+                        return Ok(Search::Found(FoundBatch { position, header }));
+                    }
+                }
+                _ => {
+                    tracing::warn!(segment = %self.path().display(), ?entry, "an index entry leads to no such batch");
+                    cursor.seek(0);
+                }
+            }
+        }
+        let damage = damage.iter().filter(|range| range.segment_base == self.base_offset());
+        let start = cursor.position();
+        let mut damage = damage.skip_while(|range| range.position < start).peekable();
+        loop {
+            if let Some(range) = damage.next_if(|range| range.position == cursor.position()) {
+                if offset < range.to {
+                    return Ok(Search::Bad { position: range.position });
+                }
+                cursor.seek(range.end_position);
+            }
+            match cursor.next()? {
+                Step::Batch { position, header } if header.last_offset() >= offset => {
+                    return Ok(Search::Found(FoundBatch { position, header }));
+                }
+                Step::Batch { .. } => {}
+                Step::Bad { position } => return Ok(Search::Bad { position }),
+                Step::End => return Ok(Search::Behind),
+            }
+        }
+    }
+
+    /// An offset before which every record of the segment is older than `timestamp`: where a search by time starts.
+    pub(super) fn offset_before_timestamp(&self, timestamp: i64) -> Offset {
+        let entry: Option<TimeEntry> = self.lookup(timestamp, |s| &s.time_index, |s| &s.time_index);
+        match entry {
+            // The entry's batch holds its timestamp itself, which may be the one that is looked for.
+            Some(entry) => entry.offset.max(self.base_offset()),
+            None => self.base_offset(),
+        }
+    }
+}
+
+/// How far a segment reaches.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct SegmentEnd {
+    pub(super) size_bytes: u64,
+    pub(super) next_offset: Offset,
+}
+
+/// The segment at the end of the log. One thread at a time appends (the log's writer); any number reads.
+#[derive(Debug)]
+pub(super) struct ActiveSegment {
+    pub(super) base_offset: Offset,
+    pub(super) path: PathBuf,
+    pub(super) file: Arc<dyn VfsFile>,
+    pub(super) offset_index: GrowingIndex,
+    pub(super) time_index: GrowingIndex,
+    /// Size in the upper half, next offset less base offset in the lower.
+    end: AtomicU64,
+    largest_timestamp: Mutex<Option<TimeEntry>>,
+}
+
+/// What only the writer needs to know of the active segment.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Cadence {
+    /// Bytes appended since the last index entry.
+    pub(super) bytes_since_entry: u32,
+    /// The timestamp of the last entry of the time index.
+    pub(super) last_time_entry: Option<i64>,
+    /// The largest timestamp of the first batch: what the age of a segment is counted from.
+    pub(super) first_timestamp: Option<i64>,
+    /// When the segment was created, or opened, in milliseconds since 1970.
+    pub(super) created_ms: i64,
+}
+
+/// What recovery, or nothing at all for a new one, knows about the content of a segment.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct SegmentContent {
+    pub(super) size_bytes: u64,
+    pub(super) next_offset: Option<Offset>,
+    pub(super) largest_timestamp: Option<TimeEntry>,
+    pub(super) offset_entries: usize,
+    pub(super) time_entries: usize,
+}
+
+impl ActiveSegment {
+    /// Goes on writing to a segment with this content.
+    pub(super) fn new(
+        pool: &Arc<OpenFiles>,
+        dir: &Path,
+        base_offset: Offset,
+        file: Arc<dyn VfsFile>,
+        content: SegmentContent,
+    ) -> ActiveSegment {
+        let index = |extension, entries| {
+            GrowingIndex::new(pool, segment_path(dir, base_offset, extension), base_offset, entries)
+        };
+        let segment = ActiveSegment {
+            base_offset,
+            path: segment_path(dir, base_offset, extension::LOG),
+            file,
+            offset_index: index(extension::OFFSET_INDEX, content.offset_entries),
+            time_index: index(extension::TIME_INDEX, content.time_entries),
+            end: AtomicU64::new(0),
+            largest_timestamp: Mutex::new(content.largest_timestamp),
+        };
+        let next_offset = content.next_offset.unwrap_or(base_offset);
+        segment.publish_end(SegmentEnd { size_bytes: content.size_bytes, next_offset });
+        segment
+    }
+
+    pub(super) fn end(&self) -> SegmentEnd {
+        let end = self.end.load(Ordering::Acquire);
+        SegmentEnd { size_bytes: end >> 32, next_offset: self.base_offset.plus((end & u64::from(u32::MAX)) as i64) }
+    }
+
+    fn publish_end(&self, end: SegmentEnd) {
+        let relative = (end.next_offset.0 - self.base_offset.0) as u64;
+        assert!(end.size_bytes <= u64::from(u32::MAX) && relative <= u64::from(u32::MAX), "a segment is rolled before");
+        self.end.store(end.size_bytes << 32 | relative, Ordering::Release);
+    }
+
+    /// Makes a batch visible whose bytes were written at the end. Writer only.
+    pub(super) fn publish(
+        &self,
+        vfs: &dyn Vfs,
+        header: &BatchHeader,
+        cadence: &mut Cadence,
+        index_interval_bytes: u32,
+    ) {
+        let end = self.end();
+        let last_offset = header.last_offset();
+        {
+            let mut largest = self.largest_timestamp.lock();
+            if largest.is_none_or(|largest| header.max_timestamp > largest.timestamp) {
+                *largest = Some(TimeEntry { timestamp: header.max_timestamp, offset: last_offset });
+            }
+        }
+        if cadence.bytes_since_entry > index_interval_bytes {
+            self.offset_index.push(vfs, OffsetEntry { offset: last_offset, position: end.size_bytes as u32 });
+            self.push_time_entry(vfs, cadence);
+            cadence.bytes_since_entry = 0;
+        }
+        cadence.bytes_since_entry = cadence.bytes_since_entry.saturating_add(header.size_bytes);
+        cadence.first_timestamp.get_or_insert(header.max_timestamp);
+        let size_bytes = end.size_bytes + u64::from(header.size_bytes);
+        self.publish_end(SegmentEnd { size_bytes, next_offset: last_offset.next() });
+    }
+
+    fn push_time_entry(&self, vfs: &dyn Vfs, cadence: &mut Cadence) {
+        let largest = *self.largest_timestamp.lock();
+        if let Some(largest) = largest.filter(|l| cadence.last_time_entry.is_none_or(|last| l.timestamp > last)) {
+            self.time_index.push(vfs, largest);
+            cadence.last_time_entry = Some(largest.timestamp);
+        }
+    }
+
+    /// Writes the indexes down completely; the last time entry is the largest timestamp of all. Writer only.
+    pub(super) fn save_indexes(&self, vfs: &dyn Vfs, cadence: &mut Cadence) {
+        self.push_time_entry(vfs, cadence);
+        self.offset_index.save::<OffsetEntry>(vfs);
+        self.time_index.save::<TimeEntry>(vfs);
+    }
+
+    /// Freezes the segment, whose indexes were saved.
+    pub(super) fn seal(&self, pool: &Arc<OpenFiles>, dir: &Path) -> SealedSegment {
+        let SegmentEnd { size_bytes, next_offset } = self.end();
+        let sealed = SealedSegment {
+            base_offset: self.base_offset,
+            next_offset,
+            size_bytes,
+            file: LazyFile::new(pool, self.path.clone()),
+            offset_index: self.sealed_index::<OffsetEntry>(pool, dir, extension::OFFSET_INDEX, self.offset_index.len()),
+            time_index: self.sealed_index::<TimeEntry>(pool, dir, extension::TIME_INDEX, self.time_index.len()),
+            largest_timestamp: OnceLock::new(),
+        };
+        sealed.largest_timestamp.get_or_init(|| *self.largest_timestamp.lock());
+        sealed
+    }
+
+    fn sealed_index<E: IndexEntry>(
+        &self,
+        pool: &Arc<OpenFiles>,
+        dir: &Path,
+        extension: &str,
+        entries: usize,
+    ) -> SealedIndex {
+        let path = segment_path(dir, self.base_offset, extension);
+        SealedIndex::new::<E>(pool, path, self.base_offset, (entries * E::BYTES) as u64)
+    }
+}
+
+/// A segment that never changes again.
+#[derive(Debug)]
+pub(super) struct SealedSegment {
+    pub(super) base_offset: Offset,
+    /// The base offset of the segment that follows.
+    pub(super) next_offset: Offset,
+    pub(super) size_bytes: u64,
+    pub(super) file: LazyFile,
+    pub(super) offset_index: SealedIndex,
+    pub(super) time_index: SealedIndex,
+    /// Read from the time index when it is first asked for.
+    largest_timestamp: OnceLock<Option<TimeEntry>>,
+}
+
+/// The sizes of a segment's files, as a folder lists them.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct SegmentSizes {
+    pub(super) log_bytes: u64,
+    pub(super) offset_index_bytes: Option<u64>,
+    pub(super) time_index_bytes: Option<u64>,
+}
+
+impl SealedSegment {
+    /// A segment whose indexes are there and were found in order.
+    pub(super) fn new(
+        pool: &Arc<OpenFiles>,
+        dir: &Path,
+        base_offset: Offset,
+        next_offset: Offset,
+        sizes: SegmentSizes,
+    ) -> SealedSegment {
+        let path = |extension| segment_path(dir, base_offset, extension);
+        let offset_index_bytes = sizes.offset_index_bytes.unwrap_or(0);
+        let time_index_bytes = sizes.time_index_bytes.unwrap_or(0);
+        SealedSegment {
+            base_offset,
+            next_offset,
+            size_bytes: sizes.log_bytes,
+            file: LazyFile::new(pool, path(extension::LOG)),
+            offset_index: SealedIndex::new::<OffsetEntry>(
+                pool,
+                path(extension::OFFSET_INDEX),
+                base_offset,
+                offset_index_bytes,
+            ),
+            time_index: SealedIndex::new::<TimeEntry>(pool, path(extension::TIME_INDEX), base_offset, time_index_bytes),
+            largest_timestamp: OnceLock::new(),
+        }
+    }
+
+    fn largest_timestamp(&self) -> io::Result<Option<TimeEntry>> {
+        if let Some(known) = self.largest_timestamp.get() {
+            return Ok(*known);
+        }
+        let read = self.time_index.last::<TimeEntry>()?;
+        Ok(*self.largest_timestamp.get_or_init(|| read))
+    }
+}

@@ -1,0 +1,115 @@
+//! The transaction index of a segment: the aborted transactions whose marker lies in it, in Kafka's format.
+//!
+//! Owns the file `.txnindex`, which exists only where there is something to say. A cache like the others: recovery writes it
+//! anew from the markers in the log.
+//!
+//! ```text
+//! 34 bytes an entry: version i16 = 0 | producer id i64 | first offset i64 | last offset i64 (the marker's) | last stable offset i64
+//! ```
+
+use std::io;
+use std::path::Path;
+
+use super::producer_state::CompletedTxn;
+use super::vfs::{Access, Vfs, read_file, write_all_at};
+use crate::types::{Offset, ProducerId};
+
+const ENTRY_BYTES: usize = 34;
+
+/// An aborted transaction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AbortedTxn {
+    /// Whose it was.
+    pub producer_id: ProducerId,
+    /// The offset of its first record.
+    pub first_offset: Offset,
+    /// The offset of the marker that ended it.
+    pub last_offset: Offset,
+    /// The last stable offset once it had ended.
+    pub last_stable_offset: Offset,
+}
+
+impl From<CompletedTxn> for AbortedTxn {
+    fn from(completed: CompletedTxn) -> Self {
+        AbortedTxn {
+            producer_id: completed.producer_id,
+            first_offset: completed.first_offset,
+            last_offset: completed.last_offset,
+            last_stable_offset: completed.last_stable_offset,
+        }
+    }
+}
+
+impl AbortedTxn {
+    fn encode(&self) -> [u8; ENTRY_BYTES] {
+        let mut bytes = [0; ENTRY_BYTES];
+        let fields = [self.producer_id.0, self.first_offset.0, self.last_offset.0, self.last_stable_offset.0];
+        for (field, place) in fields.iter().zip(bytes[2..].chunks_exact_mut(8)) {
+            place.copy_from_slice(&field.to_be_bytes());
+        }
+        bytes
+    }
+
+    /// `None` for a version that is not known.
+    fn decode(bytes: &[u8; ENTRY_BYTES]) -> Option<AbortedTxn> {
+        let field = |n: usize| {
+            let mut field = [0; 8];
+            field.copy_from_slice(&bytes[2 + n * 8..10 + n * 8]);
+            i64::from_be_bytes(field)
+        };
+        (bytes[..2] == [0, 0]).then(|| AbortedTxn {
+            producer_id: ProducerId(field(0)),
+            first_offset: Offset(field(1)),
+            last_offset: Offset(field(2)),
+            last_stable_offset: Offset(field(3)),
+        })
+    }
+}
+
+/// Adds an entry at the end. Not durable.
+pub(super) fn append(vfs: &dyn Vfs, path: &Path, aborted: &AbortedTxn) -> io::Result<()> {
+    let file = vfs.open(path, Access::CreateOrKeep)?;
+    let entries = file.len()? / ENTRY_BYTES as u64;
+    write_all_at(&*file, &aborted.encode(), &[], entries * ENTRY_BYTES as u64)
+}
+
+/// All entries, in the order of their markers; none if there is no file. `limit_bytes` bounds the file.
+pub(super) fn read(vfs: &dyn Vfs, path: &Path, limit_bytes: u64) -> io::Result<Vec<AbortedTxn>> {
+    let bytes = read_file(vfs, path, limit_bytes)?.unwrap_or_default();
+    let (entries, _torn) = bytes.as_chunks::<ENTRY_BYTES>();
+    let decoded = entries.iter().map(AbortedTxn::decode).collect::<Option<Vec<_>>>();
+    decoded.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "transaction index of an unknown version"))
+}
+
+/// The content of a file with these entries.
+pub(super) fn encode_all(entries: &[AbortedTxn]) -> Vec<u8> {
+    entries.iter().flat_map(AbortedTxn::encode).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::storage::vfs::RealVfs;
+
+    #[test]
+    fn entries_have_kafkas_bytes_and_come_back() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("t.txnindex");
+        assert_eq!(read(&RealVfs, &path, 1000).unwrap(), []);
+        let first = AbortedTxn {
+            producer_id: ProducerId(0x0102),
+            first_offset: Offset(3),
+            last_offset: Offset(4),
+            last_stable_offset: Offset(5),
+        };
+        let second = AbortedTxn { last_offset: Offset(9), ..first };
+        append(&RealVfs, &path, &first).unwrap();
+        append(&RealVfs, &path, &second).unwrap();
+        assert_eq!(read(&RealVfs, &path, 1000).unwrap(), [first, second]);
+        let mut golden = vec![0u8; 34];
+        (golden[8], golden[9], golden[17], golden[25], golden[33]) = (1, 2, 3, 4, 5);
+        assert_eq!(std::fs::read(&path).unwrap()[..34], golden);
+        std::fs::write(&path, [1; 34]).unwrap();
+        assert_eq!(read(&RealVfs, &path, 1000).unwrap_err().kind(), io::ErrorKind::InvalidData);
+    }
+}
