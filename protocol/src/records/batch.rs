@@ -3,7 +3,7 @@
 //! Invariant: a [`BatchView`] holds exactly the bytes that its length declares, at least a header, of format version 2.
 //! Nothing else of it has been checked; see [`BatchView::check_crc`] and `check.rs`.
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 
 use super::compression::Compression;
 use super::crc32c::crc32c;
@@ -187,6 +187,21 @@ impl BatchView {
     fn field<const N: usize>(&self, at: usize) -> [u8; N] {
         self.bytes[at..at + N].try_into().expect("the header is there")
     }
+}
+
+/// The same batch as if another producer had sent it, or the same one under other sequence numbers: what is left to
+/// change in a batch that was built.
+///
+/// # Panics
+/// `batch` is shorter than a batch's header.
+pub fn with_producer(batch: Bytes, producer_id: i64, producer_epoch: i16, base_sequence: i32) -> Bytes {
+    let mut bytes = BytesMut::from(batch);
+    bytes[43..51].copy_from_slice(&producer_id.to_be_bytes());
+    bytes[51..53].copy_from_slice(&producer_epoch.to_be_bytes());
+    bytes[53..57].copy_from_slice(&base_sequence.to_be_bytes());
+    let crc = crc32c(&bytes[CRC_COVERS_FROM..]);
+    bytes[17..21].copy_from_slice(&crc.to_be_bytes());
+    bytes.freeze()
 }
 
 /// The size of the batch at the start of `bytes`, when all of it is there.

@@ -12,7 +12,7 @@ mod error;
 mod record;
 mod source;
 
-pub use batch::{BatchView, Batches, HEADER_BYTES, TimestampType, batches, batches_lenient};
+pub use batch::{BatchView, Batches, HEADER_BYTES, TimestampType, batches, batches_lenient, with_producer};
 pub use builder::{BatchBuilder, BatchFields};
 pub use check::{BatchSummary, OffsetDeltas, RecordShape};
 pub use compression::Compression;
