@@ -1,0 +1,262 @@
+//! What of one partition is on its way: the order of its batches, their sequence numbers, and what follows from an answer.
+//!
+//! A pure state machine for each partition of a producer; sockets, bytes and timers are the sender's. With idempotence
+//! the broker keeps (producer id, epoch, sequence) of the last five batches, drops repetitions and refuses gaps.
+//!
+//! Invariants: batches go out in the order of their numbers, also when repeated; a batch whose outcome is uncertain is
+//! repeated only under the sequence it had, so that the broker can tell it is a repetition; sequences are given afresh
+//! (under a new epoch, KIP-360) only when nothing is in flight and nothing uncertain comes first.
+//!
+//! Until the first batch under an identity was acknowledged only one is in flight: a broker that does not know a
+//! producer takes any first sequence, so that a second batch could overtake a first that was refused.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use ottla_protocol::ErrorCode;
+
+use crate::clock::Instant;
+
+/// Who the broker takes the producer for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Identity {
+    pub(crate) producer_id: i64,
+    pub(crate) epoch: i16,
+}
+
+/// A batch with its place in the order of the partition.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Outgoing<B> {
+    pub(crate) batch: B,
+    pub(crate) number: u64,
+    pub(crate) records: i32,
+    /// The sequence of its first record; 0 without idempotence.
+    pub(crate) sequence: i32,
+    /// When it fails if it was not acknowledged.
+    pub(crate) deadline: Instant,
+    /// It was sent, and whether the broker has it is not known.
+    pub(crate) uncertain: bool,
+}
+
+/// What came of sending a batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Answer {
+    Acknowledged,
+    /// The broker refused with this code.
+    Refused(ErrorCode),
+    /// No answer: the connection was lost or the request timed out.
+    Lost,
+    /// The request could not be made: nothing was sent.
+    NotSent,
+    /// It was not sent and never can be.
+    Impossible,
+}
+
+/// What to do about it.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Verdict<B> {
+    Delivered(Outgoing<B>),
+    /// It is back in line.
+    Retry,
+    Failed(Outgoing<B>),
+}
+
+/// What the partition may do next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Next {
+    /// Nothing before this time, or before an answer when there is none.
+    Wait(Option<Instant>),
+    /// Nothing before [`Outbox::adopt`].
+    NeedsIdentity,
+    /// Send again what [`Outbox::resend`] returns.
+    Resend,
+    /// Send a new batch, if there is one.
+    New,
+}
+
+#[derive(Debug)]
+pub(crate) struct Outbox<B> {
+    idempotent: bool,
+    in_flight_max: usize,
+    identity: Option<Identity>,
+    next_sequence: i32,
+    /// The sequence after the last acknowledged batch.
+    expected_sequence: i32,
+    /// Something was acknowledged under this identity.
+    acknowledged: bool,
+    /// The sequences have a gap that the broker will not pass: a new identity is needed.
+    reset: bool,
+    /// Batches to be sent again, in their order.
+    again: VecDeque<Outgoing<B>>,
+    in_flight: usize,
+    retry_at: Option<Instant>,
+    failures: u32,
+}
+
+impl<B> Outbox<B> {
+    pub(crate) fn new(idempotent: bool, in_flight_max: usize) -> Self {
+        Outbox {
+            idempotent,
+            in_flight_max,
+            identity: None,
+            next_sequence: 0,
+            expected_sequence: 0,
+            acknowledged: false,
+            reset: false,
+            again: VecDeque::new(),
+            in_flight: 0,
+            retry_at: None,
+            failures: 0,
+        }
+    }
+
+    pub(crate) fn identity(&self) -> Option<Identity> {
+        self.identity
+    }
+
+    /// The sequence that [`Outbox::admit`] will give.
+    pub(crate) fn next_sequence(&self) -> i32 {
+        if self.idempotent { self.next_sequence } else { 0 }
+    }
+
+    pub(crate) fn in_flight(&self) -> usize {
+        self.in_flight
+    }
+
+    /// Failures in a row, for the back-off.
+    pub(crate) fn failures(&self) -> u32 {
+        self.failures
+    }
+
+    pub(crate) fn next(&self, now: Instant) -> Next {
+        if let Some(retry_at) = self.retry_at.filter(|retry_at| *retry_at > now) {
+            return Next::Wait(Some(retry_at));
+        }
+        if self.in_flight >= self.in_flight_max {
+            return Next::Wait(None);
+        }
+        if self.idempotent {
+            let alone = self.in_flight == 0;
+            match self.identity {
+                None => return Next::NeedsIdentity,
+                Some(_) if self.reset && !alone => return Next::Wait(None),
+                Some(_) if self.reset && !self.again.front().is_some_and(|first| first.uncertain) => {
+                    return Next::NeedsIdentity;
+                }
+                Some(_) if !self.acknowledged && !alone => return Next::Wait(None),
+                Some(_) => {}
+            }
+        }
+        if self.again.is_empty() { Next::New } else { Next::Resend }
+    }
+
+    /// Goes on under `identity`: what is in line gets sequences from 0.
+    pub(crate) fn adopt(&mut self, identity: Identity) {
+        assert_eq!(self.in_flight, 0, "sequences change only when nothing is in flight");
+        self.identity = Some(identity);
+        self.reset = false;
+        self.acknowledged = false;
+        self.expected_sequence = 0;
+        self.next_sequence = 0;
+        for outgoing in &mut self.again {
+            outgoing.sequence = self.next_sequence;
+            // Under the new identity the broker cannot know it as a repetition anyway.
+            outgoing.uncertain = false;
+            self.next_sequence = sequence_after(self.next_sequence, outgoing.records);
+        }
+    }
+
+    /// The first batch that is to be sent again.
+    pub(crate) fn peek(&self) -> Option<&Outgoing<B>> {
+        self.again.front()
+    }
+
+    /// Takes the first batch that is to be sent again.
+    pub(crate) fn resend(&mut self) -> Option<Outgoing<B>> {
+        let outgoing = self.again.pop_front()?;
+        self.in_flight += 1;
+        Some(outgoing)
+    }
+
+    /// Gives a new batch its sequence; it counts as in flight from now on.
+    pub(crate) fn admit(&mut self, batch: B, number: u64, records: i32, deadline: Instant) -> Outgoing<B> {
+        let sequence = self.next_sequence();
+        self.next_sequence = sequence_after(self.next_sequence, records);
+        self.in_flight += 1;
+        Outgoing { batch, number, records, sequence, deadline, uncertain: false }
+    }
+
+    /// Takes in what came of a batch that was in flight. A repetition waits for `backoff`.
+    pub(crate) fn settle(
+        &mut self,
+        mut outgoing: Outgoing<B>,
+        answer: Answer,
+        now: Instant,
+        backoff: Duration,
+    ) -> Verdict<B> {
+        self.in_flight -= 1;
+        let retriable = match answer {
+            Answer::Acknowledged | Answer::Refused(ErrorCode::DuplicateSequenceNumber) => {
+                self.expected_sequence = sequence_after(outgoing.sequence, outgoing.records);
+                self.acknowledged = true;
+                self.failures = 0;
+                return Verdict::Delivered(outgoing);
+            }
+            Answer::Refused(code) => self.refused(&mut outgoing, code),
+            Answer::Lost => {
+                outgoing.uncertain = true;
+                true
+            }
+            Answer::NotSent => true,
+            Answer::Impossible => false,
+        };
+        if retriable && outgoing.deadline > now {
+            self.failures = self.failures.saturating_add(1);
+            self.retry_at = Some(now + backoff);
+            let place = self.again.partition_point(|other| other.number < outgoing.number);
+            self.again.insert(place, outgoing);
+            return Verdict::Retry;
+        }
+        // Those behind it have sequences that the broker will refuse for the gap.
+        self.reset |= self.idempotent;
+        Verdict::Failed(outgoing)
+    }
+
+    /// Whether a batch that was refused may be sent again.
+    fn refused(&mut self, outgoing: &mut Outgoing<B>, code: ErrorCode) -> bool {
+        match code {
+            ErrorCode::OutOfOrderSequenceNumber | ErrorCode::UnknownProducerId | ErrorCode::InvalidProducerEpoch
+                if self.idempotent =>
+            {
+                // The broker has looked at the sequence: it does not have the batch.
+                outgoing.uncertain = false;
+                // Behind a batch that has to be repeated the gap will close by itself.
+                let first_in_line = outgoing.sequence == self.expected_sequence;
+                self.reset |= first_in_line || code != ErrorCode::OutOfOrderSequenceNumber;
+                true
+            }
+            ErrorCode::RequestTimedOut | ErrorCode::NotEnoughReplicasAfterAppend => {
+                outgoing.uncertain = true;
+                true
+            }
+            code => code.is_retriable(),
+        }
+    }
+
+    /// Takes the batches in line whose deadline has passed, and tells when the next one will.
+    pub(crate) fn take_expired(&mut self, now: Instant) -> (Vec<Outgoing<B>>, Option<Instant>) {
+        let (expired, kept): (VecDeque<_>, VecDeque<_>) = self.again.drain(..).partition(|one| one.deadline <= now);
+        self.again = kept;
+        self.reset |= self.idempotent && !expired.is_empty();
+        (expired.into(), self.again.iter().map(|outgoing| outgoing.deadline).min())
+    }
+}
+
+/// The sequence that follows a batch; it goes from 2^31 - 1 to 0.
+fn sequence_after(sequence: i32, records: i32) -> i32 {
+    sequence.wrapping_add(records) & i32::MAX
+}
+
+#[cfg(test)]
+#[path = "outbox_test.rs"]
+mod tests;
