@@ -1,1 +1,35 @@
 //! One file per API: a decoded request becomes a decoded response.
+//!
+//! `dispatch` chooses the handler, `exchange` is what the network floor sees, `context` what handlers may use, `error_map`
+//! how errors of the floors below become codes.
+
+mod alter_configs;
+mod api_versions;
+mod authorized_operations;
+mod config_resource;
+mod context;
+mod create_partitions;
+mod create_topics;
+mod delete_records;
+mod delete_topics;
+mod describe_cluster;
+mod describe_configs;
+mod describe_log_dirs;
+mod describe_topic_partitions;
+mod dispatch;
+mod error_map;
+mod exchange;
+mod fetch;
+mod find_coordinator;
+mod incremental_alter_configs;
+mod init_producer_id;
+mod list_offsets;
+mod metadata;
+mod offset_for_leader_epoch;
+mod produce;
+mod server_address;
+
+pub(crate) use context::Api;
+pub(crate) use dispatch::Dispatcher;
+pub(crate) use exchange::{ClientInfo, CloseReason, Dispatch, Dispatched, Inbound, Reply, ReplyFuture, ResponseFrame};
+pub(crate) use server_address::{ServerAddress, ServerAddresses};

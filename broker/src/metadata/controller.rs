@@ -289,7 +289,3 @@ fn random_id(random: &mut StdRng) -> Uuid {
 #[cfg(test)]
 #[path = "controller_test.rs"]
 mod tests;
-
-#[cfg(test)]
-#[path = "controller_crash_test.rs"]
-mod crash_tests;

@@ -82,8 +82,8 @@ pub enum ControllerError {
     /// INVALID_REPLICATION_FACTOR.
     #[error("the replication factor must be 1, or -1 for the default, not {replication_factor}: there is one broker")]
     InvalidReplicationFactor {
-        /// What was asked for, or `default.replication.factor`.
-        replication_factor: i32,
+        /// What was asked for.
+        replication_factor: i16,
     },
     /// INVALID_REPLICA_ASSIGNMENT.
     #[error("replica assignment of partition {partition}: {reason}")]

@@ -6,6 +6,7 @@
 pub mod leader_epoch;
 pub mod producer_snapshot;
 pub mod producer_state;
+pub mod validate;
 pub mod vfs;
 
 mod batch_header;

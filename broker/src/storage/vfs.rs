@@ -13,10 +13,8 @@ use std::os::fd::BorrowedFd;
 use std::path::Path;
 use std::sync::Arc;
 
-mod fault;
 mod real;
 
-pub use fault::{Fault, FaultVfs};
 pub use real::RealVfs;
 
 /// How a file is opened.

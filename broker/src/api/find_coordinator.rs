@@ -1,0 +1,53 @@
+//! FindCoordinator (10), versions 0 to 6: which broker coordinates a group or a transactional id. Here always this one.
+//!
+//! Version 1 adds transactional ids (KIP-98), 3 is flexible, 4 asks for several keys at once (KIP-699), 5 lets
+//! TRANSACTION_ABORTABLE be answered (KIP-890), 6 adds share partitions (KIP-932), which are not served.
+
+use ottla_protocol::ErrorCode;
+use ottla_protocol::messages::find_coordinator::{Coordinator, FindCoordinatorRequest, FindCoordinatorResponse};
+
+use super::context::{Api, Call};
+
+const GROUP: i8 = 0;
+const TRANSACTION: i8 = 1;
+
+/// Answers each key by itself.
+pub(super) fn handle(api: &Api, request: FindCoordinatorRequest, call: &Call) -> FindCoordinatorResponse {
+    let known = request.key_type == GROUP || request.key_type == TRANSACTION;
+    let (error_code, error_message) = if known {
+        (ErrorCode::None, None)
+    } else {
+        let message = format!("key type {} is not served: 0 is a group, 1 a transactional id", request.key_type);
+        (ErrorCode::InvalidRequest, Some(message))
+    };
+    let address = api.addresses.of_listener(call.client.listener);
+    let (node_id, host, port) = if known {
+        (api.config().node_id, address.host.clone(), i32::from(address.port))
+    } else {
+        (-1, String::new(), -1)
+    };
+    if call.version < 4 {
+        let error_message =
+            if call.version >= 1 { error_message.or(Some(ErrorCode::None.name().into())) } else { None };
+        return FindCoordinatorResponse {
+            error_code: error_code.into(),
+            error_message,
+            node_id,
+            host,
+            port,
+            ..Default::default()
+        };
+    }
+    let answer = |key: String| Coordinator {
+        key,
+        node_id,
+        host: host.clone(),
+        port,
+        error_code: error_code.into(),
+        error_message: error_message.clone(),
+    };
+    FindCoordinatorResponse {
+        coordinators: request.coordinator_keys.into_iter().map(answer).collect(),
+        ..Default::default()
+    }
+}

@@ -1,0 +1,329 @@
+//! One partition as clients see it: a log, the high watermark, and those who wait for either to move.
+//!
+//! Owns the order of an append's consequences (visible to readers, then durable, then acknowledged) and the waiting for
+//! them. The bytes are the log's business, request and response shapes the API floor's.
+//!
+//! Invariant: `log_start <= last_stable <= high_watermark <= log_end`. With one replica a record is committed once the log
+//! has it, so the high watermark is the log end; a produce with `acks=all` is answered only after the flush that covers it.
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use bytes::Bytes;
+use ottla_protocol::ErrorCode;
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use super::purgatory::{Awaited, Purgatory};
+use crate::config::{FlushMode, TopicConfig};
+use crate::storage::validate::{RefusedRecord, ValidateError, ValidateRules, validate};
+use crate::storage::vfs::FileSlice;
+use crate::storage::{
+    AbortedTxn, AppendError, AppendOutcome, EpochEndOffset, Flusher, Log, LogConfig, LogObserver, LogOffsets,
+    ReadError, StorageError, TimestampOffset,
+};
+use crate::types::{LeaderEpoch, Offset, TopicPartition};
+
+/// How far a log is on disk, as the flusher last told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct FlushProgress {
+    /// Everything below this offset is on disk.
+    up_to: Offset,
+    /// The log failed to flush and takes nothing more.
+    failed: bool,
+}
+
+/// Tells waiting producers what the flusher did; the only link from the log upward.
+#[derive(Debug)]
+struct FlushNews(watch::Sender<FlushProgress>);
+
+impl LogObserver for FlushNews {
+    fn flushed(&self, up_to: Offset) {
+        self.0.send_if_modified(|progress| {
+            let moved = up_to > progress.up_to;
+            progress.up_to = progress.up_to.max(up_to);
+            moved
+        });
+    }
+
+    fn failed(&self, _why: &StorageError) {
+        self.0.send_modify(|progress| progress.failed = true);
+    }
+}
+
+/// What became of a wait for durability.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Durability {
+    /// The records are on disk.
+    Durable,
+    /// The disk failed; the log is offline and the records may be lost.
+    Failed,
+    /// The time that the producer gave has passed.
+    TimedOut,
+}
+
+/// Why a batch was not appended.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ProduceError {
+    /// The bytes are not a batch that this topic takes.
+    #[error(transparent)]
+    Invalid(#[from] ValidateError),
+    /// The log refused it or failed.
+    #[error(transparent)]
+    Append(#[from] AppendError),
+    /// `acks=all` with `min.insync.replicas` above the one replica that there is.
+    #[error("acks=all needs {wanted} in-sync replicas (min.insync.replicas), and there is one")]
+    NotEnoughReplicas {
+        /// The topic's `min.insync.replicas`.
+        wanted: i32,
+    },
+}
+
+impl ProduceError {
+    /// The records that were refused one by one (KIP-467).
+    pub(crate) fn refused_records(&self) -> &[RefusedRecord] {
+        match self {
+            Self::Invalid(error) => error.refused_records(),
+            Self::Append(_) | Self::NotEnoughReplicas { .. } => &[],
+        }
+    }
+}
+
+/// Offsets that bound what a reader may see.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct PartitionOffsets {
+    pub(crate) log_start: Offset,
+    pub(crate) last_stable: Offset,
+    pub(crate) high_watermark: Offset,
+}
+
+/// What a fetch found.
+#[derive(Debug)]
+pub(crate) struct PartitionRead {
+    pub(crate) slice: Option<FileSlice>,
+    pub(crate) offsets: PartitionOffsets,
+    /// Transactions that were aborted and reach into the records; only for those who read committed records.
+    pub(crate) aborted: Vec<AbortedTxn>,
+}
+
+/// A partition that this broker leads.
+#[derive(Debug)]
+pub(crate) struct Partition {
+    id: TopicPartition,
+    leader_epoch: LeaderEpoch,
+    log: Arc<Log>,
+    flusher: Arc<Flusher>,
+    rules: ArcSwap<PartitionRules>,
+    durable: Arc<FlushNews>,
+    purgatory: Purgatory,
+}
+
+/// What the topic's configuration means for this partition, worked out once.
+#[derive(Debug)]
+struct PartitionRules {
+    config: Arc<TopicConfig>,
+    validate: ValidateRules,
+}
+
+impl PartitionRules {
+    fn new(config: Arc<TopicConfig>, max_decompressed_bytes: usize) -> Self {
+        let validate = ValidateRules::new(&config, max_decompressed_bytes);
+        Self { config, validate }
+    }
+}
+
+impl Awaited for Partition {
+    fn purgatory(&self) -> &Purgatory {
+        &self.purgatory
+    }
+}
+
+impl Partition {
+    /// Takes over a log that was just opened.
+    pub(crate) fn new(
+        log: Arc<Log>,
+        flusher: Arc<Flusher>,
+        leader_epoch: LeaderEpoch,
+        config: Arc<TopicConfig>,
+        max_decompressed_bytes: usize,
+    ) -> Self {
+        let progress = FlushProgress { up_to: log.offsets().flushed, failed: false };
+        let durable = Arc::new(FlushNews(watch::Sender::new(progress)));
+        let observed = log.observe(Arc::clone(&durable) as Arc<dyn LogObserver>);
+        assert!(observed, "a log belongs to one partition");
+        Self {
+            id: log.topic_partition().clone(),
+            leader_epoch,
+            log,
+            flusher,
+            rules: ArcSwap::from_pointee(PartitionRules::new(config, max_decompressed_bytes)),
+            durable,
+            purgatory: Purgatory::default(),
+        }
+    }
+
+    /// The topic's name.
+    pub(crate) fn topic(&self) -> &str {
+        &self.id.topic
+    }
+
+    /// The partition's number.
+    pub(crate) fn index(&self) -> i32 {
+        self.id.partition
+    }
+
+    /// The epoch of this leadership.
+    pub(crate) fn leader_epoch(&self) -> LeaderEpoch {
+        self.leader_epoch
+    }
+
+    /// The log below, for those who open, close and rename it.
+    pub(super) fn log(&self) -> &Arc<Log> {
+        &self.log
+    }
+
+    /// The topic's settings as of now.
+    pub(crate) fn config(&self) -> Arc<TopicConfig> {
+        Arc::clone(&self.rules.load().config)
+    }
+
+    /// Puts altered settings in force, for the log too.
+    pub(super) fn update_config(&self, config: Arc<TopicConfig>, max_decompressed_bytes: usize) {
+        self.log.update_config(Arc::new(log_config(&config)));
+        self.rules.store(Arc::new(PartitionRules::new(config, max_decompressed_bytes)));
+    }
+
+    /// Bytes on disk of the log's segments.
+    pub(crate) fn size_bytes(&self) -> u64 {
+        self.log.size_bytes()
+    }
+
+    /// The bounds for readers as of now.
+    pub(crate) fn offsets(&self) -> PartitionOffsets {
+        let offsets = self.log.offsets();
+        self.bounds(offsets)
+    }
+
+    fn bounds(&self, offsets: LogOffsets) -> PartitionOffsets {
+        let high_watermark = offsets.log_end;
+        let last_stable = self.log.first_unstable_offset().unwrap_or(high_watermark).min(high_watermark);
+        assert!(offsets.log_start <= high_watermark, "log start <= high watermark");
+        PartitionOffsets { log_start: offsets.log_start, last_stable, high_watermark }
+    }
+
+    /// Refuses a client whose idea of the leader is older or newer than the truth (KIP-320); -1 is no idea.
+    pub(crate) fn check_leader_epoch(&self, current: i32) -> Result<(), ErrorCode> {
+        if current < 0 || current == self.leader_epoch.0 {
+            Ok(())
+        } else if current < self.leader_epoch.0 {
+            Err(ErrorCode::FencedLeaderEpoch)
+        } else {
+            Err(ErrorCode::UnknownLeaderEpoch)
+        }
+    }
+
+    /// Appends the one batch that `records` holds, and wakes the fetches that wait for it.
+    ///
+    /// When it returns the batch can be read; it is durable once [`Partition::wait_until_flushed`] says so. An error
+    /// appends nothing.
+    pub(crate) fn append(&self, records: &Bytes, all: bool, now_ms: i64) -> Result<AppendOutcome, ProduceError> {
+        let rules = self.rules.load();
+        let wanted = rules.config.min_insync_replicas;
+        if all && wanted > 1 {
+            return Err(ProduceError::NotEnoughReplicas { wanted });
+        }
+        let batch = validate(records, &rules.validate, now_ms)?;
+        let appended = self.log.append(batch, self.leader_epoch, now_ms)?;
+        if !appended.duplicate {
+            self.purgatory.wake_all();
+        }
+        Ok(appended)
+    }
+
+    /// Whether `acks=all` waits for the disk (`flush.mode`).
+    pub(crate) fn flushes_before_ack(&self) -> bool {
+        self.rules.load().config.flush_mode == FlushMode::Sync
+    }
+
+    /// Waits until everything before `end` is on disk. Whoever waits at the same time shares one flush.
+    pub(crate) async fn wait_until_flushed(self: &Arc<Self>, end: Offset, deadline: Instant) -> Durability {
+        let mut news = self.durable.0.subscribe();
+        let decide = |progress: &FlushProgress| progress.failed || progress.up_to >= end;
+        if !decide(&news.borrow_and_update()) {
+            self.flusher.request(&self.log, end);
+        }
+        match tokio::time::timeout_at(deadline, news.wait_for(decide)).await {
+            Ok(Ok(progress)) if progress.up_to >= end => Durability::Durable,
+            Ok(Ok(_) | Err(_)) => Durability::Failed,
+            Err(_) => Durability::TimedOut,
+        }
+    }
+
+    /// Reads from the batch that holds `from`. At most `max_bytes`, but with `at_least_one` a whole batch.
+    pub(crate) fn read(
+        &self,
+        from: Offset,
+        max_bytes: usize,
+        at_least_one: bool,
+        committed_only: bool,
+    ) -> Result<PartitionRead, ReadError> {
+        let offsets = self.offsets();
+        let up_to = if committed_only { offsets.last_stable } else { offsets.high_watermark };
+        let read = self.log.read(from, max_bytes, up_to, at_least_one)?;
+        let aborted = match &read.slice {
+            Some(_) if committed_only => self.log.aborted_transactions(from, up_to)?,
+            _ => Vec::new(),
+        };
+        Ok(PartitionRead { slice: read.slice, offsets, aborted })
+    }
+
+    /// Where the log parted from that of a reader who last read records of `epoch` before `offset` (KIP-595), if it did.
+    pub(crate) fn divergence(&self, epoch: LeaderEpoch, offset: Offset) -> Option<EpochEndOffset> {
+        let end = self.log.end_offset_for_epoch(epoch)?;
+        (end.epoch < epoch || end.end_offset < offset).then_some(end)
+    }
+
+    /// The first record at or after a time.
+    pub(crate) fn offset_for_timestamp(&self, timestamp_ms: i64) -> Result<Option<TimestampOffset>, ReadError> {
+        self.log.offset_for_timestamp(timestamp_ms)
+    }
+
+    /// The record with the highest timestamp.
+    pub(crate) fn max_timestamp_offset(&self) -> Result<Option<TimestampOffset>, ReadError> {
+        self.log.max_timestamp_offset()
+    }
+
+    /// Where an epoch ended, or the one before it that the log knows.
+    pub(crate) fn end_offset_for_epoch(&self, epoch: LeaderEpoch) -> Option<EpochEndOffset> {
+        self.log.end_offset_for_epoch(epoch)
+    }
+
+    /// Moves the log start to `before` and returns it. Durable when it returns.
+    pub(crate) fn delete_records(&self, before: Offset) -> Result<Offset, StorageError> {
+        let start = self.log.delete_records(before)?;
+        self.purgatory.wake_all();
+        Ok(start)
+    }
+
+    /// Wakes those who wait, because the partition is going away.
+    pub(super) fn retire(&self) {
+        self.purgatory.wake_all();
+    }
+}
+
+/// The part of a topic's settings that its logs follow.
+pub(super) fn log_config(config: &TopicConfig) -> LogConfig {
+    LogConfig {
+        segment_bytes: config.segment_bytes.unsigned_abs(),
+        segment_ms: config.segment_ms,
+        segment_jitter_ms: config.segment_jitter_ms,
+        segment_index_bytes: config.segment_index_bytes.unsigned_abs(),
+        index_interval_bytes: config.index_interval_bytes.unsigned_abs(),
+        retention_ms: config.retention_ms,
+        retention_bytes: config.retention_bytes,
+        flush_mode: match config.flush_mode {
+            FlushMode::Sync => crate::storage::FlushMode::Sync,
+            FlushMode::Async => crate::storage::FlushMode::Async,
+        },
+    }
+}
