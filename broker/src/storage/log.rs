@@ -305,6 +305,9 @@ impl Log {
 
     /// Takes the log offline for good.
     fn poison_with(&self, error: StorageError) -> StorageError {
+        if self.poison.get().is_none() {
+            recovery::mark_unsynced(self.vfs(), &self.dir);
+        }
         let cause = Arc::clone(self.poison.get_or_init(|| Arc::new(error)));
         tracing::error!(log = %self.topic_partition, %cause, "a write or sync failed: the log is offline until a restart");
         if let Some(observer) = self.observer.get() {

@@ -26,6 +26,8 @@ mod txn_index;
 mod validated_batch;
 
 #[cfg(test)]
+mod crash_test;
+#[cfg(test)]
 mod test_batch;
 
 pub use batch_header::HEADER_BYTES;

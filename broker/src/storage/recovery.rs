@@ -20,7 +20,7 @@ use super::log_config::LogConfig;
 use super::segment::{
     ActiveSegment, Cadence, SealedSegment, SegmentContent, SegmentSizes, extension, parse_segment_name, segment_path,
 };
-use super::vfs::{Access, Vfs, VfsFile};
+use super::vfs::{Access, Vfs, VfsFile, read_exact_at, write_all_at};
 use crate::types::{LeaderEpoch, Offset, TopicPartition};
 
 mod index_builder;
@@ -86,12 +86,42 @@ struct Recovery<'a> {
     segments: Vec<SegmentState>,
     snapshots: Vec<Offset>,
     clean: bool,
+    /// See [`UNSYNCED_MARKER`].
+    sync_failed: bool,
     report: RecoveryReport,
     dir_is_dirty: bool,
 }
 
+/// A file with this name in a log's folder: a sync failed, so the page cache may show bytes that the kernel takes for written
+/// and that are not on the disk. Whoever opens the log then writes what he believes again. It need not be durable: after a
+/// power cut the page cache is gone, and so is the reason for it.
+const UNSYNCED_MARKER: &str = "sync-failed";
+
+/// Leaves word for the next to open the log that a sync of it failed.
+pub(super) fn mark_unsynced(vfs: &dyn Vfs, dir: &Path) {
+    let path = dir.join(UNSYNCED_MARKER);
+    if let Err(error) = vfs.open(&path, Access::CreateOrKeep) {
+        tracing::error!(path = %path.display(), %error, "cannot leave word of a failed sync: restart the machine, not only the broker");
+    }
+}
+
 /// Reads the log in `dir`; an empty one is created there if there is none.
 pub(super) fn load(
+    context: &LogContext,
+    dir: &Path,
+    topic_partition: &TopicPartition,
+    config: &LogConfig,
+    mode: OpenMode,
+    now_ms: i64,
+) -> Result<Loaded, StorageError> {
+    let loaded = try_load(context, dir, topic_partition, config, mode, now_ms);
+    if matches!(&loaded, Err(StorageError::Io { action: "sync", .. })) {
+        mark_unsynced(context.vfs(), dir);
+    }
+    loaded
+}
+
+fn try_load(
     context: &LogContext,
     dir: &Path,
     topic_partition: &TopicPartition,
@@ -108,18 +138,21 @@ pub(super) fn load(
         segments: Vec::new(),
         snapshots: Vec::new(),
         clean: mode.clean,
+        sync_failed: false,
         report: RecoveryReport::default(),
         dir_is_dirty: false,
     };
     recovery.list()?;
+    let clean = mode.clean && !recovery.sync_failed;
+    recovery.clean = clean;
     let log_start = mode.log_start.max(checkpoint::read_log_start(context.vfs(), dir)).unwrap_or(Offset::ZERO);
     if recovery.segments.is_empty() {
         recovery.report.created = true;
         recovery.create_segment(log_start)?;
     }
-    let trusted_below = match mode {
-        OpenMode { clean: true, .. } => Offset(i64::MAX),
-        OpenMode { recovery_point, .. } => recovery_point.unwrap_or(Offset::ZERO),
+    let trusted_below = match clean {
+        true => Offset(i64::MAX),
+        false => mode.recovery_point.unwrap_or(Offset::ZERO),
     };
     let active = recovery.check_segments(trusted_below)?;
     let log_end = active.next_offset;
@@ -136,6 +169,10 @@ pub(super) fn load(
     epochs_are_dirty |= epochs.truncate_from_end(log_end) | epochs.truncate_from_start(log_start);
     if recovery.dir_is_dirty && !recovery.report.created {
         context.vfs().sync_dir(dir).map_err(StorageError::io("sync", dir))?;
+    }
+    if recovery.sync_failed {
+        let path = dir.join(UNSYNCED_MARKER);
+        context.vfs().remove_file(&path).map_err(StorageError::io("remove", &path))?;
     }
     let writer = Writer {
         producers,
@@ -179,6 +216,7 @@ impl Recovery<'_> {
             let name = format!("{:020}.{extension}", base.0);
             entries.iter().find(|entry| entry.name == name).map(|entry| entry.size_bytes)
         };
+        self.sync_failed = entries.iter().any(|entry| entry.name == UNSYNCED_MARKER);
         for entry in &entries {
             if let Some(base) = parse_segment_name(&entry.name, extension::LOG) {
                 let sizes = SegmentSizes {
@@ -220,6 +258,9 @@ impl Recovery<'_> {
             let path = segment_path(self.dir, base, extension::LOG);
             let file = self.vfs().open(&path, Access::Write).map_err(StorageError::io("open", &path))?;
             let size_bytes = self.segments[at].sizes.log_bytes;
+            if self.sync_failed {
+                self.remove_beside(base, &[extension::OFFSET_INDEX, extension::TIME_INDEX])?;
+            }
             let (mut builder, resume) =
                 IndexBuilder::from_files(self.vfs(), self.dir, base, &*file, size_bytes, trusted_below);
             let (next_offset, ending) = self.scan(at, &*file, &mut builder, resume, next_base, &mut epoch)?;
@@ -247,6 +288,9 @@ impl Recovery<'_> {
                     }
                 }
             }
+            if self.sync_failed {
+                self.write_again(&path, &*file, size_bytes)?;
+            }
             if !self.clean {
                 // What a broker that was killed had written may be in the page cache only.
                 file.sync_data().map_err(StorageError::io("sync", &path))?;
@@ -262,6 +306,34 @@ impl Recovery<'_> {
             self.rewrite_if_wrong(at, &builder)?;
             at += 1;
         }
+    }
+
+    /// Makes the kernel take for unwritten what it has in its cache, so that the next sync means something.
+    fn write_again(&self, path: &Path, file: &dyn VfsFile, size_bytes: u64) -> Result<(), StorageError> {
+        tracing::warn!(segment = %path.display(), size_bytes, "a sync failed earlier: writing the segment again");
+        let mut block = vec![0; (1 << 20).min(size_bytes as usize)];
+        let mut done = 0;
+        while done < size_bytes {
+            let len = block.len().min((size_bytes - done) as usize);
+            read_exact_at(file, &mut block[..len], done).map_err(StorageError::io("read", path))?;
+            write_all_at(file, &block[..len], &[], done).map_err(StorageError::io("write", path))?;
+            done += len as u64;
+        }
+        Ok(())
+    }
+
+    /// Removes files that go with a segment.
+    fn remove_beside(&mut self, base: Offset, extensions: &[&str]) -> Result<(), StorageError> {
+        for extension in extensions {
+            let path = segment_path(self.dir, base, extension);
+            match self.vfs().remove_file(&path) {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                    return Err(StorageError::io("remove", &path)(error));
+                }
+                _ => self.dir_is_dirty = true,
+            }
+        }
+        Ok(())
     }
 
     /// Takes a segment as it is, save that it must have indexes.

@@ -1,7 +1,7 @@
 //! The only place that opens files: the file system as a trait.
 //!
 //! Owns the verbs that the broker needs from a file system, no more. [`RealVfs`] is the operating system's,
-//! `FaultVfs` one in memory that crashes, tears and fails on command. Nothing here retries an fsync or hides an error;
+//! [`FaultVfs`] one in memory that crashes, tears and fails on command. Nothing here retries an fsync or hides an error;
 //! only an interrupted call (EINTR) is repeated, because it did nothing.
 //!
 //! Durability is never implied: the content of a file is durable after [`VfsFile::sync_data`], the existence of a file
@@ -13,8 +13,10 @@ use std::os::fd::BorrowedFd;
 use std::path::Path;
 use std::sync::Arc;
 
+mod fault;
 mod real;
 
+pub use fault::{Fault, FaultVfs};
 pub use real::RealVfs;
 
 /// How a file is opened.

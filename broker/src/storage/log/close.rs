@@ -36,7 +36,8 @@ impl Log {
             }
         };
         for extension in [extension::OFFSET_INDEX, extension::TIME_INDEX] {
-            self.sync_if_there(segment_path(&self.dir, active.base_offset, extension))?;
+            let synced = self.sync_if_there(segment_path(&self.dir, active.base_offset, extension));
+            synced.map_err(|error| self.poison_with(error))?;
         }
         self.writer.lock().checkpointed = Some(flushed);
         Ok(flushed)
@@ -64,9 +65,11 @@ impl Log {
             (active.base_offset, extension::TRANSACTION_INDEX),
             (flushed, extension::PRODUCER_SNAPSHOT),
         ] {
-            self.sync_if_there(segment_path(&self.dir, base, extension))?;
+            let synced = self.sync_if_there(segment_path(&self.dir, base, extension));
+            synced.map_err(|error| self.poison_with(error))?;
         }
-        self.vfs().sync_dir(&self.dir).map_err(StorageError::io("sync", &self.dir))?;
+        let synced = self.vfs().sync_dir(&self.dir).map_err(StorageError::io("sync", &self.dir));
+        synced.map_err(|error| self.poison_with(error))?;
         Ok(flushed)
     }
 

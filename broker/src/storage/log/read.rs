@@ -36,8 +36,7 @@ enum Found {
     Slice(FileSlice, Offset),
     /// There are batches, but they do not fit or lie behind `up_to`.
     Nothing,
-    /// The offset lies behind this segment.
-    NextSegment,
+    /// The batch is damaged, or missing between others: offsets are dense.
     Damage,
 }
 
@@ -72,42 +71,22 @@ impl Log {
             if wanted.from >= wanted.up_to {
                 return Ok(nothing);
             }
-            match self.read_segments(&wanted) {
+            let segment = self.segments.load().holding(from);
+            match read_segment(&segment, &wanted, &self.corrupt.load()) {
                 Ok(Found::Slice(slice, base)) => {
                     return Ok(LogRead { slice: Some(slice), base_offset: Some(base), offsets });
                 }
-                Ok(Found::Nothing | Found::NextSegment) => return Ok(nothing),
+                Ok(Found::Nothing) => return Ok(nothing),
                 Ok(Found::Damage) if !damage_was_looked_for => {
                     damage_was_looked_for = true;
-                    self.look_for_damage(&self.segments.load_full().holding(from))?;
+                    self.look_for_damage(&segment)?;
                 }
                 Ok(Found::Damage) => {
                     return Err(ReadError::Corrupt { log: self.name(), from, to: wanted.up_to });
                 }
                 // The segment was removed while it was being looked at.
                 Err(_) if self.offsets().log_start > from => return Err(out_of_range()),
-                Err(error) => {
-                    let path = self.segments.load().holding(from).path().to_owned();
-                    return Err(StorageError::io("read", &path)(error).into());
-                }
-            }
-        }
-    }
-
-    fn read_segments(&self, wanted: &Wanted) -> io::Result<Found> {
-        let segments = self.segments.load();
-        let damage = self.corrupt.load();
-        let mut segment = segments.holding(wanted.from);
-        loop {
-            match read_segment(&segment, wanted, &damage)? {
-                Found::NextSegment => {}
-                found => return Ok(found),
-            }
-            // Offsets may be missing at the end of a segment, once compaction has removed them.
-            let next = segments.iter().find(|next| next.base_offset() > segment.base_offset());
-            match next {
-                Some(next) => segment = next,
-                None => return Ok(Found::NextSegment),
+                Err(error) => return Err(StorageError::io("read", segment.path())(error).into()),
             }
         }
     }
@@ -167,18 +146,11 @@ impl Log {
 
 fn read_segment(segment: &Segment, wanted: &Wanted, damage: &[CorruptRange]) -> io::Result<Found> {
     let end = segment.end();
-    if wanted.from >= end.next_offset {
-        return Ok(Found::NextSegment);
-    }
     let file = segment.file()?;
     let first = match segment.search(&*file, wanted.from, end, damage)? {
-        Search::Found(batch) => batch,
-        Search::Behind => return Ok(Found::NextSegment),
-        Search::Bad { .. } => return Ok(Found::Damage),
+        Search::Found(batch) if batch.header.base_offset <= wanted.from => batch,
+        Search::Found(_) | Search::Behind | Search::Bad { .. } => return Ok(Found::Damage),
     };
-    if first.header.base_offset >= wanted.up_to {
-        return Ok(Found::Nothing);
-    }
     let limit = readable_end(segment, &file, &first, wanted, end, damage)?;
     let available = limit.saturating_sub(first.position);
     let first_bytes = u64::from(first.header.size_bytes);

@@ -54,15 +54,8 @@ impl Recovery<'_> {
                 self.report.cut_bytes += segment.sizes.log_bytes;
                 self.report.quarantined.push(to);
             }
-            for extension in [extension::OFFSET_INDEX, extension::TIME_INDEX, extension::TRANSACTION_INDEX] {
-                let path = segment_path(self.dir, segment.base, extension);
-                match self.vfs().remove_file(&path) {
-                    Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                        return Err(StorageError::io("remove", &path)(error));
-                    }
-                    _ => {}
-                }
-            }
+            let indexes = [extension::OFFSET_INDEX, extension::TIME_INDEX, extension::TRANSACTION_INDEX];
+            self.remove_beside(segment.base, &indexes)?;
             self.dir_is_dirty = true;
         }
         Ok(())

@@ -162,7 +162,7 @@ impl Recovery<'_> {
         let there = txn_index::read(self.vfs(), &path, i32::MAX as u64).unwrap_or_default();
         let mut entries: Vec<AbortedTxn> = there.iter().filter(|entry| entry.last_offset < from).copied().collect();
         entries.extend(found);
-        if entries != there {
+        if entries != there || (self.sync_failed && !entries.is_empty()) {
             replace_file(self.vfs(), &path, &txn_index::encode_all(&entries))
                 .map_err(StorageError::io("replace", &path))?;
             self.report.indexes_rebuilt += 1;
