@@ -135,6 +135,16 @@ impl Cluster {
         }
     }
 
+    /// Keeps `topics`, and no others, in the metadata from now on. Returns at once.
+    pub(crate) fn want_only(&self, topics: impl IntoIterator<Item = Arc<str>>) {
+        let topics: BTreeSet<Arc<str>> = topics.into_iter().collect();
+        let mut wanted = self.inner.topics.lock();
+        if !topics.is_subset(&wanted) {
+            self.inner.missing.notify_one();
+        }
+        *wanted = topics;
+    }
+
     /// The topic, once it is known and its partitions are.
     ///
     /// # Errors

@@ -1,4 +1,4 @@
-//! What a user can set: one struct for the connection to a cluster, one for a producer.
+//! What a user can set: one struct for the connection to a cluster, one for a producer, one for a consumer.
 //!
 //! Owns the defaults and their bounds; `validate` is called once, when a client connects. A field is named after Kafka's
 //! key, with the unit in its type or at its end. Defaults are the Java client's unless the field says otherwise.
@@ -210,6 +210,89 @@ impl IsolationLevel {
     }
 }
 
+/// Where to go on when a position lies outside the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum OffsetReset {
+    /// To the first record that the log still has.
+    Earliest,
+    /// To the end: only records that are yet to come.
+    #[default]
+    Latest,
+    /// Nowhere: [`Error::OffsetOutOfRange`] is reported, and the partition halts until it is sought.
+    None,
+}
+
+/// How a [`Consumer`](crate::Consumer) fetches.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct ConsumerConfig {
+    /// The cluster.
+    pub client: ClientConfig,
+    /// Where to go on when a position lies outside the log. Default [`OffsetReset::Latest`].
+    pub auto_offset_reset: OffsetReset,
+    /// Default [`IsolationLevel::ReadUncommitted`].
+    pub isolation_level: IsolationLevel,
+    /// Whether each batch's CRC-32C is compared before it is handed out. Default true.
+    pub check_crcs: bool,
+    /// The broker answers a fetch once it has so many bytes, ... Default 1.
+    pub fetch_min_bytes: usize,
+    /// ... or after this time. Default 500 ms.
+    pub fetch_max_wait: Duration,
+    /// The most that one answer should carry, in bytes. Default 50 MiB. A larger single batch is still delivered.
+    pub fetch_max_bytes: usize,
+    /// The most that one answer should carry of one partition, in bytes. Default 1 MiB. A partition with as much
+    /// as this waiting to be consumed is not fetched.
+    pub max_partition_fetch_bytes: usize,
+    /// Bytes that may wait to be consumed, over all partitions; then fetching pauses. Default 64 MiB; one answer
+    /// more than this may be held.
+    pub prefetch_bytes: usize,
+    /// The most that one batch may decompress to, in bytes. Default 256 MiB.
+    pub decompressed_batch_bytes_max: usize,
+    /// Whether asking for an unknown topic may create it (if the broker allows that too). Default false, unlike
+    /// Java's: who reads a topic that does not exist has most often misspelt it.
+    pub allow_auto_create_topics: bool,
+}
+
+impl ConsumerConfig {
+    /// The defaults, for the cluster of `client` (a bootstrap address, or a [`ClientConfig`]).
+    pub fn new(client: impl Into<ClientConfig>) -> Self {
+        ConsumerConfig {
+            client: client.into(),
+            auto_offset_reset: OffsetReset::Latest,
+            isolation_level: IsolationLevel::ReadUncommitted,
+            check_crcs: true,
+            fetch_min_bytes: 1,
+            fetch_max_wait: Duration::from_millis(500),
+            fetch_max_bytes: 50 << 20,
+            max_partition_fetch_bytes: 1 << 20,
+            prefetch_bytes: 64 << 20,
+            decompressed_batch_bytes_max: 256 << 20,
+            allow_auto_create_topics: false,
+        }
+    }
+
+    pub(crate) fn validate(&self) -> Result<(), Error> {
+        self.client.validate()?;
+        for (key, value) in [
+            ("fetch_max_bytes", self.fetch_max_bytes),
+            ("max_partition_fetch_bytes", self.max_partition_fetch_bytes),
+            ("prefetch_bytes", self.prefetch_bytes),
+            ("decompressed_batch_bytes_max", self.decompressed_batch_bytes_max),
+        ] {
+            if !(1..=i32::MAX as usize).contains(&value) {
+                return refuse(key, value, "1 byte to 2 GiB");
+            }
+        }
+        if self.fetch_min_bytes > self.fetch_max_bytes {
+            return refuse("fetch_min_bytes", self.fetch_min_bytes, "at most fetch_max_bytes");
+        }
+        if self.fetch_max_wait >= self.client.request_timeout {
+            return refuse("fetch_max_wait", format!("{:?}", self.fetch_max_wait), "less than client.request_timeout");
+        }
+        Ok(())
+    }
+}
+
 /// `HOST:PORT` or `[IPV6]:PORT` as host (without brackets) and port.
 pub(crate) fn split_host_port(server: &str) -> Option<(&str, u16)> {
     let (host, port) = server.rsplit_once(':')?;
@@ -233,7 +316,7 @@ mod tests {
     #[test]
     fn defaults_are_valid() {
         ProducerConfig::new("localhost:9092").validate().unwrap();
-        ClientConfig::new("a:1, b:2,[::1]:3").validate().unwrap();
+        ConsumerConfig::new("a:1, b:2,[::1]:3").validate().unwrap();
     }
 
     #[test]

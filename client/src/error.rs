@@ -163,12 +163,14 @@ pub enum Error {
         partition: TopicPartition,
         /// The batch's base offset, or the offset asked for if even that cannot be read.
         offset: i64,
+        /// The offset to seek to in order to go on behind it, if its header can be believed; -1 if it cannot be read.
+        next_offset: i64,
         /// What is wrong.
         reason: String,
     },
 
     /// The position lies outside the log and `auto_offset_reset` is `None`.
-    #[error("offset {offset} of {partition} is out of range (the log starts at {log_start}); seek to go on")]
+    #[error("offset {offset} of {partition} is out of range; seek to go on")]
     OffsetOutOfRange {
         /// The partition.
         partition: TopicPartition,

@@ -1,7 +1,7 @@
 //! An async client for Ottla and any other broker that speaks Kafka's protocol.
 //!
-//! [`Producer`] batches, compresses and sends records, idempotently unless told otherwise; [`Admin`] creates and inspects
-//! topics, configs and brokers. Records are owned ([`bytes::Bytes`]), everything is `Send + 'static`, and whatever runs in
+//! [`Producer`] batches, compresses and sends records, idempotently unless told otherwise; [`Consumer`] reads partitions
+//! that are assigned to it, ahead of what is consumed; [`Admin`] creates and inspects topics, configs and brokers. Records are owned ([`bytes::Bytes`]), everything is `Send + 'static`, and whatever runs in
 //! the background ends with an explicit `close().await` or with the last handle.
 //!
 //! ```no_run
@@ -25,6 +25,22 @@
 //! # Ok(()) }
 //! ```
 //!
+//! Reading them back, from the beginning:
+//!
+//! ```no_run
+//! use ottla_client::{Consumer, ConsumerConfig, SeekTo, TopicPartition};
+//!
+//! # #[tokio::main] async fn main() -> Result<(), ottla_client::Error> {
+//! let mut consumer = Consumer::connect(ConsumerConfig::new("127.0.0.1:9092")).await?;
+//! consumer.assign((0..6).map(|partition| (TopicPartition::new("flights", partition), SeekTo::Beginning))).await?;
+//! for _ in 0..3 {
+//!     let record = consumer.recv().await?;
+//!     println!("{:?} {:?}", record.key, record.value);
+//! }
+//! consumer.close().await;
+//! # Ok(()) }
+//! ```
+//!
 //! The versions of all requests are agreed on with each broker; Apache Kafka from 2.1 on will do.
 
 mod accumulator;
@@ -33,8 +49,13 @@ mod clock;
 mod cluster;
 mod config;
 mod connection;
+mod consumer;
 mod delivery;
 mod error;
+mod fetch_buffer;
+mod fetch_session;
+mod fetched_batch;
+mod fetcher;
 mod leader_calls;
 mod metadata;
 mod offsets;
@@ -49,15 +70,17 @@ pub use admin::{
     Admin, AlterConfigOp, ApiVersionRange, ClusterDescription, ConfigEntry, ConfigResource, ConfigSource,
     ConfigSynonym, CreatedTopic, LogDirDescription, NewTopic, ReplicaLogSize, TopicListing,
 };
-pub use config::{Acks, ClientConfig, IsolationLevel, ProducerConfig};
+pub use config::{Acks, ClientConfig, ConsumerConfig, IsolationLevel, OffsetReset, ProducerConfig};
+pub use consumer::{Consumer, SeekTo};
 pub use delivery::{Delivery, RecordMetadata};
 pub use error::{BrokerError, Error};
+pub use fetched_batch::{FetchedBatch, FetchedRecords};
 pub use metadata::{Node, PartitionMetadata, TopicMetadata};
 pub use offsets::{ListedOffset, OffsetSpec};
 pub use partitioner::{murmur2, partition_for_key};
 pub use producer::{Producer, ProducerStats};
-pub use record::ProducerRecord;
+pub use record::{ConsumerRecord, ProducerRecord};
 pub use topic_partition::TopicPartition;
 
-pub use ottla_protocol::records::{Compression, Header};
+pub use ottla_protocol::records::{Compression, Header, TimestampType};
 pub use ottla_protocol::{ApiKey, ErrorCode, Uuid};

@@ -63,6 +63,16 @@ pub(crate) async fn list_offsets(
     by_leader(cluster, questions, |connection, asked| ask(connection, asked, isolation_level, timeout)).await
 }
 
+/// The same, where one failure is a failure of all.
+pub(crate) async fn list_all_offsets(
+    cluster: &Cluster,
+    questions: BTreeMap<TopicPartition, OffsetSpec>,
+    isolation_level: IsolationLevel,
+) -> Result<BTreeMap<TopicPartition, ListedOffset>, Error> {
+    let answers = list_offsets(cluster, questions, isolation_level).await;
+    answers.into_iter().map(|(partition, answer)| Ok((partition, answer?))).collect()
+}
+
 async fn ask(
     connection: Connection,
     asked: Vec<Asked<OffsetSpec>>,

@@ -1,9 +1,9 @@
-//! The records that go in: owned, and cheap to clone, since keys and values are shared [`Bytes`].
+//! The records that go in and come out: owned, and cheap to clone, since keys and values are shared [`Bytes`].
 
 use std::sync::Arc;
 
 use bytes::Bytes;
-use ottla_protocol::records::Header;
+use ottla_protocol::records::{Header, TimestampType};
 
 /// A record to be produced.
 ///
@@ -75,4 +75,28 @@ impl ProducerRecord {
         self.headers.push(Header { key: key.into(), value: Some(value.into()) });
         self
     }
+}
+
+/// A record that was consumed.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct ConsumerRecord {
+    /// The topic.
+    pub topic: Arc<str>,
+    /// The partition.
+    pub partition: i32,
+    /// The position within the partition.
+    pub offset: i64,
+    /// Milliseconds since 1970: the producer's, or the broker's as `timestamp_type` says.
+    pub timestamp: i64,
+    /// Whose time it is.
+    pub timestamp_type: TimestampType,
+    /// The term of the leader that wrote it, -1 if unknown.
+    pub leader_epoch: i32,
+    /// The key. A slice of the fetched batch (of its decompressed form): keep a copy of what is to be kept for long.
+    pub key: Option<Bytes>,
+    /// The payload; `None` is a tombstone. A slice, like the key.
+    pub value: Option<Bytes>,
+    /// Pairs of a name and a value, in order.
+    pub headers: Vec<Header>,
 }
