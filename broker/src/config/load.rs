@@ -15,8 +15,7 @@ use super::toml_file::parse_toml;
 use super::value::{find, parse};
 
 /// Variables that begin with `OTTLA_` and are no keys: the command line reads them.
-pub const OTHER_VARIABLES: &[&str] =
-    &["OTTLA_BOOTSTRAP_SERVER", "OTTLA_CONFIG", "OTTLA_LOG", "OTTLA_OUTPUT", "OTTLA_PORT_FILE"];
+pub const OTHER_VARIABLES: &[&str] = &["OTTLA_BOOTSTRAP_SERVER", "OTTLA_CONFIG", "OTTLA_LOG", "OTTLA_PORT_FILE"];
 
 /// Variables that set a key under a shorter name.
 const SHORT_VARIABLES: &[(&str, &str)] = &[("OTTLA_DATA_DIR", "log.dirs"), ("OTTLA_LISTEN", "listeners")];

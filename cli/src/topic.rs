@@ -1,0 +1,399 @@
+//! `ottla topic`: create, list, describe, alter, delete, add-partitions.
+
+use std::collections::BTreeMap;
+use std::io::{self, IsTerminal, Write};
+
+use anyhow::{Context, Result, bail};
+use clap::{Args, Subcommand};
+use serde::Serialize;
+
+use ottla_client::{
+    Admin, AlterConfigOp, ConfigEntry, ConfigResource, ConfigSource, Error, IsolationLevel, NewTopic, OffsetSpec,
+    TopicMetadata, TopicPartition,
+};
+
+use crate::command_line::{Bootstrap, parse_pair};
+use crate::output::{Output, OutputFormat, bytes, or_dash, print, print_json, table};
+
+const AFTER_HELP: &str = "\
+Examples:
+  ottla topic create flights --partitions 6 --config retention.ms=-1
+  ottla topic list
+  ottla topic describe flights
+  ottla topic alter flights --set retention.ms=86400000 --delete segment.bytes
+  ottla topic add-partitions flights --total 12
+  ottla topic delete flights --yes";
+
+#[derive(Debug, Args)]
+#[command(after_help = AFTER_HELP)]
+pub(crate) struct TopicCommand {
+    #[command(subcommand)]
+    action: TopicAction,
+}
+
+#[derive(Debug, Subcommand)]
+enum TopicAction {
+    /// Create a topic
+    Create(CreateCommand),
+    /// List all topics
+    List(ListCommand),
+    /// Show topics with their partitions, offsets, sizes and settings
+    Describe(DescribeCommand),
+    /// Change the settings of a topic
+    Alter(AlterCommand),
+    /// Delete topics with all their records
+    Delete(DeleteCommand),
+    /// Give a topic more partitions; records with keys that are produced from then on may go to other partitions
+    AddPartitions(AddPartitionsCommand),
+}
+
+#[derive(Debug, Args)]
+struct CreateCommand {
+    /// The topic's name
+    topic: String,
+    /// How many partitions; left to the broker's num.partitions where not given
+    #[arg(short, long, value_parser = clap::value_parser!(i32).range(1..))]
+    partitions: Option<i32>,
+    /// Copies of each partition; left to the broker where not given
+    #[arg(long, value_parser = clap::value_parser!(i16).range(1..))]
+    replication_factor: Option<i16>,
+    /// A setting of the topic (docs/configuration.md lists them); may be repeated
+    #[arg(short, long, value_name = "KEY=VALUE", value_parser = parse_pair)]
+    config: Vec<(String, String)>,
+    /// Succeed if the topic is already there, whatever its settings
+    #[arg(long)]
+    if_not_exists: bool,
+    #[command(flatten)]
+    bootstrap: Bootstrap,
+}
+
+#[derive(Debug, Args)]
+struct ListCommand {
+    /// Also list the topics that belong to the broker itself
+    #[arg(long)]
+    internal: bool,
+    #[command(flatten)]
+    output: Output,
+    #[command(flatten)]
+    bootstrap: Bootstrap,
+}
+
+#[derive(Debug, Args)]
+struct DescribeCommand {
+    /// The topics
+    #[arg(required = true)]
+    topics: Vec<String>,
+    /// Show all settings, not only those that differ from the default
+    #[arg(long)]
+    all_configs: bool,
+    #[command(flatten)]
+    output: Output,
+    #[command(flatten)]
+    bootstrap: Bootstrap,
+}
+
+#[derive(Debug, Args)]
+struct AlterCommand {
+    /// The topic
+    topic: String,
+    /// Give a setting a value; may be repeated
+    #[arg(long, value_name = "KEY=VALUE", value_parser = parse_pair)]
+    set: Vec<(String, String)>,
+    /// Take a setting back to the broker's default; may be repeated
+    #[arg(long, value_name = "KEY")]
+    delete: Vec<String>,
+    /// Add to a setting that is a list; may be repeated
+    #[arg(long, value_name = "KEY=VALUE", value_parser = parse_pair)]
+    append: Vec<(String, String)>,
+    /// Take from a setting that is a list; may be repeated
+    #[arg(long, value_name = "KEY=VALUE", value_parser = parse_pair)]
+    subtract: Vec<(String, String)>,
+    #[command(flatten)]
+    bootstrap: Bootstrap,
+}
+
+#[derive(Debug, Args)]
+struct DeleteCommand {
+    /// The topics
+    #[arg(required = true)]
+    topics: Vec<String>,
+    /// Do not ask
+    #[arg(short, long)]
+    yes: bool,
+    #[command(flatten)]
+    bootstrap: Bootstrap,
+}
+
+#[derive(Debug, Args)]
+struct AddPartitionsCommand {
+    /// The topic
+    topic: String,
+    /// How many partitions it is to have in all
+    #[arg(long, value_parser = clap::value_parser!(i32).range(1..))]
+    total: i32,
+    #[command(flatten)]
+    bootstrap: Bootstrap,
+}
+
+pub(crate) async fn run(command: TopicCommand) -> Result<()> {
+    match command.action {
+        TopicAction::Create(command) => create(command).await,
+        TopicAction::List(command) => list(command).await,
+        TopicAction::Describe(command) => describe(command).await,
+        TopicAction::Alter(command) => alter(command).await,
+        TopicAction::Delete(command) => delete(command).await,
+        TopicAction::AddPartitions(command) => add_partitions(command).await,
+    }
+}
+
+async fn create(command: CreateCommand) -> Result<()> {
+    let mut topic = NewTopic::new(&command.topic, command.partitions.unwrap_or(-1));
+    topic.replication_factor = command.replication_factor.unwrap_or(-1);
+    topic.configs = command.config;
+    let admin = Admin::connect(command.bootstrap.client_config()).await?;
+    let created = admin.create_topic(topic).await;
+    admin.close().await;
+    match created {
+        Ok(created) => {
+            print(&format!("created {} with {}\n", command.topic, plural(created.partitions.into(), "partition")))
+        }
+        Err(error) if command.if_not_exists && is(&error, "TOPIC_ALREADY_EXISTS") => {
+            print(&format!("{} is already there\n", command.topic))
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// By the name of Kafka's code.
+fn is(error: &Error, code: &str) -> bool {
+    error.code().is_some_and(|found| found.to_string().starts_with(code))
+}
+
+fn plural(count: i64, noun: &str) -> String {
+    if count == 1 { format!("1 {noun}") } else { format!("{count} {noun}s") }
+}
+
+#[derive(Serialize)]
+struct TopicLine {
+    topic: String,
+    partitions: usize,
+    id: String,
+    internal: bool,
+}
+
+async fn list(command: ListCommand) -> Result<()> {
+    let admin = Admin::connect(command.bootstrap.client_config()).await?;
+    let topics = admin.list_topics().await?;
+    admin.close().await;
+    let topics = topics.into_iter().filter(|topic| command.internal || !topic.is_internal);
+    let lines: Vec<TopicLine> = topics
+        .map(|topic| TopicLine {
+            topic: topic.name,
+            partitions: topic.partitions,
+            id: topic.id.to_string(),
+            internal: topic.is_internal,
+        })
+        .collect();
+    match command.output.output {
+        OutputFormat::Json => print_json(&lines),
+        OutputFormat::Table if lines.is_empty() => print("no topics; `ottla topic create NAME` creates one\n"),
+        OutputFormat::Table => {
+            let row = |line: TopicLine| [line.topic, line.partitions.to_string(), line.id];
+            print(&table(["topic", "partitions", "id"], lines.into_iter().map(row)))
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct TopicView {
+    topic: String,
+    id: String,
+    internal: bool,
+    partitions: Vec<PartitionView>,
+    configs: Vec<ConfigView>,
+}
+
+#[derive(Serialize)]
+struct PartitionView {
+    partition: i32,
+    leader: Option<i32>,
+    leader_epoch: i32,
+    replicas: Vec<i32>,
+    in_sync_replicas: Vec<i32>,
+    start_offset: Option<i64>,
+    end_offset: Option<i64>,
+    size_bytes: Option<i64>,
+}
+
+#[derive(Serialize)]
+struct ConfigView {
+    name: String,
+    value: Option<String>,
+    source: String,
+}
+
+async fn describe(command: DescribeCommand) -> Result<()> {
+    let admin = Admin::connect(command.bootstrap.client_config()).await?;
+    let names: Vec<&str> = command.topics.iter().map(String::as_str).collect();
+    let mut described = admin.describe_topics(&names).await?;
+    let mut views = Vec::new();
+    for name in &command.topics {
+        let topic =
+            described.remove(name).with_context(|| format!("the broker said nothing of the topic {name}"))??;
+        views.push(view(&admin, topic, command.all_configs).await?);
+    }
+    admin.close().await;
+    match command.output.output {
+        OutputFormat::Json => print_json(&views),
+        OutputFormat::Table => print(&views.iter().map(text).collect::<Vec<_>>().join("\n")),
+    }
+}
+
+async fn view(admin: &Admin, topic: TopicMetadata, all_configs: bool) -> Result<TopicView> {
+    let partitions: Vec<TopicPartition> =
+        topic.partitions.iter().map(|one| TopicPartition::new(topic.name.clone(), one.partition)).collect();
+    let starts = offsets(admin, &partitions, OffsetSpec::Earliest).await;
+    let ends = offsets(admin, &partitions, OffsetSpec::Latest).await;
+    let sizes = sizes(admin, &partitions).await;
+    let configs = configs(admin, &topic.name, all_configs).await?;
+    let of = |map: &BTreeMap<i32, i64>, partition: i32| map.get(&partition).copied();
+    let partitions = topic.partitions.iter().map(|one| PartitionView {
+        partition: one.partition,
+        leader: one.leader,
+        leader_epoch: one.leader_epoch,
+        replicas: one.replicas.clone(),
+        in_sync_replicas: one.in_sync_replicas.clone(),
+        start_offset: of(&starts, one.partition),
+        end_offset: of(&ends, one.partition),
+        size_bytes: of(&sizes, one.partition),
+    });
+    Ok(TopicView {
+        topic: topic.name.to_string(),
+        id: topic.id.to_string(),
+        internal: topic.is_internal,
+        partitions: partitions.collect(),
+        configs,
+    })
+}
+
+/// Offsets by partition; one that has no leader is left out.
+async fn offsets(admin: &Admin, partitions: &[TopicPartition], spec: OffsetSpec) -> BTreeMap<i32, i64> {
+    let asked = partitions.iter().map(|partition| (partition.clone(), spec));
+    let answers = admin.list_offsets(asked, IsolationLevel::ReadUncommitted).await;
+    answers.into_iter().filter_map(|(at, answer)| Some((at.partition, answer.ok()?.offset))).collect()
+}
+
+/// Bytes by partition, of the largest copy; empty where the broker does not say.
+async fn sizes(admin: &Admin, partitions: &[TopicPartition]) -> BTreeMap<i32, i64> {
+    let mut sizes = BTreeMap::new();
+    let directories = admin.describe_log_dirs(&[]).await.unwrap_or_default();
+    for directory in directories.into_values().flatten().flatten() {
+        for (at, size) in directory.replicas.iter().filter(|(at, size)| partitions.contains(at) && !size.is_future) {
+            let largest = sizes.entry(at.partition).or_insert(0);
+            *largest = size.size.max(*largest);
+        }
+    }
+    sizes
+}
+
+async fn configs(admin: &Admin, topic: &str, all: bool) -> Result<Vec<ConfigView>> {
+    let resource = ConfigResource::Topic(topic.to_owned());
+    let mut described = admin.describe_configs(std::slice::from_ref(&resource), false).await?;
+    let entries = described.remove(&resource).with_context(|| format!("the broker gave no settings of {topic}"))??;
+    let shown = |entry: &ConfigEntry| all || entry.source != ConfigSource::Default;
+    let entries = entries.into_iter().filter(shown);
+    let views = entries.map(|entry| ConfigView { name: entry.name, value: entry.value, source: source(entry.source) });
+    Ok(views.collect())
+}
+
+fn source(source: ConfigSource) -> String {
+    match source {
+        ConfigSource::Topic => "topic".to_owned(),
+        ConfigSource::DynamicBroker => "broker".to_owned(),
+        ConfigSource::DynamicDefaultBroker => "all brokers".to_owned(),
+        ConfigSource::StaticBroker => "start of the broker".to_owned(),
+        ConfigSource::Default => "default".to_owned(),
+        other => format!("{other:?}"),
+    }
+}
+
+fn text(view: &TopicView) -> String {
+    let records: i64 = view.partitions.iter().filter_map(|one| Some(one.end_offset? - one.start_offset?)).sum();
+    let size: i64 = view.partitions.iter().filter_map(|one| one.size_bytes).sum();
+    let partitions = plural(view.partitions.len() as i64, "partition");
+    let mut out =
+        format!("{} ({}): {partitions}, {}, {}\n\n", view.topic, view.id, plural(records, "offset"), bytes(size));
+    let ids = |ids: &[i32]| ids.iter().map(i32::to_string).collect::<Vec<_>>().join(",");
+    let row = |one: &PartitionView| {
+        [
+            one.partition.to_string(),
+            or_dash(one.leader),
+            ids(&one.replicas),
+            ids(&one.in_sync_replicas),
+            or_dash(one.start_offset),
+            or_dash(one.end_offset),
+            or_dash(one.size_bytes.map(bytes)),
+        ]
+    };
+    let header = ["partition", "leader", "replicas", "in sync", "start", "end", "size"];
+    out.push_str(&table(header, view.partitions.iter().map(row)));
+    if !view.configs.is_empty() {
+        let row = |one: &ConfigView| [one.name.clone(), or_dash(one.value.as_ref()), one.source.clone()];
+        out.push('\n');
+        out.push_str(&table(["setting", "value", "set by"], view.configs.iter().map(row)));
+    }
+    out
+}
+
+async fn alter(command: AlterCommand) -> Result<()> {
+    let mut changes = Vec::new();
+    changes.extend(command.set.into_iter().map(|(key, value)| AlterConfigOp::Set(key, value)));
+    changes.extend(command.delete.into_iter().map(AlterConfigOp::Delete));
+    changes.extend(command.append.into_iter().map(|(key, value)| AlterConfigOp::Append(key, value)));
+    changes.extend(command.subtract.into_iter().map(|(key, value)| AlterConfigOp::Subtract(key, value)));
+    if changes.is_empty() {
+        bail!("nothing to change: use --set, --delete, --append or --subtract");
+    }
+    let count = changes.len() as i64;
+    let admin = Admin::connect(command.bootstrap.client_config()).await?;
+    let resource = ConfigResource::Topic(command.topic.clone());
+    let altered = admin.incremental_alter_configs(&[(resource, changes)], false).await?;
+    admin.close().await;
+    altered.into_values().collect::<Result<(), Error>>()?;
+    print(&format!("changed {} of {}\n", plural(count, "setting"), command.topic))
+}
+
+async fn delete(command: DeleteCommand) -> Result<()> {
+    if !command.yes && io::stdin().is_terminal() && !confirmed(&command.topics)? {
+        bail!("nothing was deleted");
+    }
+    let admin = Admin::connect(command.bootstrap.client_config()).await?;
+    let names: Vec<&str> = command.topics.iter().map(String::as_str).collect();
+    let deleted = admin.delete_topics(&names).await?;
+    admin.close().await;
+    let mut failures = Vec::new();
+    for (topic, outcome) in deleted {
+        match outcome {
+            Ok(()) => print(&format!("deleted {topic}\n"))?,
+            Err(error) => failures.push(error.to_string()),
+        }
+    }
+    if failures.is_empty() { Ok(()) } else { bail!(failures.join("\n       ")) }
+}
+
+fn confirmed(topics: &[String]) -> Result<bool> {
+    let mut question = io::stderr();
+    write!(question, "delete {} with all records? [y/N] ", topics.join(", "))?;
+    question.flush()?;
+    let mut answer = String::new();
+    io::stdin().read_line(&mut answer)?;
+    Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
+}
+
+async fn add_partitions(command: AddPartitionsCommand) -> Result<()> {
+    let admin = Admin::connect(command.bootstrap.client_config()).await?;
+    let outcome = admin.create_partitions(&[(&command.topic, command.total)], false).await?;
+    admin.close().await;
+    outcome.into_values().collect::<Result<(), Error>>()?;
+    print(&format!("{} has {} now\n", command.topic, plural(command.total.into(), "partition")))
+}
