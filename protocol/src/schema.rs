@@ -123,8 +123,39 @@ impl From<EncodeError> for WriteError {
     }
 }
 
+/// What a type looks like on the wire, for those who walk messages without knowing them: tests, above all.
+#[derive(Debug, Clone, Copy)]
+pub enum Shape {
+    /// A number or an id of so many bytes.
+    Fixed(usize),
+    /// One byte, zero or one.
+    Bool,
+    /// Text with a length of two bytes, or compact.
+    String,
+    /// Bytes or record batches with a length of four bytes, or compact.
+    Bytes,
+    /// A count of four bytes, or compact, and so many elements.
+    Array(&'static Shape),
+    /// These fields one after the other, then the tagged ones; where it may be null, a byte ahead of it says so.
+    Struct(&'static [FieldShape]),
+}
+
+/// One line of a declaration.
+#[derive(Debug, Clone, Copy)]
+pub struct FieldShape {
+    /// The field's name.
+    pub name: &'static str,
+    /// The versions that have it, and how it behaves in them.
+    pub field: Field,
+    /// What it looks like.
+    pub shape: Shape,
+}
+
 /// A value that can be a field.
 pub trait Value: Sized {
+    /// What it looks like.
+    const SHAPE: Shape;
+
     /// Writes the value.
     fn write(&self, writer: &mut Writer, form: Form) -> Result<(), WriteError>;
 
@@ -134,6 +165,9 @@ pub trait Value: Sized {
 
 /// A value that has a form for null. `Option` of it is a [`Value`].
 pub trait Nullable: Sized {
+    /// What it looks like when it is not null.
+    const SHAPE: Shape;
+
     /// Writes the value, or null.
     fn write_option(value: Option<&Self>, writer: &mut Writer, form: Form) -> Result<(), WriteError>;
 
@@ -150,6 +184,8 @@ pub trait Nullable: Sized {
 }
 
 impl<T: Nullable> Value for Option<T> {
+    const SHAPE: Shape = T::SHAPE;
+
     fn write(&self, writer: &mut Writer, form: Form) -> Result<(), WriteError> {
         if self.is_none() && !form.nullable {
             return Err(WriteError::Null);
@@ -165,6 +201,9 @@ impl<T: Nullable> Value for Option<T> {
 macro_rules! fixed_width {
     ($($type:ty => $name:ident;)*) => {$(
         impl Value for $type {
+            const SHAPE: Shape = Shape::Fixed(size_of::<$type>());
+
+            #[inline]
             fn write(&self, writer: &mut Writer, _form: Form) -> Result<(), WriteError> {
                 writer.$name(*self);
                 Ok(())
@@ -188,6 +227,8 @@ fixed_width! {
 }
 
 impl Value for bool {
+    const SHAPE: Shape = Shape::Bool;
+
     fn write(&self, writer: &mut Writer, _form: Form) -> Result<(), WriteError> {
         writer.i8(i8::from(*self));
         Ok(())
@@ -199,6 +240,8 @@ impl Value for bool {
 }
 
 impl Value for Uuid {
+    const SHAPE: Shape = Shape::Fixed(16);
+
     fn write(&self, writer: &mut Writer, _form: Form) -> Result<(), WriteError> {
         writer.raw(&self.0);
         Ok(())
@@ -210,6 +253,7 @@ impl Value for Uuid {
 }
 
 impl Nullable for String {
+    const SHAPE: Shape = Shape::String;
     const WHAT: &'static str = "a string";
 
     fn write_option(value: Option<&Self>, writer: &mut Writer, form: Form) -> Result<(), WriteError> {
@@ -222,10 +266,11 @@ impl Nullable for String {
 }
 
 impl Nullable for Bytes {
+    const SHAPE: Shape = Shape::Bytes;
     const WHAT: &'static str = "a byte field";
 
     fn write_option(value: Option<&Self>, writer: &mut Writer, form: Form) -> Result<(), WriteError> {
-        Ok(writer.bytes(value, form.flexible)?)
+        Ok(writer.bytes(value.map(|bytes| bytes.as_ref()), form.flexible)?)
     }
 
     fn read_option(reader: &mut Reader, form: Form) -> Result<Option<Self>, DecodeError> {
@@ -234,6 +279,7 @@ impl Nullable for Bytes {
 }
 
 impl<T: Value> Nullable for Vec<T> {
+    const SHAPE: Shape = Shape::Array(&T::SHAPE);
     const WHAT: &'static str = "an array";
 
     fn write_option(value: Option<&Self>, writer: &mut Writer, form: Form) -> Result<(), WriteError> {
@@ -246,7 +292,9 @@ impl<T: Value> Nullable for Vec<T> {
         let Some(count) = reader.array_length(form.flexible)? else { return Ok(None) };
         reader.charge(count.saturating_mul(size_of::<T>()))?;
         let element_form = Form { nullable: false, ..form };
-        let mut elements = Vec::with_capacity(count);
+        // A count may lie up to the number of bytes left, and an element in memory be twenty times as large as on the wire:
+        // what is reserved ahead is no more than those bytes. An honest long array grows once or twice.
+        let mut elements = Vec::with_capacity(count.min(reader.remaining() / size_of::<T>().max(1) + 1));
         for _ in 0..count {
             elements.push(T::read(reader, element_form)?);
         }
@@ -257,6 +305,8 @@ impl<T: Value> Nullable for Vec<T> {
 macro_rules! required {
     ($([$($generics:tt)*] $type:ty;)*) => {$(
         impl<$($generics)*> Value for $type {
+            const SHAPE: Shape = <Self as Nullable>::SHAPE;
+
             fn write(&self, writer: &mut Writer, form: Form) -> Result<(), WriteError> {
                 Self::write_option(Some(self), writer, form)
             }
@@ -292,11 +342,13 @@ pub enum Records {
 }
 
 impl Value for Records {
+    const SHAPE: Shape = Shape::Bytes;
+
     fn write(&self, writer: &mut Writer, form: Form) -> Result<(), WriteError> {
         match self {
             Self::Null if !form.nullable => return Err(WriteError::Null),
             Self::Null => writer.bytes(None, form.flexible)?,
-            Self::Bytes(bytes) => writer.bytes(Some(bytes), form.flexible)?,
+            Self::Bytes(bytes) => writer.records(bytes, form.flexible)?,
             Self::External { id, len } => writer.external(*id, *len, form.flexible)?,
         }
         Ok(())
@@ -380,6 +432,18 @@ macro_rules! message {
         }
 
         impl $crate::schema::Value for $name {
+            const SHAPE: $crate::schema::Shape = {
+                #[allow(unused_imports, reason = "only the lines of fields use it")]
+                use $crate::schema::since;
+                $crate::schema::Shape::Struct(&[$(
+                    $crate::schema::FieldShape {
+                        name: stringify!($field),
+                        field: $spec,
+                        shape: <$type as $crate::schema::Value>::SHAPE,
+                    },
+                )*])
+            };
+
             #[allow(unused_variables, unused_mut, reason = "a struct without fields or tags has no use for them")]
             fn write(
                 &self,
@@ -464,6 +528,7 @@ macro_rules! message {
         }
 
         impl $crate::schema::Nullable for $name {
+            const SHAPE: $crate::schema::Shape = <Self as $crate::schema::Value>::SHAPE;
             const WHAT: &'static str = stringify!($name);
 
             fn write_option(

@@ -121,7 +121,7 @@ pub enum EncodeError {
 /// Memory that decoding a frame may use beside the frame itself: this many times its length ...
 const BUDGET_FACTOR: usize = 4;
 /// ... and this much, so that small requests with many short fields are never refused.
-const BUDGET_FLOOR_BYTES: usize = 64 * 1024;
+const BUDGET_FLOOR_BYTES: usize = 256 * 1024;
 
 /// Reads primitive values from one frame. Cheap to make; byte fields are slices of the frame.
 #[derive(Debug)]
@@ -135,7 +135,7 @@ pub struct Reader {
 }
 
 impl Reader {
-    /// Reads a frame with the usual budget: four times its length plus 64 KiB.
+    /// Reads a frame with the usual budget: four times its length plus 256 KiB.
     pub fn new(frame: Bytes) -> Self {
         let budget = frame.len().saturating_mul(BUDGET_FACTOR).saturating_add(BUDGET_FLOOR_BYTES);
         Self::with_budget(frame, budget)
@@ -384,7 +384,7 @@ impl Segments {
     }
 }
 
-/// Byte fields from this size on are referred to instead of copied.
+/// Records from this size on are referred to instead of copied.
 const SPLICE_FROM_BYTES: usize = 1024;
 
 /// Writes primitive values. Large byte fields and external ones are spliced in without a copy.
@@ -476,18 +476,25 @@ impl Writer {
         Ok(())
     }
 
-    /// Bytes, or null.
-    pub fn bytes(&mut self, value: Option<&Bytes>, flexible: bool) -> Result<(), EncodeError> {
-        self.array_length(value.map(Bytes::len), flexible)?;
-        match value {
-            Some(bytes) if bytes.len() >= SPLICE_FROM_BYTES => self.splice(Segment::Bytes(bytes.clone())),
-            Some(bytes) => self.raw(bytes),
-            None => {}
+    /// Bytes, or null. They are copied: a byte field may lie in a tagged field, which must stay in one piece.
+    pub fn bytes(&mut self, value: Option<&[u8]>, flexible: bool) -> Result<(), EncodeError> {
+        self.array_length(value.map(<[u8]>::len), flexible)?;
+        self.raw(value.unwrap_or_default());
+        Ok(())
+    }
+
+    /// Record batches in memory, not copied when there is much of them.
+    pub fn records(&mut self, records: &Bytes, flexible: bool) -> Result<(), EncodeError> {
+        self.array_length(Some(records.len()), flexible)?;
+        if records.len() >= SPLICE_FROM_BYTES {
+            self.splice(Segment::Bytes(records.clone()));
+        } else {
+            self.raw(records);
         }
         Ok(())
     }
 
-    /// A byte field whose content the sender supplies.
+    /// A field of records whose content the sender supplies.
     pub fn external(&mut self, id: u32, len: u32, flexible: bool) -> Result<(), EncodeError> {
         self.array_length(Some(len as usize), flexible)?;
         self.splice(Segment::External { id, len });
@@ -514,16 +521,15 @@ impl Writer {
         tag: u32,
         content: impl FnOnce(&mut Writer) -> Result<(), EncodeError>,
     ) -> Result<(), EncodeError> {
-        let mut inner = Writer::new();
-        content(&mut inner)?;
         self.unsigned_varint(tag);
-        self.unsigned_varint(inner.len() as u32);
-        let base = self.inline.len();
-        for (position, segment) in inner.splices {
-            self.spliced_bytes += segment.len();
-            self.splices.push((base + position, segment));
-        }
-        self.inline.extend_from_slice(&inner.inline);
+        let (start, splices) = (self.inline.len(), self.splices.len());
+        content(self)?;
+        assert_eq!(splices, self.splices.len(), "no message has spliced bytes in a tagged field");
+        // The size stands ahead of a content that is known only now: append it, and turn it round to the front.
+        let end = self.inline.len();
+        self.unsigned_varint((end - start) as u32);
+        let size_length = self.inline.len() - end;
+        self.inline[start..].rotate_right(size_length);
         Ok(())
     }
 

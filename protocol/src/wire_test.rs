@@ -59,7 +59,7 @@ fn splices_stay_in_their_place() {
     let mut writer = Writer::new();
     writer.begin_frame();
     writer.i8(1);
-    writer.bytes(Some(&large), true).unwrap();
+    writer.records(&large, true).unwrap();
     writer.i8(2);
     writer.external(5, 10, true).unwrap();
     let segments = writer.finish_frame().unwrap();
@@ -75,4 +75,25 @@ fn splices_stay_in_their_place() {
             Segment::External { id: 5, len: 10 }
         ]
     );
+}
+
+#[test]
+fn a_tagged_field_is_as_long_as_it_says() {
+    for length in [0, 1, 127, 128, 16_383, 16_384] {
+        let content = Bytes::from(vec![9; length]);
+        let mut writer = Writer::new();
+        writer.i8(1);
+        writer
+            .tagged_field(3, |writer| {
+                writer.raw(&content);
+                Ok(())
+            })
+            .unwrap();
+        let bytes = writer.finish().into_bytes().unwrap();
+        let mut reader = reader(&bytes[1..]);
+        assert_eq!(reader.unsigned_varint(), Ok(3));
+        assert_eq!(reader.unsigned_varint(), Ok(length as u32));
+        assert_eq!(reader.remaining(), length);
+        assert_eq!(bytes[bytes.len() - length..], content);
+    }
 }

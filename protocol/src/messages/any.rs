@@ -1,7 +1,7 @@
 //! Any request or response, by API key and version: for tools and tests that handle all of them alike.
 
 use crate::ApiKey;
-use crate::schema::{Message, Request};
+use crate::schema::{Message, Request, Shape, Value};
 use crate::wire::{DecodeError, EncodeError, Reader, Writer};
 
 macro_rules! any {
@@ -21,6 +21,13 @@ macro_rules! any {
         }
 
         impl AnyRequest {
+            /// What the request of an API looks like.
+            pub fn shape(api_key: ApiKey) -> Shape {
+                match api_key {
+                    $(ApiKey::$name => <super::$module::$request as Value>::SHAPE,)*
+                }
+            }
+
             /// The API that it belongs to.
             pub fn api_key(&self) -> ApiKey {
                 match self {
@@ -45,6 +52,13 @@ macro_rules! any {
         }
 
         impl AnyResponse {
+            /// What the response of an API looks like.
+            pub fn shape(api_key: ApiKey) -> Shape {
+                match api_key {
+                    $(ApiKey::$name => <<super::$module::$request as Request>::Response as Value>::SHAPE,)*
+                }
+            }
+
             /// The API that it belongs to.
             pub fn api_key(&self) -> ApiKey {
                 match self {
