@@ -1,1 +1,8 @@
-//! Harness, models and end-to-end tests of Ottla.
+//! The harness of Ottla's end-to-end tests: brokers in this process and beside it, connections that send any bytes, record
+//! batches that are wrong on purpose, and the script that Apache Kafka's answers were recorded with.
+
+pub mod batch;
+pub mod connection;
+pub mod process;
+pub mod reference;
+pub mod wait;
