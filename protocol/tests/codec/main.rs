@@ -16,7 +16,7 @@ use ottla_protocol::schema::{Form, Shape};
 use ottla_protocol::wire::{DecodeError, EncodeError, Reader, Writer};
 
 /// A request or a response type at one version.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Subject {
     api_key: ApiKey,
     version: i16,

@@ -11,16 +11,22 @@ use crate::generate::{Random, message};
 
 const MESSAGES_PER_SUBJECT: usize = 10;
 
-/// Versions that the oracle does not have yet. Whoever updates it shortens this list.
-const UNKNOWN_TO_THE_ORACLE: &[(ApiKey, i16)] =
-    &[(ApiKey::ListOffsets, 11), (ApiKey::OffsetCommit, 10), (ApiKey::OffsetFetch, 10), (ApiKey::DescribeLogDirs, 5)];
+/// What the oracle does not have yet. Whoever updates it shortens this list.
+const UNKNOWN_TO_THE_ORACLE: &[Subject] = &[
+    Subject { api_key: ApiKey::ListOffsets, version: 11, is_request: true },
+    Subject { api_key: ApiKey::ListOffsets, version: 11, is_request: false },
+    Subject { api_key: ApiKey::OffsetCommit, version: 10, is_request: true },
+    Subject { api_key: ApiKey::OffsetFetch, version: 10, is_request: true },
+    Subject { api_key: ApiKey::DescribeLogDirs, version: 5, is_request: true },
+    Subject { api_key: ApiKey::DescribeLogDirs, version: 5, is_request: false },
+];
 
 #[test]
 fn another_codec_reads_and_writes_the_same_bytes() {
     let mut random = Random::from_environment("oracle");
     for subject in Subject::all() {
         let key = OracleKey::try_from(subject.api_key.key()).expect("the oracle knows every API");
-        let known = !UNKNOWN_TO_THE_ORACLE.contains(&(subject.api_key, subject.version));
+        let known = !UNKNOWN_TO_THE_ORACLE.contains(&subject);
         for _ in 0..MESSAGES_PER_SUBJECT {
             let bytes = Bytes::from(message(&mut random, subject.shape(), subject.form()).bytes);
             match through_oracle(subject, key, bytes.clone()) {
