@@ -107,7 +107,9 @@ impl ToErrorCode for ControllerError {
         match self {
             Self::InvalidTopicName(error) => error.to_error_code(),
             Self::TopicNameCollision { .. } => ErrorCode::InvalidTopicException,
-            Self::ReservedTopicName { .. } | Self::AssignmentAndCount { .. } => ErrorCode::InvalidRequest,
+            Self::ReservedTopicName { .. } | Self::AssignmentAndCount { .. } | Self::ChangeTooLarge { .. } => {
+                ErrorCode::InvalidRequest
+            }
             Self::TopicExists { .. } => ErrorCode::TopicAlreadyExists,
             Self::UnknownTopic { .. } => ErrorCode::UnknownTopicOrPartition,
             Self::UnknownTopicId { .. } => ErrorCode::UnknownTopicId,

@@ -45,15 +45,19 @@ fn java_double(value: f64) -> String {
 
 /// The row of a key, or an error that names the nearest one.
 pub(super) fn find(scope: Scope, name: &str, value: &str) -> Result<&'static ConfigKey, ConfigError> {
-    let (found, nearest) = match scope {
-        Scope::Broker => (broker_key(name), nearest(name, broker_keys())),
-        Scope::Topic => (topic_key(name), nearest(name, topic_keys())),
+    let found = match scope {
+        Scope::Broker => broker_key(name),
+        Scope::Topic => topic_key(name),
     };
     found.ok_or_else(|| ConfigError::UnknownKey {
         scope,
         key: name.to_owned(),
         value: value.to_owned(),
-        nearest,
+        // A comparison with every key: only for the message.
+        nearest: match scope {
+            Scope::Broker => nearest(name, broker_keys()),
+            Scope::Topic => nearest(name, topic_keys()),
+        },
         origin: Origin::Program,
     })
 }

@@ -17,6 +17,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 
 use arc_swap::ArcSwap;
+use bytes::Bytes;
 use ottla_protocol::Uuid;
 use parking_lot::{Mutex, MutexGuard};
 use rand::RngExt;
@@ -24,12 +25,12 @@ use rand::rngs::StdRng;
 
 use super::controller_error::ControllerError;
 use super::image::{ImageDelta, MetadataImage};
-use super::metadata_log::MetadataLog;
+use super::metadata_log::{CHANGE_BYTES_MAX, MetadataLog};
 use super::metadata_record::MetadataRecord;
 use super::partition_folder::{FolderReport, NewFolders, PartitionFolders};
 use super::topic_listener::TopicListener;
+use crate::clock::Clock;
 use crate::config::BrokerConfig;
-use crate::storage::StorageError;
 use crate::storage::vfs::Vfs;
 use crate::types::LeaderEpoch;
 
@@ -49,6 +50,8 @@ pub struct ControllerContext {
     pub config: BrokerConfig,
     /// Where topic ids come from.
     pub random: StdRng,
+    /// Where the timestamps of metadata records come from.
+    pub clock: Arc<dyn Clock>,
 }
 
 /// The metadata of the cluster and the only way to change it.
@@ -58,6 +61,7 @@ pub struct Controller {
     config: ArcSwap<BrokerConfig>,
     listener: OnceLock<Arc<dyn TopicListener>>,
     state: Mutex<ControllerState>,
+    clock: Arc<dyn Clock>,
 }
 
 /// What only the change at hand may touch.
@@ -66,8 +70,6 @@ pub(super) struct ControllerState {
     pub(super) random: StdRng,
     /// Producer ids that are durably reserved and not handed out yet.
     pub(super) producer_ids: std::ops::Range<i64>,
-    /// The first failure of the metadata log.
-    failure: Option<Arc<StorageError>>,
     /// Whether a folder of a removed topic is still in its place, so that the next start must look for it.
     pub(super) removal_failed: bool,
 }
@@ -97,32 +99,32 @@ impl Controller {
     /// # Errors
     /// The disk fails, or the metadata log holds what this broker does not understand.
     pub fn open(context: ControllerContext) -> Result<(Self, FolderReport), ControllerError> {
-        let ControllerContext { vfs, data_dir, config, mut random } = context;
-        let (mut log, values) = MetadataLog::open(vfs.clone(), &data_dir)?;
+        let ControllerContext { vfs, data_dir, config, mut random, clock } = context;
+        let now_ms = clock.now_ms();
+        let (log, values) = MetadataLog::open(vfs.clone(), &data_dir, now_ms)?;
         let mut image = load(&values)?;
         if image.cluster_id().is_zero() {
-            commit_at_start(&mut log, &mut image, MetadataRecord::Cluster { cluster_id: random_id(&mut random) })?;
+            let record = MetadataRecord::Cluster { cluster_id: random_id(&mut random) };
+            commit_at_start(&log, &mut image, record, now_ms)?;
         }
         let folders = PartitionFolders::new(vfs, &data_dir);
         let report = folders.reconcile(&image, &mut || random_bytes(&mut random))?;
         if !image.pending_removals().is_empty() {
-            commit_at_start(&mut log, &mut image, MetadataRecord::RemovalsCompleted {})?;
+            commit_at_start(&log, &mut image, MetadataRecord::RemovalsCompleted {}, now_ms)?;
         }
-        let shortest = image.to_records();
-        if values.len() > REWRITE_ABOVE_RECORDS.max(shortest.len() * REWRITE_FACTOR) {
-            log.rewrite(&shortest)?;
-        }
+        rewrite_if_long(&log, &image, values.len(), now_ms)?;
         let config = dynamic_config(&config, &image).unwrap_or_else(|error| {
             tracing::error!(%error, "configuration altered at run time does not fit that of this start, and is ignored");
             config
         });
-        let state = ControllerState { log, random, producer_ids: 0..0, failure: None, removal_failed: false };
+        let state = ControllerState { log, random, producer_ids: 0..0, removal_failed: false };
         let controller = Self {
             folders,
             image: ArcSwap::from_pointee(image),
             config: ArcSwap::from_pointee(config),
             listener: OnceLock::new(),
             state: Mutex::new(state),
+            clock,
         };
         Ok((controller, report))
     }
@@ -167,8 +169,8 @@ impl Controller {
     /// The right to change something.
     pub(super) fn lock(&self) -> Result<MutexGuard<'_, ControllerState>, ControllerError> {
         let state = self.state.lock();
-        match &state.failure {
-            Some(failure) => Err(ControllerError::Storage(failure.clone())),
+        match state.log.failure() {
+            Some(failure) => Err(failure),
             None => Ok(state),
         }
     }
@@ -194,6 +196,11 @@ impl Controller {
         if plan.records.len() == plan.housekeeping {
             return Ok(());
         }
+        let now_ms = self.clock.now_ms();
+        let change = MetadataLog::encode(&plan.records, now_ms);
+        if change.size_bytes() > CHANGE_BYTES_MAX {
+            return Err(ControllerError::ChangeTooLarge { bytes: change.size_bytes() });
+        }
         if !plan.folders.is_empty()
             && let Err(error) = self.folders.create(&plan.folders, &mut || random_bytes(&mut state.random))
         {
@@ -202,11 +209,12 @@ impl Controller {
         }
         // A configuration that does not parse was refused before the plan was made.
         let config = plan.delta.broker_configs_altered.then(|| self.config_under(&plan.image)).transpose()?;
-        if let Err(error) = state.log.append(&plan.records) {
-            tracing::error!(%error, "the metadata log failed: nothing is changed any more before a restart");
-            let failure = Arc::new(error);
-            state.failure = Some(failure.clone());
-            return Err(failure.into());
+        if let Err(error) = state.log.append(change, now_ms) {
+            if state.log.failure().is_none() {
+                // The disk is full, which passes: nothing was appended.
+                self.folders.undo_create(&plan.folders);
+            }
+            return Err(error.into());
         }
         let (before, after) = (self.image.load_full(), Arc::new(plan.image));
         if let Some(config) = config {
@@ -244,7 +252,7 @@ pub(super) fn fail_all<T>(
     results.into_iter().map(|result| result.and_then(|_| Err(error.clone()))).collect()
 }
 
-fn load(values: &[Vec<u8>]) -> Result<MetadataImage, ControllerError> {
+fn load(values: &[Bytes]) -> Result<MetadataImage, ControllerError> {
     let (mut image, mut delta) = (MetadataImage::default(), ImageDelta::default());
     for (index, value) in values.iter().enumerate() {
         let record = MetadataRecord::decode(value)
@@ -255,12 +263,30 @@ fn load(values: &[Vec<u8>]) -> Result<MetadataImage, ControllerError> {
 }
 
 fn commit_at_start(
-    log: &mut MetadataLog,
+    log: &MetadataLog,
     image: &mut MetadataImage,
     record: MetadataRecord,
+    now_ms: i64,
 ) -> Result<(), ControllerError> {
-    log.append(std::slice::from_ref(&record))?;
+    log.append(MetadataLog::encode(std::slice::from_ref(&record), now_ms), now_ms)?;
     image.replay(&record, &mut ImageDelta::default()).expect("these records contradict no image");
+    Ok(())
+}
+
+fn rewrite_if_long(
+    log: &MetadataLog,
+    image: &MetadataImage,
+    records: usize,
+    now_ms: i64,
+) -> Result<(), ControllerError> {
+    if records <= REWRITE_ABOVE_RECORDS {
+        return Ok(());
+    }
+    let shortest = image.to_records();
+    if records > shortest.len() * REWRITE_FACTOR {
+        log.rewrite(&shortest, now_ms)?;
+        tracing::info!(before = records, after = shortest.len(), "rewrote the metadata log");
+    }
     Ok(())
 }
 
@@ -289,3 +315,11 @@ fn random_id(random: &mut StdRng) -> Uuid {
 #[cfg(test)]
 #[path = "controller_test.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "controller_crash_test.rs"]
+mod crash_tests;
+
+#[cfg(test)]
+#[path = "controller_model_test.rs"]
+mod model_tests;

@@ -6,6 +6,7 @@ use ottla_protocol::Uuid;
 use thiserror::Error;
 
 use super::image::ReplayError;
+use super::metadata_log::CHANGE_BYTES_MAX;
 use super::metadata_record::MetadataRecordError;
 use super::topic_name::{TopicName, TopicNameError};
 use crate::config::ConfigError;
@@ -82,8 +83,8 @@ pub enum ControllerError {
     /// INVALID_REPLICATION_FACTOR.
     #[error("the replication factor must be 1, or -1 for the default, not {replication_factor}: there is one broker")]
     InvalidReplicationFactor {
-        /// What was asked for.
-        replication_factor: i16,
+        /// What was asked for, or `default.replication.factor`.
+        replication_factor: i32,
     },
     /// INVALID_REPLICA_ASSIGNMENT.
     #[error("replica assignment of partition {partition}: {reason}")]
@@ -104,10 +105,17 @@ pub enum ControllerError {
     /// INVALID_CONFIG, or INVALID_REQUEST for null.
     #[error(transparent)]
     Config(#[from] ConfigError),
+    /// INVALID_REQUEST.
+    #[error("the change needs {bytes} bytes in the metadata log; at most {CHANGE_BYTES_MAX} are allowed")]
+    ChangeTooLarge {
+        /// What its records need.
+        bytes: usize,
+    },
     /// UNKNOWN_SERVER_ERROR: 2^63 producer ids were handed out.
     #[error("no producer id is left")]
     ProducerIdsExhausted,
-    /// KAFKA_STORAGE_ERROR. Whether the change is durable is unknown until the broker restarts; nothing else is accepted before.
+    /// KAFKA_STORAGE_ERROR. When the disk was full, nothing happened. Otherwise it is unknown until the broker restarts whether the
+    /// change is durable, and nothing else is accepted before.
     #[error("the metadata cannot be changed: {0}")]
     Storage(#[from] Arc<StorageError>),
     /// The metadata log holds what this broker does not understand: it does not start.

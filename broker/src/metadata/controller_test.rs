@@ -7,6 +7,7 @@ use std::path::Path;
 use rand::SeedableRng;
 
 use super::*;
+use crate::clock::ManualClock;
 use crate::config::{AlterOp, Alteration, BrokerScope, ConfigError};
 use crate::metadata::{ConfigChange, NewPartitions, NewTopic, ReplicaAssignment, TopicConfigChange, TopicReference};
 use crate::storage::vfs::RealVfs;
@@ -17,6 +18,7 @@ fn open_with(dir: &Path, config: BrokerConfig) -> (Controller, FolderReport) {
         data_dir: dir.to_owned(),
         config,
         random: StdRng::seed_from_u64(std::process::id().into()),
+        clock: Arc::new(ManualClock::at(5)),
     };
     Controller::open(context).unwrap()
 }

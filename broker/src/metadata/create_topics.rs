@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use ottla_protocol::Uuid;
+
 use super::controller::{Controller, ControllerState, Plan, fail_all};
 use super::controller_error::ControllerError;
 use super::image::TopicImage;
@@ -82,7 +84,7 @@ fn plan_topic(
     let partition_count = partition_count(&topic, config)?;
     check_partition_limit(plan, partition_count, config)?;
 
-    let created = TopicImage { name, id: state.random_id(), partition_count, configs };
+    let created = TopicImage { name, id: unused_id(plan, state), partition_count, configs };
     if topic.validate_only {
         return Ok(Arc::new(created));
     }
@@ -100,6 +102,15 @@ fn plan_topic(
     Ok(plan.image.topic_by_id(&created.id).expect("its record was just replayed").clone())
 }
 
+fn unused_id(plan: &Plan, state: &mut ControllerState) -> Uuid {
+    loop {
+        let id = state.random_id();
+        if plan.image.topic_by_id(&id).is_none() {
+            return id;
+        }
+    }
+}
+
 fn partition_count(topic: &NewTopic, config: &BrokerConfig) -> Result<i32, ControllerError> {
     if !topic.assignments.is_empty() {
         for (field, value) in
@@ -111,11 +122,12 @@ fn partition_count(topic: &NewTopic, config: &BrokerConfig) -> Result<i32, Contr
         }
         return check_assignments(&topic.assignments, config.node_id);
     }
-    let by_default = config.default_replication_factor == 1;
-    match topic.replication_factor {
-        1 => {}
-        -1 if by_default => {}
-        replication_factor => return Err(ControllerError::InvalidReplicationFactor { replication_factor }),
+    let replication_factor = match topic.replication_factor {
+        -1 => config.default_replication_factor,
+        given => i32::from(given),
+    };
+    if replication_factor != 1 {
+        return Err(ControllerError::InvalidReplicationFactor { replication_factor });
     }
     match topic.num_partitions {
         -1 => Ok(config.num_partitions),

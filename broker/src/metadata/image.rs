@@ -193,7 +193,10 @@ impl MetadataImage {
     /// The record contradicts those before it; nothing was applied.
     pub fn replay(&mut self, record: &MetadataRecord, delta: &mut ImageDelta) -> Result<(), ReplayError> {
         match record {
-            MetadataRecord::Cluster { cluster_id } => self.cluster_id = *cluster_id,
+            MetadataRecord::Cluster { cluster_id } => {
+                // Written to a new cluster, and as the first of records that replace all before them. Not while the broker runs.
+                *self = Self { cluster_id: *cluster_id, ..Self::default() };
+            }
             MetadataRecord::Topic { name, topic_id, partition_count, configs } => {
                 let name = TopicName::parse(name)?;
                 if self.by_name.contains_key(&name) || self.by_id.contains_key(topic_id) {

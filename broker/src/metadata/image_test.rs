@@ -64,6 +64,13 @@ fn the_records_of_an_image_make_the_same_image() {
 }
 
 #[test]
+fn records_that_begin_with_the_cluster_replace_all_before() {
+    let (image, _) = replay_all(&history());
+    let twice: Vec<_> = history().into_iter().chain(image.to_records()).collect();
+    assert_eq!(replay_all(&twice).0, image);
+}
+
+#[test]
 fn a_clone_shares_topics_and_is_not_changed_with_the_original() {
     let (mut image, _) = replay_all(&history());
     let clone = image.clone();

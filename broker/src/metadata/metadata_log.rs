@@ -1,122 +1,143 @@
-//! The file that metadata records are kept in: `__cluster_metadata-0/metadata.log` in the data directory.
+//! The log of metadata records: an ordinary log in the folder `__cluster_metadata-0` of the data directory, so that the rules
+//! for torn tails, damage and failed syncs are those of every other log, and Kafka's dump tool reads it.
 //!
-//! One change of the metadata is one frame: `length uint32, crc uint32 (CRC-32 of the payload), payload`, big-endian; the payload
-//! holds the change's records, each one line of JSON. An append is synced before it returns. A rewrite replaces the file by
-//! one rename.
+//! One change of the metadata is one batch, each of its records a JSON object as value; an append is synced before it returns.
+//! What a log of many changes comes down to is appended as one more batch that begins with a `cluster` record, which
+//! replaces all before it; then the log is trimmed. So no crash leaves half of either.
 //!
-//! Invariant: a change is there as a whole or not at all. A frame that a crash tore is the last one and was acknowledged to
-//! nobody: it is moved to `quarantine/` and cut off. Damage before a frame that can be read is an error: the broker does not
-//! start on half of its metadata.
+//! Invariant: a change is there as a whole or not at all. Damage before a batch that can be read is an error: the broker does
+//! not start on half of its metadata.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
+use bytes::Bytes;
+use ottla_protocol::records::{BatchBuilder, BatchError, BatchFields, HEADER_BYTES, batches_lenient};
+
+use super::controller_error::ControllerError;
 use super::metadata_record::MetadataRecord;
 use super::partition_folder::QUARANTINE_DIR;
 use super::topic_name::CLUSTER_METADATA_TOPIC;
-use crate::storage::StorageError;
-use crate::storage::vfs::{Access, Vfs, VfsFile, read_file, replace_file, write_all_at};
+use crate::storage::vfs::Vfs;
+use crate::storage::{
+    AppendError, Log, LogConfig, LogContext, OpenFiles, OpenMode, ProducerLimits, ReadError, StorageError,
+    ValidatedBatch,
+};
+use crate::types::{LeaderEpoch, Offset, TopicPartition};
 
-const FILE_NAME: &str = "metadata.log";
-const FRAME_HEADER_BYTES: usize = 8;
-/// Far beyond what a broker's topics need; a larger file is damaged.
-const FILE_BYTES_MAX: u64 = 1 << 30;
+/// The most that the records of one change may need: tens of thousands of topics.
+pub(super) const CHANGE_BYTES_MAX: usize = 16 << 20;
+const SEGMENT_BYTES: u32 = 64 << 20;
+const READ_BYTES: usize = 1 << 20;
+/// Sealed segments are read at the start only.
+const OPEN_FILES_MAX: usize = 4;
+/// One node leads its own metadata for ever.
+const EPOCH: LeaderEpoch = LeaderEpoch(0);
 
 /// The metadata log, open for appending.
 #[derive(Debug)]
 pub(super) struct MetadataLog {
-    vfs: Arc<dyn Vfs>,
-    path: PathBuf,
-    file: Arc<dyn VfsFile>,
-    end: u64,
+    log: Arc<Log>,
+}
+
+/// The records of one change, as they are appended.
+#[derive(Debug)]
+pub(super) struct EncodedChange(ValidatedBatch);
+
+impl EncodedChange {
+    pub(super) fn size_bytes(&self) -> usize {
+        self.0.size_bytes()
+    }
 }
 
 impl MetadataLog {
     /// Opens the log, or makes an empty one. Also returns the values of all records; they are durable.
-    pub(super) fn open(vfs: Arc<dyn Vfs>, data_dir: &Path) -> Result<(Self, Vec<Vec<u8>>), StorageError> {
-        let dir = data_dir.join(format!("{CLUSTER_METADATA_TOPIC}-0"));
-        let path = dir.join(FILE_NAME);
+    pub(super) fn open(vfs: Arc<dyn Vfs>, data_dir: &Path, now_ms: i64) -> Result<(Self, Vec<Bytes>), StorageError> {
+        let partition = TopicPartition::new(CLUSTER_METADATA_TOPIC, 0);
+        let dir = data_dir.join(partition.to_string());
         vfs.create_dir(&dir).map_err(StorageError::io("create", &dir))?;
         vfs.sync_dir(data_dir).map_err(StorageError::io("sync", data_dir))?;
-        let file = vfs.open(&path, Access::CreateOrKeep).map_err(StorageError::io("open", &path))?;
-        vfs.sync_dir(&dir).map_err(StorageError::io("sync", &dir))?;
-        let bytes =
-            read_file(&*vfs, &path, FILE_BYTES_MAX).map_err(StorageError::io("read", &path))?.unwrap_or_default();
-
-        let (values, end) = read_frames(&bytes);
-        let torn = &bytes[end..];
-        if !torn.is_empty() {
-            if let Some(at) = (1..torn.len()).find(|at| frame_at(torn, *at).is_some()) {
-                let what = format!("the frame at {end} is damaged, while there is a good one at {}", end + at);
-                return Err(StorageError::Damaged { path, what });
-            }
-            quarantine(&*vfs, data_dir, end, torn)?;
-            file.set_len(end as u64).map_err(StorageError::io("truncate", &path))?;
+        let context = LogContext {
+            open_files: OpenFiles::new(vfs, OPEN_FILES_MAX),
+            quarantine: data_dir.join(QUARANTINE_DIR),
+            producer_limits: ProducerLimits::default(),
+        };
+        let config = LogConfig { segment_bytes: SEGMENT_BYTES, retention_ms: -1, ..LogConfig::default() };
+        // The log is small, so all of it is checked at each start.
+        let (log, report) = Log::open(context, &dir, partition, Arc::new(config), OpenMode::default(), now_ms)?;
+        if let Some(range) = report.corrupt.first() {
+            let what = format!("offsets {} to {} cannot be read, while there is more behind", range.from, range.to);
+            return Err(StorageError::Damaged { path: dir, what });
         }
-        // What was read may have been written, and not synced, by a broker that was killed.
-        file.sync_data().map_err(StorageError::io("sync", &path))?;
-        Ok((Self { vfs, path, file, end: end as u64 }, values))
+        let values = read_values(&log)?;
+        Ok((Self { log }, values))
     }
 
-    /// Appends the records of one change; they are durable when it returns. After an error the log must not be used any more.
-    pub(super) fn append(&mut self, records: &[MetadataRecord]) -> Result<(), StorageError> {
-        let frame = encode_frame(records);
-        write_all_at(&*self.file, &frame, &[], self.end).map_err(StorageError::io("append to", &self.path))?;
-        self.file.sync_data().map_err(StorageError::io("sync", &self.path))?;
-        self.end += frame.len() as u64;
+    /// Makes the batch of a change. Pure.
+    pub(super) fn encode(records: &[MetadataRecord], now_ms: i64) -> EncodedChange {
+        let mut batch = BatchBuilder::new();
+        for record in records {
+            batch.append(now_ms, None, Some(&record.encode()), &[]);
+        }
+        let bytes = batch.build(&BatchFields::default()).expect("without compression nothing can fail");
+        let header = *bytes.first_chunk::<HEADER_BYTES>().expect("a batch begins with its header");
+        EncodedChange(ValidatedBatch::new(header, bytes.slice(HEADER_BYTES..)))
+    }
+
+    /// Appends a change; it is durable when this returns. A full disk is the only failure after which the log is still good: see
+    /// [`MetadataLog::failure`].
+    pub(super) fn append(&self, change: EncodedChange, now_ms: i64) -> Result<(), StorageError> {
+        self.log.append(change.0, EPOCH, now_ms).map_err(|error| match error {
+            AppendError::Storage(error) => error,
+            // No change is so large, and none has a producer.
+            other => self.damaged(other.to_string()),
+        })?;
+        self.log.flush()?;
         Ok(())
     }
 
-    /// Replaces everything by these records, which make the same metadata; durable when it returns.
-    pub(super) fn rewrite(&mut self, records: &[MetadataRecord]) -> Result<(), StorageError> {
-        let frame = encode_frame(records);
-        replace_file(&*self.vfs, &self.path, &frame).map_err(StorageError::io("rewrite", &self.path))?;
-        self.file = self.vfs.open(&self.path, Access::Write).map_err(StorageError::io("open", &self.path))?;
-        self.end = frame.len() as u64;
+    /// Replaces all records by these, which begin with a `cluster` record; durable when it returns.
+    pub(super) fn rewrite(&self, records: &[MetadataRecord], now_ms: i64) -> Result<(), StorageError> {
+        let start = self.log.offsets().log_end;
+        self.append(Self::encode(records, now_ms), now_ms)?;
+        self.log.delete_records(start)?;
         Ok(())
     }
-}
 
-fn encode_frame(records: &[MetadataRecord]) -> Vec<u8> {
-    let mut payload = Vec::new();
-    for record in records {
-        payload.extend_from_slice(&record.encode());
-        payload.push(b'\n');
+    /// Why nothing can be appended any more.
+    pub(super) fn failure(&self) -> Option<ControllerError> {
+        self.log.poison().map(ControllerError::Storage)
     }
-    let len = u32::try_from(payload.len()).expect("the wishes of one request are far below 4 GiB");
-    let mut frame = Vec::with_capacity(FRAME_HEADER_BYTES + payload.len());
-    frame.extend_from_slice(&len.to_be_bytes());
-    frame.extend_from_slice(&crc32fast::hash(&payload).to_be_bytes());
-    frame.extend_from_slice(&payload);
-    frame
-}
 
-/// The values of all records up to the first frame that is not whole, and where that begins.
-fn read_frames(bytes: &[u8]) -> (Vec<Vec<u8>>, usize) {
-    let (mut values, mut at) = (Vec::new(), 0);
-    while let Some(payload) = frame_at(bytes, at) {
-        values.extend(payload.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()).map(<[u8]>::to_vec));
-        at += FRAME_HEADER_BYTES + payload.len();
+    fn damaged(&self, what: String) -> StorageError {
+        StorageError::Damaged { path: self.log.dir().to_owned(), what }
     }
-    (values, at)
 }
 
-/// The payload of the frame that begins at `at`, if there is a whole one. A payload is never empty, so zeros are none.
-fn frame_at(bytes: &[u8], at: usize) -> Option<&[u8]> {
-    let (len, rest) = bytes.get(at..)?.split_first_chunk::<4>()?;
-    let (crc, rest) = rest.split_first_chunk::<4>()?;
-    let payload = rest.get(..usize::try_from(u32::from_be_bytes(*len)).ok()?)?;
-    (!payload.is_empty() && crc32fast::hash(payload) == u32::from_be_bytes(*crc)).then_some(payload)
-}
-
-fn quarantine(vfs: &dyn Vfs, data_dir: &Path, position: usize, torn: &[u8]) -> Result<(), StorageError> {
-    let dir = data_dir.join(QUARANTINE_DIR);
-    let path = dir.join(format!("{FILE_NAME}.{position}"));
-    vfs.create_dir(&dir).map_err(StorageError::io("create", &dir))?;
-    vfs.sync_dir(data_dir).map_err(StorageError::io("sync", data_dir))?;
-    replace_file(vfs, &path, torn).map_err(StorageError::io("write", &path))?;
-    tracing::warn!(bytes = torn.len(), kept = %path.display(), "the last change of the metadata was torn by a crash: undone");
-    Ok(())
+fn read_values(log: &Log) -> Result<Vec<Bytes>, StorageError> {
+    let damaged = |what: String| StorageError::Damaged { path: log.dir().to_owned(), what };
+    let unreadable = |error: BatchError| damaged(error.to_string());
+    let (mut values, mut next, end) = (Vec::new(), log.offsets().log_start, log.offsets().log_end);
+    while next < end {
+        let read = log.read(next, READ_BYTES, end, true).map_err(|error| match error {
+            ReadError::Storage(error) => error,
+            other => damaged(other.to_string()),
+        })?;
+        let slice = read.slice.ok_or_else(|| damaged(format!("there is nothing at offset {next}, before {end}")))?;
+        let bytes = slice.read().map_err(StorageError::io("read", log.dir()))?;
+        for batch in batches_lenient(bytes.into()) {
+            let batch = batch.map_err(unreadable)?;
+            for record in batch.records(READ_BYTES).map_err(unreadable)? {
+                let record = record.map_err(unreadable)?;
+                // The log may start within a batch.
+                if record.offset >= next.0 {
+                    values.push(record.value.unwrap_or_default());
+                }
+            }
+            next = next.max(Offset(batch.last_offset()).next());
+        }
+    }
+    Ok(values)
 }
 
 #[cfg(test)]

@@ -34,7 +34,7 @@ pub enum MetadataRecordError {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
 pub enum MetadataRecord {
-    /// The first record of a cluster.
+    /// The first record of a cluster, and of a rewritten log: nothing before it counts.
     Cluster {
         /// The cluster's id.
         #[serde(with = "uuid_text")]
