@@ -1,0 +1,3 @@
+//! Ottla held against what real clients send and what Apache Kafka answers, from files in `tests/golden`.
+
+mod captures;
