@@ -24,6 +24,7 @@ mod recovery;
 mod segment;
 mod txn_index;
 mod validated_batch;
+mod verified;
 
 #[cfg(test)]
 mod crash_test;

@@ -12,6 +12,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::batch_scan::{BatchCursor, SEARCH_BLOCK_BYTES, Step};
 use super::checkpoint;
 use super::error::StorageError;
 use super::index::{IndexEntry, OffsetEntry, TimeEntry};
@@ -29,8 +30,8 @@ mod replay;
 mod scan;
 
 use index_builder::{IndexBuilder, Resume};
-pub(super) use scan::find_damage;
 use scan::{Event, Scan, ScanStart};
+pub(super) use scan::{find_damage, verify};
 
 /// What is known about a log before it is opened.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -75,6 +76,8 @@ struct SegmentState {
     sizes: SegmentSizes,
     /// Set once the segment was scanned, or is trusted.
     next_offset: Option<Offset>,
+    /// From where on its batches were checked.
+    checked_from: u64,
 }
 
 struct Recovery<'a> {
@@ -230,7 +233,7 @@ impl Recovery<'_> {
             }
         }
         self.snapshots.sort_unstable();
-        let state = |(base, sizes)| SegmentState { base, sizes, next_offset: None };
+        let state = |(base, sizes)| SegmentState { base, sizes, next_offset: None, checked_from: sizes.log_bytes };
         self.segments = segments.into_iter().map(state).collect();
         Ok(())
     }
@@ -238,7 +241,7 @@ impl Recovery<'_> {
     fn create_segment(&mut self, base: Offset) -> Result<(), StorageError> {
         let path = segment_path(self.dir, base, extension::LOG);
         self.vfs().open(&path, Access::CreateOrKeep).map_err(StorageError::io("create", &path))?;
-        self.segments.push(SegmentState { base, sizes: SegmentSizes::default(), next_offset: None });
+        self.segments.push(SegmentState { base, sizes: SegmentSizes::default(), next_offset: None, checked_from: 0 });
         self.dir_is_dirty = true;
         Ok(())
     }
@@ -265,6 +268,7 @@ impl Recovery<'_> {
                 IndexBuilder::from_files(self.vfs(), self.dir, base, &*file, size_bytes, trusted_below);
             let (next_offset, ending) = self.scan(at, &*file, &mut builder, resume, next_base, &mut epoch)?;
             self.segments[at].next_offset = Some(next_offset);
+            self.segments[at].checked_from = resume.position;
             let mut size_bytes = size_bytes;
             let good_behind = next_base.is_some() && self.any_good_batch_behind(at)?;
             match (ending, next_base) {
@@ -338,7 +342,7 @@ impl Recovery<'_> {
 
     /// Takes a segment as it is, save that it must have indexes.
     fn trust(&mut self, at: usize, next_base: Offset) -> Result<(), StorageError> {
-        let SegmentState { base, sizes, next_offset } = &mut self.segments[at];
+        let SegmentState { base, sizes, next_offset, .. } = &mut self.segments[at];
         *next_offset = Some(next_base);
         let whole = |size: Option<u64>, entry: usize| size.is_some_and(|size| size.is_multiple_of(entry as u64));
         if whole(sizes.offset_index_bytes, OffsetEntry::BYTES) && whole(sizes.time_index_bytes, TimeEntry::BYTES) {
@@ -370,12 +374,15 @@ impl Recovery<'_> {
     ) -> Result<(Offset, SegmentEnding), StorageError> {
         let SegmentState { base, sizes, .. } = self.segments[at];
         let path = segment_path(self.dir, base, extension::LOG);
+        let epoch_behind = self.segments.get(at + 1).and_then(|behind| self.first_epoch(behind));
         let start = ScanStart {
             segment_base: base,
             position: resume.position,
             expected: resume.next_offset,
             limit,
             epoch: *epoch,
+            epoch_behind,
+            epochs: None,
         };
         let mut scan = Scan::new(file, sizes.log_bytes, start);
         loop {
@@ -391,6 +398,16 @@ impl Recovery<'_> {
                 Event::Tail { position } => return Ok((scan.next_offset(), SegmentEnding::Tail(position))),
                 Event::End => return Ok((scan.next_offset(), SegmentEnding::Whole)),
             }
+        }
+    }
+
+    /// The epoch that a segment starts with, if its first batch can be read and is the one that it should be.
+    fn first_epoch(&self, segment: &SegmentState) -> Option<LeaderEpoch> {
+        let file = self.vfs().open(&segment_path(self.dir, segment.base, extension::LOG), Access::Read).ok()?;
+        let mut cursor = BatchCursor::new(&*file, 0, segment.sizes.log_bytes, SEARCH_BLOCK_BYTES);
+        match cursor.next().ok()? {
+            Step::Batch { header, .. } if header.base_offset == segment.base => Some(header.leader_epoch),
+            _ => None,
         }
     }
 
@@ -414,6 +431,8 @@ impl Recovery<'_> {
                 expected: segment.base,
                 limit,
                 epoch: LeaderEpoch::NONE,
+                epoch_behind: None,
+                epochs: None,
             };
             let mut scan = Scan::new(&*file, segment.sizes.log_bytes, start);
             let first = scan.next().map_err(StorageError::io("read", &path))?;
@@ -451,21 +470,27 @@ impl Recovery<'_> {
 
     fn into_segments(mut self, active: ActiveState, log_start: Offset) -> (Segments, RecoveryReport) {
         let pool = &self.context.open_files;
+        let checked_from = self.segments.pop().map_or(0, |segment| segment.checked_from);
         let content = SegmentContent {
             size_bytes: active.size_bytes,
             next_offset: Some(active.next_offset),
             largest_timestamp: active.builder.largest_timestamp,
             offset_entries: active.builder.offset_entries.len(),
             time_entries: active.builder.time_entries.len(),
+            checked_from,
         };
         let last = ActiveSegment::new(pool, self.dir, active.base, active.file, content);
-        self.segments.pop();
         let sealed = self.segments.into_iter().filter_map(|segment| {
             let next_offset = segment.next_offset?;
             // A crash may have come between moving the start of the log and removing what lies before it.
+            let SegmentState { base, sizes, checked_from, .. } = segment;
             (next_offset > log_start)
-                .then(|| Arc::new(SealedSegment::new(pool, self.dir, segment.base, next_offset, segment.sizes)))
+                .then(|| Arc::new(SealedSegment::new(pool, self.dir, base, next_offset, sizes, checked_from)))
         });
         (Segments { sealed: sealed.collect(), active: Arc::new(last) }, self.report)
     }
 }
+
+#[cfg(test)]
+#[path = "recovery_test.rs"]
+mod tests;

@@ -19,6 +19,7 @@ use super::batch_scan::{BatchCursor, SEARCH_BLOCK_BYTES, Step};
 use super::index::{GrowingIndex, IndexEntry, OffsetEntry, SealedIndex, TimeEntry};
 use super::log::CorruptRange;
 use super::open_files::{LazyFile, OpenFiles};
+use super::verified::Verified;
 use super::vfs::{Vfs, VfsFile};
 use crate::types::Offset;
 
@@ -99,11 +100,57 @@ impl Segment {
         }
     }
 
-    /// The batch with the largest timestamp; `None` in an empty segment.
-    pub(super) fn largest_timestamp(&self) -> io::Result<Option<TimeEntry>> {
+    pub(super) fn verified(&self) -> &Verified {
         match self {
-            Segment::Sealed(segment) => segment.largest_timestamp(),
-            Segment::Active(segment) => Ok(*segment.largest_timestamp.lock()),
+            Segment::Sealed(segment) => &segment.verified,
+            Segment::Active(segment) => &segment.verified,
+        }
+    }
+
+    /// The largest timestamp, and the last offset of the first batch that has it; `None` in an empty segment.
+    pub(super) fn largest_timestamp(&self, damage: &[CorruptRange]) -> io::Result<Option<TimeEntry>> {
+        let segment = match self {
+            Segment::Sealed(segment) => segment,
+            Segment::Active(segment) => return Ok(*segment.largest_timestamp.lock()),
+        };
+        if let Some(known) = segment.largest_timestamp.get() {
+            return Ok(*known);
+        }
+        let file = self.file()?;
+        let largest = match segment.time_index.last::<TimeEntry>() {
+            Ok(Some(entry)) if self.bears_out(&*file, entry, damage)? => Some(entry),
+            _ => {
+                tracing::warn!(segment = %self.path().display(), "the time index is wrong; reading the segment instead");
+                self.scan_largest_timestamp(&*file, damage)?
+            }
+        };
+        Ok(*segment.largest_timestamp.get_or_init(|| largest))
+    }
+
+    /// Whether there is the batch that an entry of the time index speaks of.
+    fn bears_out(&self, file: &dyn VfsFile, entry: TimeEntry, damage: &[CorruptRange]) -> io::Result<bool> {
+        let found = self.search(file, entry.offset, self.end(), damage)?;
+        Ok(matches!(found, Search::Found(FoundBatch { header, .. })
+            if header.last_offset() == entry.offset && header.max_timestamp == entry.timestamp))
+    }
+
+    fn scan_largest_timestamp(&self, file: &dyn VfsFile, damage: &[CorruptRange]) -> io::Result<Option<TimeEntry>> {
+        let mut cursor = BatchCursor::new(file, 0, self.end().size_bytes, SEARCH_BLOCK_BYTES);
+        let mut largest: Option<TimeEntry> = None;
+        loop {
+            let at = cursor.position();
+            let known = damage.iter().find(|range| range.segment_base == self.base_offset() && range.position == at);
+            if let Some(range) = known.filter(|range| range.end_position > at) {
+                cursor.seek(range.end_position);
+            }
+            match cursor.next()? {
+                Step::Batch { header, .. } => {
+                    if largest.is_none_or(|largest| header.max_timestamp > largest.timestamp) {
+                        largest = Some(TimeEntry { timestamp: header.max_timestamp, offset: header.last_offset() });
+                    }
+                }
+                Step::Bad { .. } | Step::End => return Ok(largest),
+            }
         }
     }
 
@@ -133,23 +180,32 @@ impl Segment {
         damage: &[CorruptRange],
     ) -> io::Result<Search> {
         let entry: Option<OffsetEntry> = self.lookup(offset.0, |s| &s.offset_index, |s| &s.offset_index);
+        let damage = damage.iter().filter(|range| range.segment_base == self.base_offset());
         let mut cursor = BatchCursor::new(file, 0, end.size_bytes, SEARCH_BLOCK_BYTES);
         if let Some(entry) = entry {
-            cursor.seek(u64::from(entry.position));
-            match cursor.next()? {
-                // What the entry promised.
-                Step::Batch { position, header } if header.last_offset() == entry.offset => {
-                    if header.last_offset() >= offset {
-                        return Ok(Search::Found(FoundBatch { position, header }));
+            let position = u64::from(entry.position);
+            let is_in = |range: &&CorruptRange| range.position <= position && position < range.end_position;
+            match damage.clone().find(is_in) {
+                Some(range) if offset < range.to => return Ok(Search::Bad { position: range.position }),
+                Some(range) => cursor.seek(range.end_position),
+                None => {
+                    cursor.seek(position);
+                    match cursor.next()? {
+                        // What the entry promised.
+                        Step::Batch { position, header } if header.last_offset() == entry.offset => {
+                            if header.last_offset() >= offset {
+                                return Ok(Search::Found(FoundBatch { position, header }));
+                            }
+                        }
+                        _ => {
+                            let segment = self.path().display();
+                            tracing::warn!(%segment, ?entry, "an index entry leads to no such batch");
+                            cursor.seek(0);
+                        }
                     }
-                }
-                _ => {
-                    tracing::warn!(segment = %self.path().display(), ?entry, "an index entry leads to no such batch");
-                    cursor.seek(0);
                 }
             }
         }
-        let damage = damage.iter().filter(|range| range.segment_base == self.base_offset());
         let start = cursor.position();
         let mut damage = damage.skip_while(|range| range.position < start).peekable();
         loop {
@@ -171,13 +227,12 @@ impl Segment {
     }
 
     /// An offset before which every record of the segment is older than `timestamp`: where a search by time starts.
-    pub(super) fn offset_before_timestamp(&self, timestamp: i64) -> Offset {
+    pub(super) fn offset_before_timestamp(&self, timestamp: i64, damage: &[CorruptRange]) -> io::Result<Offset> {
         let entry: Option<TimeEntry> = self.lookup(timestamp, |s| &s.time_index, |s| &s.time_index);
-        match entry {
-            // The entry's batch holds its timestamp itself, which may be the one that is looked for.
-            Some(entry) => entry.offset.max(self.base_offset()),
-            None => self.base_offset(),
-        }
+        let Some(entry) = entry else { return Ok(self.base_offset()) };
+        let file = self.file()?;
+        // The entry's batch holds its timestamp itself, which may be the one that is looked for.
+        Ok(if self.bears_out(&*file, entry, damage)? { entry.offset } else { self.base_offset() })
     }
 }
 
@@ -199,6 +254,7 @@ pub(super) struct ActiveSegment {
     /// Size in the upper half, next offset less base offset in the lower.
     end: AtomicU64,
     largest_timestamp: Mutex<Option<TimeEntry>>,
+    pub(super) verified: Arc<Verified>,
 }
 
 /// What only the writer needs to know of the active segment.
@@ -222,6 +278,8 @@ pub(super) struct SegmentContent {
     pub(super) largest_timestamp: Option<TimeEntry>,
     pub(super) offset_entries: usize,
     pub(super) time_entries: usize,
+    /// From where on the batches were checked; what lies before is checked when it is first read.
+    pub(super) checked_from: u64,
 }
 
 impl ActiveSegment {
@@ -244,6 +302,7 @@ impl ActiveSegment {
             time_index: index(extension::TIME_INDEX, content.time_entries),
             end: AtomicU64::new(0),
             largest_timestamp: Mutex::new(content.largest_timestamp),
+            verified: Arc::new(Verified::new(content.size_bytes, content.checked_from..content.size_bytes)),
         };
         let next_offset = content.next_offset.unwrap_or(base_offset);
         segment.publish_end(SegmentEnd { size_bytes: content.size_bytes, next_offset });
@@ -314,6 +373,7 @@ impl ActiveSegment {
             offset_index: self.sealed_index::<OffsetEntry>(pool, dir, extension::OFFSET_INDEX, self.offset_index.len()),
             time_index: self.sealed_index::<TimeEntry>(pool, dir, extension::TIME_INDEX, self.time_index.len()),
             largest_timestamp: OnceLock::new(),
+            verified: Arc::clone(&self.verified),
         };
         sealed.largest_timestamp.get_or_init(|| *self.largest_timestamp.lock());
         sealed
@@ -343,6 +403,7 @@ pub(super) struct SealedSegment {
     pub(super) time_index: SealedIndex,
     /// Read from the time index when it is first asked for.
     largest_timestamp: OnceLock<Option<TimeEntry>>,
+    pub(super) verified: Arc<Verified>,
 }
 
 /// The sizes of a segment's files, as a folder lists them.
@@ -361,6 +422,7 @@ impl SealedSegment {
         base_offset: Offset,
         next_offset: Offset,
         sizes: SegmentSizes,
+        checked_from: u64,
     ) -> SealedSegment {
         let path = |extension| segment_path(dir, base_offset, extension);
         let offset_index_bytes = sizes.offset_index_bytes.unwrap_or(0);
@@ -378,14 +440,7 @@ impl SealedSegment {
             ),
             time_index: SealedIndex::new::<TimeEntry>(pool, path(extension::TIME_INDEX), base_offset, time_index_bytes),
             largest_timestamp: OnceLock::new(),
+            verified: Arc::new(Verified::new(sizes.log_bytes, checked_from..sizes.log_bytes)),
         }
-    }
-
-    fn largest_timestamp(&self) -> io::Result<Option<TimeEntry>> {
-        if let Some(known) = self.largest_timestamp.get() {
-            return Ok(*known);
-        }
-        let read = self.time_index.last::<TimeEntry>()?;
-        Ok(*self.largest_timestamp.get_or_init(|| read))
     }
 }

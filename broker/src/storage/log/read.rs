@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::{CorruptRange, Log, LogOffsets};
 use crate::storage::error::{ReadError, StorageError};
+use crate::storage::leader_epoch::LeaderEpochCache;
 use crate::storage::recovery;
 use crate::storage::segment::{FoundBatch, Search, Segment, SegmentEnd, extension, segment_path};
 use crate::storage::txn_index::{self, AbortedTxn};
@@ -72,7 +73,7 @@ impl Log {
                 return Ok(nothing);
             }
             let segment = self.segments.load().holding(from);
-            match read_segment(&segment, &wanted, &self.corrupt.load()) {
+            match self.read_segment(&segment, &wanted, &self.corrupt.load()) {
                 Ok(Found::Slice(slice, base)) => {
                     return Ok(LogRead { slice: Some(slice), base_offset: Some(base), offsets });
                 }
@@ -91,6 +92,40 @@ impl Log {
         }
     }
 
+    fn read_segment(&self, segment: &Segment, wanted: &Wanted, damage: &[CorruptRange]) -> io::Result<Found> {
+        let end = segment.end();
+        let file = segment.file()?;
+        let first = match segment.search(&*file, wanted.from, end, damage)? {
+            Search::Found(batch) if batch.header.base_offset <= wanted.from => batch,
+            Search::Found(_) | Search::Behind | Search::Bad { .. } => return Ok(Found::Damage),
+        };
+        let limit = readable_end(segment, &file, &first, wanted, end, damage)?;
+        let available = limit.saturating_sub(first.position);
+        let first_bytes = u64::from(first.header.size_bytes);
+        let mut len = available.min(wanted.max_bytes as u64);
+        if len < first_bytes {
+            if !wanted.min_one_batch || available < first_bytes {
+                return Ok(Found::Nothing);
+            }
+            len = first_bytes;
+        }
+        let slice_end = first.position + len;
+        if !segment.verified().covers(first.position..slice_end) {
+            let from = (first.header.base_offset, first.position);
+            match recovery::verify(&*file, segment.base_offset(), end, from, slice_end, &self.epochs())? {
+                Some(verified_end) => segment.verified().add(first.position..verified_end),
+                None => return Ok(Found::Damage),
+            }
+        }
+        let slice = FileSlice { file, position: first.position, len: len as usize };
+        Ok(Found::Slice(slice, first.header.base_offset))
+    }
+
+    /// A copy, taken on the rare occasions when batches are checked.
+    fn epochs(&self) -> LeaderEpochCache {
+        self.writer.lock().epochs.clone()
+    }
+
     fn stop_before_damage(&self, wanted: &mut Wanted) -> Result<(), ReadError> {
         for range in self.corrupt.load().iter() {
             if range.from <= wanted.from && wanted.from < range.to {
@@ -105,8 +140,11 @@ impl Log {
 
     /// Finds out which offsets of a segment are damaged, so that only those are refused.
     fn look_for_damage(&self, segment: &Segment) -> Result<(), ReadError> {
-        let found = segment.file().and_then(|file| recovery::find_damage(&*file, segment.base_offset(), segment.end()));
+        let found = segment
+            .file()
+            .and_then(|file| recovery::find_damage(&*file, segment.base_offset(), segment.end(), &self.epochs()));
         let found = found.map_err(StorageError::io("read", segment.path()))?;
+        segment.verified().add(0..segment.end().size_bytes);
         for range in &found {
             tracing::error!(log = %self.topic_partition, from = %range.from, to = %range.to, segment = %segment.path().display(), "batches are damaged on disk");
         }
@@ -142,27 +180,6 @@ impl Log {
         }
         Ok(aborted)
     }
-}
-
-fn read_segment(segment: &Segment, wanted: &Wanted, damage: &[CorruptRange]) -> io::Result<Found> {
-    let end = segment.end();
-    let file = segment.file()?;
-    let first = match segment.search(&*file, wanted.from, end, damage)? {
-        Search::Found(batch) if batch.header.base_offset <= wanted.from => batch,
-        Search::Found(_) | Search::Behind | Search::Bad { .. } => return Ok(Found::Damage),
-    };
-    let limit = readable_end(segment, &file, &first, wanted, end, damage)?;
-    let available = limit.saturating_sub(first.position);
-    let first_bytes = u64::from(first.header.size_bytes);
-    let mut len = available.min(wanted.max_bytes as u64);
-    if len < first_bytes {
-        if !wanted.min_one_batch || available < first_bytes {
-            return Ok(Found::Nothing);
-        }
-        len = first_bytes;
-    }
-    let slice = FileSlice { file, position: first.position, len: len as usize };
-    Ok(Found::Slice(slice, first.header.base_offset))
 }
 
 /// The position behind the last batch that may be shown.

@@ -36,14 +36,18 @@ impl Log {
     pub fn offset_for_timestamp(&self, timestamp: i64) -> Result<Option<TimestampOffset>, ReadError> {
         self.check_open()?;
         let log_start = self.offsets().log_start;
-        let segments = self.segments.load();
+        let (segments, damage) = (self.segments.load(), self.corrupt.load());
         for segment in segments.iter() {
-            let largest =
-                segment.largest_timestamp().map_err(StorageError::io("read the time index of", segment.path()))?;
+            let largest = segment
+                .largest_timestamp(&damage)
+                .map_err(StorageError::io("read the time index of", segment.path()))?;
             if largest.is_none_or(|largest| largest.timestamp < timestamp) {
                 continue;
             }
-            let from = segment.offset_before_timestamp(timestamp).max(log_start);
+            let from = segment
+                .offset_before_timestamp(timestamp, &damage)
+                .map_err(StorageError::io("read", segment.path()))?
+                .max(log_start);
             // Where the segment's largest timestamp lies before the start of the log, nothing may be found here.
             let wanted = |header_max: i64| header_max >= timestamp;
             let found =
@@ -62,11 +66,12 @@ impl Log {
     pub fn max_timestamp_offset(&self) -> Result<Option<TimestampOffset>, ReadError> {
         self.check_open()?;
         let log_start = self.offsets().log_start;
-        let segments = self.segments.load();
+        let (segments, damage) = (self.segments.load(), self.corrupt.load());
         let mut best: Option<(i64, Offset, Segment)> = None;
         for segment in segments.iter() {
-            let largest =
-                segment.largest_timestamp().map_err(StorageError::io("read the time index of", segment.path()))?;
+            let largest = segment
+                .largest_timestamp(&damage)
+                .map_err(StorageError::io("read the time index of", segment.path()))?;
             if let Some(largest) = largest
                 && best.as_ref().is_none_or(|(timestamp, ..)| largest.timestamp > *timestamp)
             {
@@ -125,9 +130,14 @@ impl Log {
             match cursor.next().map_err(read_error)? {
                 Step::Batch { position, header } => {
                     if wanted_batch(header.max_timestamp) {
-                        let found = self.find_in_batch(&*file, FoundBatch { position, header }, &wanted);
-                        if let Some(record) = found.map_err(read_error)? {
-                            return Ok(Some(record));
+                        let found = find_in_batch(&*file, FoundBatch { position, header }, &wanted);
+                        match found {
+                            Ok(None) => {}
+                            Ok(found) => return Ok(found),
+                            Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+                                return Err(self.corrupt_from(header.base_offset, header.next_offset()));
+                            }
+                            Err(error) => return Err(read_error(error)),
                         }
                     }
                 }
@@ -140,24 +150,25 @@ impl Log {
     fn corrupt_from(&self, from: Offset, to: Offset) -> ReadError {
         ReadError::Corrupt { log: self.name(), from, to }
     }
+}
 
-    fn find_in_batch(
-        &self,
-        file: &dyn VfsFile,
-        batch: FoundBatch,
-        wanted: &impl Fn(&Record) -> bool,
-    ) -> io::Result<Option<TimestampOffset>> {
-        let invalid = |error| io::Error::new(io::ErrorKind::InvalidData, error);
-        let mut bytes = vec![0; batch.header.size_bytes as usize];
-        read_exact_at(file, &mut bytes, batch.position)?;
-        let (view, _rest) = BatchView::split(&Bytes::from(bytes)).map_err(invalid)?;
-        for record in view.records(DECOMPRESSED_BYTES_MAX).map_err(invalid)? {
-            let record = record.map_err(invalid)?;
-            if wanted(&record) {
-                let (timestamp, offset) = (record.timestamp, Offset(record.offset));
-                return Ok(Some(TimestampOffset { timestamp, offset, leader_epoch: batch.header.leader_epoch }));
-            }
+/// The first record of a batch that is wanted. A batch that is damaged is `InvalidData`.
+fn find_in_batch(
+    file: &dyn VfsFile,
+    batch: FoundBatch,
+    wanted: &impl Fn(&Record) -> bool,
+) -> io::Result<Option<TimestampOffset>> {
+    let invalid = |error| io::Error::new(io::ErrorKind::InvalidData, error);
+    let mut bytes = vec![0; batch.header.size_bytes as usize];
+    read_exact_at(file, &mut bytes, batch.position)?;
+    let (view, _rest) = BatchView::split(&Bytes::from(bytes)).map_err(invalid)?;
+    view.check_crc().map_err(invalid)?;
+    for record in view.records(DECOMPRESSED_BYTES_MAX).map_err(invalid)? {
+        let record = record.map_err(invalid)?;
+        if wanted(&record) {
+            let (timestamp, offset) = (record.timestamp, Offset(record.offset));
+            return Ok(Some(TimestampOffset { timestamp, offset, leader_epoch: batch.header.leader_epoch }));
         }
-        Ok(None)
     }
+    Ok(None)
 }

@@ -69,6 +69,9 @@ impl IndexBuilder {
         else {
             return whole();
         };
+        if offset_bytes.len() % OffsetEntry::BYTES != 0 || time_bytes.len() % TimeEntry::BYTES != 0 {
+            return whole();
+        }
         let mut offset_entries: Vec<OffsetEntry> = decode(&offset_bytes, base);
         offset_entries.truncate(offset_entries.partition_point(|entry| entry.offset < trusted_below));
         let Some(last) = offset_entries.last().copied() else { return whole() };
@@ -82,7 +85,11 @@ impl IndexBuilder {
         let Ok(Step::Batch { position, header }) = cursor.next() else { return whole() };
         let mut first = BatchCursor::new(file, 0, size_bytes, SEARCH_BLOCK_BYTES);
         let Ok(Step::Batch { header: first, .. }) = first.next() else { return whole() };
-        if !in_order || header.last_offset() != last.offset || first.base_offset != base {
+        let before = offset_entries.partition_point(|entry| entry.offset < largest.offset).checked_sub(1);
+        let near_largest = before.map_or(0, |index| u64::from(offset_entries[index].position));
+        let largest_is_right = header.max_timestamp <= largest.timestamp
+            && timestamp_at(file, near_largest, size_bytes, largest.offset) == Some(largest.timestamp);
+        if !in_order || !largest_is_right || header.last_offset() != last.offset || first.base_offset != base {
             return whole();
         }
         let builder = IndexBuilder {
@@ -106,6 +113,18 @@ impl IndexBuilder {
         let times = write_file(vfs, dir, base, extension::TIME_INDEX, &self.time_entries)?;
         let offsets = write_file(vfs, dir, base, extension::OFFSET_INDEX, &self.offset_entries)?;
         Ok(usize::from(times) + usize::from(offsets))
+    }
+}
+
+/// The largest timestamp of the batch that ends with `last_offset`, looked for from `position` on.
+fn timestamp_at(file: &dyn VfsFile, position: u64, size_bytes: u64, last_offset: Offset) -> Option<i64> {
+    let mut cursor = BatchCursor::new(file, position, size_bytes, SEARCH_BLOCK_BYTES);
+    loop {
+        match cursor.next() {
+            Ok(Step::Batch { header, .. }) if header.last_offset() < last_offset => {}
+            Ok(Step::Batch { header, .. }) if header.last_offset() == last_offset => return Some(header.max_timestamp),
+            _ => return None,
+        }
     }
 }
 

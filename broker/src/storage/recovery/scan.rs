@@ -8,6 +8,7 @@ use std::io;
 
 use crate::storage::batch_header::{BatchHeader, HEADER_BYTES};
 use crate::storage::batch_scan::{BatchCursor, SCAN_BLOCK_BYTES, Step};
+use crate::storage::leader_epoch::LeaderEpochCache;
 use crate::storage::log::CorruptRange;
 use crate::storage::segment::SegmentEnd;
 use crate::storage::vfs::VfsFile;
@@ -43,6 +44,8 @@ pub(super) struct Scan<'f> {
     limit: Offset,
     /// The epoch of the last batch that a later one has confirmed.
     confirmed_epoch: LeaderEpoch,
+    epoch_behind: Option<LeaderEpoch>,
+    epochs: Option<&'f LeaderEpochCache>,
     /// Good but for its epoch, which the next batch has to confirm.
     pending: Option<(u64, BatchHeader)>,
     ready: VecDeque<Event>,
@@ -52,17 +55,22 @@ pub(super) struct Scan<'f> {
 
 /// Where a scan starts, and what it may find.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct ScanStart {
+pub(super) struct ScanStart<'f> {
     pub(super) segment_base: Offset,
     pub(super) position: u64,
     pub(super) expected: Offset,
     /// The base offset of the segment behind, if there is one.
     pub(super) limit: Option<Offset>,
+    /// The epoch of the batch before; [`LeaderEpoch::NONE`] if it is not known.
     pub(super) epoch: LeaderEpoch,
+    /// The epoch of the first batch of the segment behind.
+    pub(super) epoch_behind: Option<LeaderEpoch>,
+    /// Which epoch wrote which offset, for a log in use, where that is known.
+    pub(super) epochs: Option<&'f LeaderEpochCache>,
 }
 
 impl<'f> Scan<'f> {
-    pub(super) fn new(file: &'f dyn VfsFile, size_bytes: u64, start: ScanStart) -> Scan<'f> {
+    pub(super) fn new(file: &'f dyn VfsFile, size_bytes: u64, start: ScanStart<'f>) -> Scan<'f> {
         Scan {
             cursor: BatchCursor::new(file, start.position, size_bytes, SCAN_BLOCK_BYTES),
             segment_base: start.segment_base,
@@ -70,6 +78,8 @@ impl<'f> Scan<'f> {
             // An offset in a segment is at most i32::MAX from its base.
             limit: start.limit.unwrap_or(start.segment_base.plus(1 << 31)),
             confirmed_epoch: start.epoch,
+            epoch_behind: start.epoch_behind,
+            epochs: start.epochs,
             pending: None,
             ready: VecDeque::new(),
             finished: false,
@@ -99,17 +109,17 @@ impl<'f> Scan<'f> {
         let position = self.cursor.position();
         match self.cursor.next()? {
             Step::End => {
-                self.confirm_pending();
+                self.judge_last();
                 self.ready.push_back(Event::End);
                 self.finished = true;
             }
             Step::Batch { position, header } if self.fits(&header) && self.cursor.crc_matches(position, &header)? => {
-                self.judge_pending(&header);
+                self.judge_pending(header.leader_epoch);
                 self.pending = Some((position, header));
                 self.expected = header.next_offset();
             }
             Step::Batch { .. } | Step::Bad { .. } => {
-                self.confirm_pending();
+                self.judge_last();
                 let from = self.expected;
                 match self.resync(position)? {
                     Some((good, header)) => {
@@ -136,12 +146,26 @@ impl<'f> Scan<'f> {
         header.base_offset == self.expected
             && header.next_offset() <= self.limit
             && header.leader_epoch >= self.confirmed_epoch
+            && self.epoch_is_known(header)
     }
 
-    /// Epochs never fall. Where they do, and the batch at hand agrees with those before, it is the one in between that lies.
-    fn judge_pending(&mut self, next: &BatchHeader) {
+    fn epoch_is_known(&self, header: &BatchHeader) -> bool {
+        let known = self.epochs.and_then(|epochs| epochs.epoch_for_offset(header.base_offset));
+        known.is_none_or(|known| known == header.leader_epoch)
+    }
+
+    /// What has no good batch behind it in this segment is judged by the segment behind.
+    fn judge_last(&mut self) {
+        match self.epoch_behind.filter(|behind| *behind >= self.confirmed_epoch) {
+            Some(behind) => self.judge_pending(behind),
+            None => self.confirm_pending(),
+        }
+    }
+
+    /// Epochs never fall. Where they do, and the batch behind agrees with those before, it is the one in between that lies.
+    fn judge_pending(&mut self, behind: LeaderEpoch) {
         match self.pending {
-            Some((position, header)) if header.leader_epoch > next.leader_epoch => {
+            Some((position, header)) if header.leader_epoch > behind => {
                 self.pending = None;
                 let end_position = position + u64::from(header.size_bytes);
                 let range = self.range(header.base_offset, header.next_offset(), position, end_position);
@@ -205,11 +229,44 @@ impl<'f> Scan<'f> {
     }
 }
 
+/// Checks the batches of a segment in use from `position`, where the batch with `base_offset` starts, to the one that holds
+/// `end_position`, and that a good one follows: a wrong base offset shows in its neighbour only. Returns where the last batch
+/// ends that was checked; `None` if anything is doubtful.
+pub(in crate::storage) fn verify(
+    file: &dyn VfsFile,
+    segment_base: Offset,
+    end: SegmentEnd,
+    (base_offset, position): (Offset, u64),
+    end_position: u64,
+    epochs: &LeaderEpochCache,
+) -> io::Result<Option<u64>> {
+    let start = ScanStart {
+        segment_base,
+        position,
+        expected: base_offset,
+        limit: Some(end.next_offset),
+        epoch: LeaderEpoch::NONE,
+        epoch_behind: None,
+        epochs: Some(epochs),
+    };
+    let mut scan = Scan::new(file, end.size_bytes, start);
+    let mut checked = position;
+    loop {
+        match scan.next()? {
+            Event::Batch { .. } if checked >= end_position => return Ok(Some(checked)),
+            Event::Batch { position, header } => checked = position + u64::from(header.size_bytes),
+            Event::End => return Ok((scan.next_offset() == end.next_offset).then_some(end.size_bytes)),
+            Event::Damage(_) | Event::Tail { .. } => return Ok(None),
+        }
+    }
+}
+
 /// The damaged ranges of a segment that is in use.
 pub(in crate::storage) fn find_damage(
     file: &dyn VfsFile,
     segment_base: Offset,
     end: SegmentEnd,
+    epochs: &LeaderEpochCache,
 ) -> io::Result<Vec<CorruptRange>> {
     let start = ScanStart {
         segment_base,
@@ -217,6 +274,8 @@ pub(in crate::storage) fn find_damage(
         expected: segment_base,
         limit: Some(end.next_offset),
         epoch: LeaderEpoch::NONE,
+        epoch_behind: None,
+        epochs: Some(epochs),
     };
     let mut scan = Scan::new(file, end.size_bytes, start);
     let mut damage = Vec::new();
