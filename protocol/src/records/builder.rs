@@ -10,6 +10,7 @@ use super::batch::HEADER_BYTES;
 use super::compression::Compression;
 use super::crc32c::crc32c;
 use super::record::Header;
+use super::varint::{put_varint, put_varlong, varint_size, varlong_size};
 
 /// What a batch says of itself beside its records.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -136,23 +137,23 @@ impl BatchBuilder {
         }
         let timestamp_delta = timestamp.wrapping_sub(self.base_timestamp);
         let length = 1
-            + varint_size(zigzag64(timestamp_delta))
-            + varint_size(zigzag(offset_delta))
+            + varlong_size(timestamp_delta)
+            + varint_size(offset_delta)
             + field_size(key)
             + field_size(value)
-            + varint_size(zigzag(headers.len() as i32))
+            + varint_size(headers.len() as i32)
             + headers
                 .iter()
                 .map(|header| field_size(Some(header.key.as_bytes())) + field_size(header.value.as_deref()))
                 .sum::<usize>();
         let buffer = &mut self.buffer;
-        put_varint(buffer, zigzag(length as i32));
+        put_varint(buffer, length as i32);
         buffer.push(0);
-        put_varint(buffer, zigzag64(timestamp_delta));
-        put_varint(buffer, zigzag(offset_delta));
+        put_varlong(buffer, timestamp_delta);
+        put_varint(buffer, offset_delta);
         put_field(buffer, key);
         put_field(buffer, value);
-        put_varint(buffer, zigzag(headers.len() as i32));
+        put_varint(buffer, headers.len() as i32);
         for header in headers {
             put_field(buffer, Some(header.key.as_bytes()));
             put_field(buffer, header.value.as_deref());
@@ -196,39 +197,20 @@ impl BatchBuilder {
     }
 }
 
-fn zigzag(value: i32) -> u64 {
-    u64::from(((value << 1) ^ (value >> 31)) as u32)
-}
-
-fn zigzag64(value: i64) -> u64 {
-    ((value << 1) ^ (value >> 63)) as u64
-}
-
-fn varint_size(value: u64) -> usize {
-    (70 - (value | 1).leading_zeros() as usize) / 7
-}
-
-fn put_varint(buffer: &mut Vec<u8>, mut value: u64) {
-    while value >= 0x80 {
-        buffer.push(value as u8 | 0x80);
-        value >>= 7;
-    }
-    buffer.push(value as u8);
+fn length(bytes: &[u8]) -> i32 {
+    i32::try_from(bytes.len()).expect("a field of a record is far below 2 GiB")
 }
 
 fn field_size(bytes: Option<&[u8]>) -> usize {
-    match bytes {
-        Some(bytes) => varint_size(zigzag(bytes.len() as i32)) + bytes.len(),
-        None => 1,
-    }
+    bytes.map_or(1, |bytes| varint_size(length(bytes)) + bytes.len())
 }
 
 fn put_field(buffer: &mut Vec<u8>, bytes: Option<&[u8]>) {
     match bytes {
         Some(bytes) => {
-            put_varint(buffer, zigzag(bytes.len() as i32));
+            put_varint(buffer, length(bytes));
             buffer.extend_from_slice(bytes);
         }
-        None => put_varint(buffer, zigzag(-1)),
+        None => put_varint(buffer, -1),
     }
 }

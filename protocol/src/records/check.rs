@@ -3,7 +3,8 @@
 //! Takes time linear in the bytes that come out of the decompressor, which the caller bounds, and constant memory.
 
 use super::batch::{BatchView, HEADER_BYTES, TimestampType};
-use super::compression::{Compression, Decoder};
+use super::compression::Compression;
+use super::decoder::{Decoder, decompression_error};
 use super::error::{BatchError, RecordError};
 use super::source::{SliceSource, Source, StreamSource};
 
@@ -53,25 +54,19 @@ impl BatchView {
         see: impl FnMut(RecordShape),
     ) -> Result<BatchSummary, BatchError> {
         let payload = &self.bytes()[HEADER_BYTES..];
-        match self.compression()? {
-            Compression::None => self.walk(&mut SliceSource::new(payload), deltas, see),
-            codec => {
-                let damaged = |reason: String| BatchError::Decompression { codec, reason };
-                let decoder = Decoder::new(codec, payload).map_err(|error| damaged(error.to_string()))?;
-                let mut source = StreamSource::new(decoder, limit);
-                let walked = self.walk(&mut source, deltas, see);
-                if source.over_limit {
-                    return Err(BatchError::TooLargeDecompressed { limit });
-                }
-                let summary = match walked {
-                    Err(BatchError::Record { error: RecordError::Source(reason), .. }) => return Err(damaged(reason)),
-                    walked => walked?,
-                };
-                match source.into_inner().unread() {
-                    0 => Ok(summary),
-                    bytes => Err(BatchError::TrailingBytes { bytes }),
-                }
-            }
+        let codec = self.compression()?;
+        if codec == Compression::None {
+            return self.walk(&mut SliceSource::new(payload), deltas, see);
+        }
+        let mut source = StreamSource::new(Decoder::new(codec, payload, limit));
+        let walked = self.walk(&mut source, deltas, see);
+        if let Some(failure) = source.failure.take() {
+            return Err(decompression_error(codec, limit, &failure));
+        }
+        let summary = walked?;
+        match source.into_inner().unread() {
+            0 => Ok(summary),
+            bytes => Err(BatchError::TrailingBytes { bytes }),
         }
     }
 
@@ -97,10 +92,10 @@ impl BatchView {
         for index in 0..declared {
             let located = |error| BatchError::Record { index, error };
             // The end between two records is another mistake than one in the middle of a record.
-            let Some(first) = source.byte().map_err(located)? else {
+            if source.is_at_end().map_err(located)? {
                 return Err(BatchError::TooFewRecords { declared, actual: index });
-            };
-            let record = walker.record(source, first).map_err(located)?;
+            }
+            let record = walker.record(source).map_err(located)?;
             if record.offset_delta > last_delta {
                 let error = RecordError::BadOffsetDelta { actual: record.offset_delta, expected: last_delta };
                 return Err(located(error));
@@ -114,9 +109,9 @@ impl BatchView {
         }
         summary.records_bytes = source.position();
         // Asking for one byte more also makes a decompressor check its own trailer.
-        match source.byte() {
-            Ok(None) => Ok(summary),
-            Ok(Some(_)) => Err(BatchError::TooManyRecords { declared }),
+        match source.is_at_end() {
+            Ok(true) => Ok(summary),
+            Ok(false) => Err(BatchError::TooManyRecords { declared }),
             Err(error) => Err(BatchError::Record { index: declared, error }),
         }
     }
@@ -136,38 +131,15 @@ struct Walked {
     key_is_null: bool,
 }
 
-/// A source with one byte put back in front of it.
-struct PutBack<'a, S: Source> {
-    first: Option<u8>,
-    rest: &'a mut S,
-}
-
-impl<S: Source> Source for PutBack<'_, S> {
-    fn byte(&mut self) -> Result<Option<u8>, RecordError> {
-        match self.first.take() {
-            Some(byte) => Ok(Some(byte)),
-            None => self.rest.byte(),
-        }
-    }
-
-    fn skip(&mut self, count: usize) -> Result<(), RecordError> {
-        self.rest.skip(count)
-    }
-
-    fn position(&self) -> u64 {
-        self.rest.position()
-    }
-}
-
 impl Walker {
     #[inline]
-    fn record<S: Source>(&mut self, source: &mut S, first: u8) -> Result<Walked, RecordError> {
-        let declared = PutBack { first: Some(first), rest: source }.varint()?;
+    fn record<S: Source>(&mut self, source: &mut S) -> Result<Walked, RecordError> {
+        let declared = source.varint()?;
         if declared < 0 {
             return Err(RecordError::BadLength { what: "a record", length: declared });
         }
         let start = source.position();
-        source.byte()?.ok_or(RecordError::Truncated)?;
+        source.skip(1)?; // attributes, of which none are in use
         let timestamp_delta = source.varlong()?;
         let offset_delta = source.varint()?;
         let sound = match self.deltas {
@@ -182,8 +154,8 @@ impl Walker {
         source.skip(key.unwrap_or(0))?;
         let value = source.length("a value")?;
         source.skip(value.unwrap_or(0))?;
-        let headers = source.required_length_count()?;
-        for _ in 0..headers {
+        // Each header takes bytes of its own, so that a huge number ends with the bytes, not in memory.
+        for _ in 0..source.required_length("the header list")? {
             let key = source.required_length("a header key")?;
             source.skip(key)?;
             let value = source.length("a header value")?;
@@ -193,23 +165,10 @@ impl Walker {
         if actual != i64::from(declared) {
             return Err(RecordError::LengthMismatch { declared, actual });
         }
-        let timestamp = self.append_time.unwrap_or_else(|| self.base_timestamp.saturating_add(timestamp_delta));
+        let timestamp = self.append_time.unwrap_or_else(|| self.base_timestamp.wrapping_add(timestamp_delta));
         Ok(Walked { timestamp, offset_delta, key_is_null: key.is_none() })
     }
 }
-
-trait HeaderCount: Source {
-    /// The number of headers. Each takes bytes of its own, so that a huge one ends with the bytes, not in memory.
-    fn required_length_count(&mut self) -> Result<i32, RecordError> {
-        let count = self.varint()?;
-        if count < 0 {
-            return Err(RecordError::BadLength { what: "the header list", length: count });
-        }
-        Ok(count)
-    }
-}
-
-impl<S: Source> HeaderCount for S {}
 
 #[cfg(test)]
 #[path = "check_test.rs"]

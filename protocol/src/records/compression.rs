@@ -1,13 +1,19 @@
 //! The four codecs of record batches, as Kafka's clients write and read them.
 //!
-//! Decompression is always a stream, so that its output can be bounded by who reads it. Snappy comes in the framing of
-//! xerial's Java library (what the Java client writes) or as one raw block (what librdkafka may write); both are read, the
-//! former is written. LZ4 is the frame format, gzip one member, zstd one frame.
+//! Owns the names and the compressing; decompressing is `decoder.rs`. Snappy is written in the framing of xerial's Java
+//! library, as the Java client writes it, LZ4 in its frame format, gzip as one member, zstd as one frame.
 
+use std::cell::Cell;
 use std::fmt;
 use std::io::{self, Read, Write};
 
+use zstd::zstd_safe::{self, CCtx, CParameter};
+
+use super::decoder::{Decoder, XERIAL_HEADER_BYTES, XERIAL_MAGIC, decompression_error};
 use super::error::BatchError;
+
+/// Bytes that go into one block of xerial's framing.
+const XERIAL_BLOCK_BYTES: usize = 32 * 1024;
 
 /// How the records of a batch are compressed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -74,7 +80,7 @@ impl Compression {
                 encoder.write_all(records)?;
                 encoder.finish().map_err(io::Error::other)
             }
-            Self::Zstd => zstd::bulk::compress(records, level.unwrap_or(zstd::DEFAULT_COMPRESSION_LEVEL)),
+            Self::Zstd => compress_zstd(records, level.unwrap_or(zstd::DEFAULT_COMPRESSION_LEVEL)),
         }
     }
 
@@ -83,13 +89,9 @@ impl Compression {
     /// # Errors
     /// Damage, more than `limit` bytes, or bytes behind the end of the compressed data.
     pub fn decompress(self, compressed: &[u8], limit: usize) -> Result<Vec<u8>, BatchError> {
-        let damaged = |error: io::Error| BatchError::Decompression { codec: self, reason: error.to_string() };
-        let mut decoder = Decoder::new(self, compressed).map_err(damaged)?;
+        let mut decoder = Decoder::new(self, compressed, limit);
         let mut output = Vec::with_capacity(compressed.len().saturating_mul(2).min(limit));
-        let read = decoder.by_ref().take(limit as u64 + 1).read_to_end(&mut output).map_err(damaged)?;
-        if read > limit {
-            return Err(BatchError::TooLargeDecompressed { limit });
-        }
+        decoder.read_to_end(&mut output).map_err(|error| decompression_error(self, limit, &error))?;
         match decoder.unread() {
             0 => Ok(output),
             bytes => Err(BatchError::TrailingBytes { bytes }),
@@ -103,80 +105,25 @@ impl fmt::Display for Compression {
     }
 }
 
-/// A decompressor over bytes in memory.
-pub(super) enum Decoder<'a> {
-    None(&'a [u8]),
-    Gzip(Box<flate2::bufread::GzDecoder<&'a [u8]>>),
-    Snappy(SnappyReader<'a>),
-    Lz4(Box<lz4_flex::frame::FrameDecoder<WatchedInput<'a>>>),
-    Zstd(Box<zstd::stream::read::Decoder<'static, &'a [u8]>>),
+/// Memory that a thread keeps for its next batch; what a higher level needs beyond it goes back at once.
+const KEPT_CONTEXT_BYTES_MAX: usize = 8 << 20;
+
+thread_local! {
+    /// Making one costs as much as compressing some ten kilobytes.
+    static ZSTD_CONTEXT: Cell<Option<CCtx<'static>>> = const { Cell::new(None) };
 }
 
-impl<'a> Decoder<'a> {
-    pub(super) fn new(codec: Compression, compressed: &'a [u8]) -> io::Result<Self> {
-        Ok(match codec {
-            Compression::None => Self::None(compressed),
-            Compression::Gzip => Self::Gzip(Box::new(flate2::bufread::GzDecoder::new(compressed))),
-            Compression::Snappy => Self::Snappy(SnappyReader::new(compressed)),
-            Compression::Lz4 => {
-                let input = WatchedInput { rest: compressed, read_past_end: false };
-                Self::Lz4(Box::new(lz4_flex::frame::FrameDecoder::new(input)))
-            }
-            Compression::Zstd => {
-                Self::Zstd(Box::new(zstd::stream::read::Decoder::with_buffer(compressed)?.single_frame()))
-            }
-        })
+fn compress_zstd(records: &[u8], level: i32) -> io::Result<Vec<u8>> {
+    let failed = |code| io::Error::other(zstd_safe::get_error_name(code));
+    let mut context = ZSTD_CONTEXT.take().unwrap_or_else(CCtx::create);
+    let mut output = Vec::with_capacity(zstd_safe::compress_bound(records.len()));
+    context.set_parameter(CParameter::CompressionLevel(level)).map_err(failed)?;
+    context.compress2(&mut output, records).map_err(failed)?;
+    if context.sizeof() <= KEPT_CONTEXT_BYTES_MAX {
+        ZSTD_CONTEXT.set(Some(context));
     }
-
-    /// Bytes of the input behind what was decompressed; to be asked after the end was read.
-    pub(super) fn unread(&self) -> usize {
-        match self {
-            Self::None(rest) => rest.len(),
-            Self::Gzip(decoder) => decoder.get_ref().len(),
-            Self::Snappy(reader) => reader.input.len(),
-            Self::Lz4(decoder) => decoder.get_ref().rest.len(),
-            Self::Zstd(decoder) => decoder.get_ref().len(),
-        }
-    }
+    Ok(output)
 }
-
-impl Read for Decoder<'_> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        match self {
-            Self::None(rest) => rest.read(buffer),
-            Self::Gzip(decoder) => decoder.read(buffer),
-            Self::Snappy(reader) => reader.read(buffer),
-            Self::Lz4(decoder) => match decoder.read(buffer)? {
-                0 if !buffer.is_empty() && decoder.get_ref().read_past_end => Err(io::ErrorKind::UnexpectedEof.into()),
-                count => Ok(count),
-            },
-            Self::Zstd(decoder) => decoder.read(buffer),
-        }
-    }
-}
-
-/// Input that remembers whether more was wanted than there is: the LZ4 decoder takes the end of its input for the end of the
-/// frame, even where the frame's own end mark is missing.
-pub(super) struct WatchedInput<'a> {
-    rest: &'a [u8],
-    read_past_end: bool,
-}
-
-impl Read for WatchedInput<'_> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let count = self.rest.read(buffer)?;
-        self.read_past_end |= count == 0 && !buffer.is_empty();
-        Ok(count)
-    }
-}
-
-/// The first eight bytes of xerial's framing; two version numbers follow.
-const XERIAL_MAGIC: [u8; 8] = [0x82, b'S', b'N', b'A', b'P', b'P', b'Y', 0];
-const XERIAL_HEADER_BYTES: usize = 16;
-/// Bytes that go into one block.
-const XERIAL_BLOCK_BYTES: usize = 32 * 1024;
-/// No snappy block grows more than this: its densest element makes 64 bytes out of 2.
-const SNAPPY_RATIO_MAX: usize = 32;
 
 fn compress_xerial(records: &[u8]) -> io::Result<Vec<u8>> {
     let mut output = Vec::with_capacity(XERIAL_HEADER_BYTES + records.len() / 2);
@@ -191,55 +138,6 @@ fn compress_xerial(records: &[u8]) -> io::Result<Vec<u8>> {
         output.extend_from_slice(&block[..length]);
     }
     Ok(output)
-}
-
-/// Reads snappy block by block.
-pub(super) struct SnappyReader<'a> {
-    input: &'a [u8],
-    framed: bool,
-    block: Vec<u8>,
-    taken: usize,
-}
-
-impl<'a> SnappyReader<'a> {
-    fn new(compressed: &'a [u8]) -> Self {
-        let framed = compressed.len() >= XERIAL_HEADER_BYTES && compressed.starts_with(&XERIAL_MAGIC);
-        let input = if framed { &compressed[XERIAL_HEADER_BYTES..] } else { compressed };
-        Self { input, framed, block: Vec::new(), taken: 0 }
-    }
-
-    fn next_block(&mut self) -> io::Result<()> {
-        let length = if self.framed {
-            let (length, rest) = self.input.split_first_chunk().ok_or(io::ErrorKind::UnexpectedEof)?;
-            self.input = rest;
-            usize::try_from(i32::from_be_bytes(*length)).map_err(io::Error::other)?
-        } else {
-            self.input.len()
-        };
-        let (compressed, rest) = self.input.split_at_checked(length).ok_or(io::ErrorKind::UnexpectedEof)?;
-        let decompressed = snap::raw::decompress_len(compressed).map_err(io::Error::other)?;
-        if decompressed > compressed.len().saturating_mul(SNAPPY_RATIO_MAX) {
-            return Err(io::Error::other(format!("a block of {length} bytes cannot hold {decompressed}")));
-        }
-        self.block.resize(decompressed, 0);
-        snap::raw::Decoder::new().decompress(compressed, &mut self.block).map_err(io::Error::other)?;
-        (self.input, self.taken) = (rest, 0);
-        Ok(())
-    }
-}
-
-impl Read for SnappyReader<'_> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        while self.taken == self.block.len() {
-            if self.input.is_empty() {
-                return Ok(0);
-            }
-            self.next_block()?;
-        }
-        let count = (&self.block[self.taken..]).read(buffer)?;
-        self.taken += count;
-        Ok(count)
-    }
 }
 
 #[cfg(test)]

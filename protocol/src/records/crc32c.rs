@@ -4,7 +4,7 @@ use crc_fast::{CrcAlgorithm, Digest};
 
 /// The checksum of `bytes`.
 pub fn crc32c(bytes: &[u8]) -> u32 {
-    crc32c_of_parts(&[bytes])
+    crc_fast::crc32_iscsi(bytes)
 }
 
 /// The checksum of several pieces as if they were one.

@@ -126,10 +126,7 @@ pub enum RecordError {
         /// The one that was due.
         expected: i32,
     },
-    /// A header key that is not text.
-    #[error("a header key is not UTF-8")]
-    HeaderKeyNotUtf8,
     /// The codec fails in the middle of it; the batch's error says how.
-    #[error("{0}")]
-    Source(String),
+    #[error("it does not decompress")]
+    Undecodable,
 }

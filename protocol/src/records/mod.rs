@@ -8,9 +8,11 @@ mod builder;
 mod check;
 mod compression;
 mod crc32c;
+mod decoder;
 mod error;
 mod record;
 mod source;
+mod varint;
 
 pub use batch::{BatchView, Batches, HEADER_BYTES, TimestampType, batches, batches_lenient, with_producer};
 pub use builder::{BatchBuilder, BatchFields};

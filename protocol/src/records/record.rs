@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::batch::{BatchView, TimestampType};
+use super::batch::{BatchView, HEADER_BYTES, TimestampType};
 use super::compression::Compression;
 use super::error::{BatchError, RecordError};
 use super::source::{SliceSource, Source};
@@ -10,7 +10,7 @@ use super::source::{SliceSource, Source};
 /// A name and a value beside a record's value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Header {
-    /// The name; need not be unique within a record.
+    /// The name; need not be unique within a record. Bytes that are not UTF-8 read as U+FFFD.
     pub key: String,
     /// The value, or null.
     pub value: Option<Bytes>,
@@ -40,7 +40,7 @@ impl BatchView {
     pub fn records(&self, limit: usize) -> Result<RecordIter, BatchError> {
         let payload = match self.compression()? {
             Compression::None => self.payload(),
-            codec => Bytes::from(codec.decompress(&self.payload(), limit)?),
+            codec => Bytes::from(codec.decompress(&self.bytes()[HEADER_BYTES..], limit)?),
         };
         Ok(RecordIter {
             payload,
@@ -68,29 +68,29 @@ pub struct RecordIter {
 
 impl RecordIter {
     fn read(&mut self) -> Result<Record, RecordError> {
-        let payload = self.payload.slice(self.position..);
-        let mut source = SliceSource::new(&payload);
-        let length = source.required_length("a record")?;
-        if length > source.remaining() {
-            return Err(RecordError::Truncated);
-        }
-        let end = source.position() + length;
-        let mut source = Fields { source, payload: &payload, end };
-        source.attributes()?;
-        let timestamp_delta = source.source.varlong()?;
-        let offset_delta = source.source.varint()?;
-        let key = source.bytes("a key")?;
-        let value = source.bytes("a value")?;
-        let headers = source.headers()?;
-        if source.source.position() != end {
-            let start = end - length;
-            let actual = source.source.position() as i64 - start as i64;
-            return Err(RecordError::LengthMismatch { declared: length as i32, actual });
+        let rest = self.payload.slice(self.position..);
+        let mut length = SliceSource::new(&rest);
+        let declared = length.required_length("a record")?;
+        let start = length.offset();
+        // Fields are read within the record only, so that none can reach into the next one.
+        let end = start.checked_add(declared).filter(|&end| end <= rest.len()).ok_or(RecordError::Truncated)?;
+        let record = rest.slice(start..end);
+        let mut fields = Fields { source: SliceSource::new(&record), record: &record };
+        fields.source.skip(1)?; // attributes, of which none are in use
+        let timestamp_delta = fields.source.varlong()?;
+        let offset_delta = fields.source.varint()?;
+        let key = fields.bytes("a key")?;
+        let value = fields.bytes("a value")?;
+        let headers = fields.headers()?;
+        let actual = fields.source.offset();
+        if actual != declared {
+            let declared = i32::try_from(declared).unwrap_or(i32::MAX);
+            return Err(RecordError::LengthMismatch { declared, actual: actual as i64 });
         }
         self.position += end;
         Ok(Record {
             offset: self.base_offset.saturating_add(i64::from(offset_delta)),
-            timestamp: self.append_time.unwrap_or_else(|| self.base_timestamp.saturating_add(timestamp_delta)),
+            timestamp: self.append_time.unwrap_or_else(|| self.base_timestamp.wrapping_add(timestamp_delta)),
             key,
             value,
             headers,
@@ -114,36 +114,29 @@ impl Iterator for RecordIter {
     }
 }
 
+/// Headers that room is made for before they are seen.
+const HEADERS_EXPECTED_MAX: usize = 64;
+
 struct Fields<'a> {
     source: SliceSource<'a>,
-    payload: &'a Bytes,
-    end: usize,
+    record: &'a Bytes,
 }
 
 impl Fields<'_> {
-    fn attributes(&mut self) -> Result<(), RecordError> {
-        self.source.byte()?.ok_or(RecordError::Truncated).map(drop)
-    }
-
     fn bytes(&mut self, what: &'static str) -> Result<Option<Bytes>, RecordError> {
         let Some(length) = self.source.length(what)? else { return Ok(None) };
-        let start = self.source.position();
+        let start = self.source.offset();
         self.source.skip(length)?;
-        Ok(Some(self.payload.slice(start..start + length)))
+        Ok(Some(self.record.slice(start..start + length)))
     }
 
     fn headers(&mut self) -> Result<Vec<Header>, RecordError> {
-        let count = self.source.varint()?;
-        let count =
-            usize::try_from(count).map_err(|_| RecordError::BadLength { what: "the header list", length: count })?;
-        // Two bytes is the least that a header takes.
-        if count > self.end.saturating_sub(self.source.position()) / 2 {
-            return Err(RecordError::Truncated);
-        }
-        let mut headers = Vec::with_capacity(count);
+        let count = self.source.required_length("the header list")?;
+        let mut headers = Vec::with_capacity(count.min(HEADERS_EXPECTED_MAX));
         for _ in 0..count {
             let key = self.bytes("a header key")?.ok_or(RecordError::BadLength { what: "a header key", length: -1 })?;
-            let key = String::from_utf8(key.into()).map_err(|_| RecordError::HeaderKeyNotUtf8)?;
+            // Brokers keep names that are not UTF-8: one such record must not make the partition unreadable.
+            let key = String::from_utf8_lossy(&key).into_owned();
             headers.push(Header { key, value: self.bytes("a header value")? });
         }
         Ok(headers)

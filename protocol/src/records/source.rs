@@ -1,55 +1,83 @@
-//! Where the bytes of records come from: a slice, or a decompressor whose output is bounded.
+//! Where the bytes of records come from when they are walked: a slice, or a decompressor whose output passes by in a window.
 //!
-//! Invariant: a source never hands out more than its cap, and never holds more than a window of it in memory.
+//! Invariant: never more than the window is in memory; how much may come out in all is the decompressor's to bound.
 
-use std::io::Read;
+use std::io::{self, Read};
 
 use super::error::RecordError;
+use super::varint::{BadVarint, read_varint, read_varlong};
 
 /// A forward-only source of record bytes.
 pub(super) trait Source {
-    /// The next byte, or `None` at the end.
-    fn byte(&mut self) -> Result<Option<u8>, RecordError>;
+    /// The bytes that are in memory now, in front of what is to come.
+    fn window(&self) -> &[u8];
 
-    /// Passes over `count` bytes.
-    fn skip(&mut self, count: usize) -> Result<(), RecordError>;
+    /// Passes over the first `count` bytes of the window.
+    fn consume(&mut self, count: usize);
 
-    /// Bytes handed out so far.
+    /// Puts more bytes behind those of the window; `false` at the end.
+    fn refill(&mut self) -> Result<bool, RecordError>;
+
+    /// Bytes passed so far.
     fn position(&self) -> u64;
 
-    /// A zigzag integer of at most 32 bits.
-    fn varint(&mut self) -> Result<i32, RecordError> {
-        let mut value = 0_u32;
-        for shift in (0..35).step_by(7) {
-            let byte = self.byte()?.ok_or(RecordError::Truncated)?;
-            if shift == 28 && byte > 0x0f {
-                break;
+    /// Whether nothing is left.
+    #[inline]
+    fn is_at_end(&mut self) -> Result<bool, RecordError> {
+        Ok(self.window().is_empty() && !self.refill()?)
+    }
+
+    /// Passes over `count` bytes.
+    #[inline]
+    fn skip(&mut self, mut count: usize) -> Result<(), RecordError> {
+        loop {
+            let available = self.window().len();
+            if count <= available {
+                self.consume(count);
+                return Ok(());
             }
-            value |= u32::from(byte & 0x7f) << shift;
-            if byte & 0x80 == 0 {
-                return Ok((value >> 1) as i32 ^ -((value & 1) as i32));
+            count -= available;
+            self.consume(available);
+            if !self.refill()? {
+                return Err(RecordError::Truncated);
             }
         }
-        Err(RecordError::BadVarint)
+    }
+
+    /// A zigzag integer of at most 32 bits.
+    #[inline]
+    fn varint(&mut self) -> Result<i32, RecordError> {
+        let (value, size) = self.integer(read_varint)?;
+        self.consume(size);
+        Ok(value)
     }
 
     /// A zigzag integer of at most 64 bits.
+    #[inline]
     fn varlong(&mut self) -> Result<i64, RecordError> {
-        let mut value = 0_u64;
-        for shift in (0..70).step_by(7) {
-            let byte = self.byte()?.ok_or(RecordError::Truncated)?;
-            if shift == 63 && byte > 1 {
-                break;
+        let (value, size) = self.integer(read_varlong)?;
+        self.consume(size);
+        Ok(value)
+    }
+
+    /// An integer at the start of the window, and how many bytes it takes there.
+    #[inline]
+    fn integer<T>(
+        &mut self,
+        read: impl Fn(&[u8]) -> Result<Option<(T, usize)>, BadVarint>,
+    ) -> Result<(T, usize), RecordError> {
+        loop {
+            if let Some(found) = read(self.window()).map_err(|BadVarint| RecordError::BadVarint)? {
+                return Ok(found);
             }
-            value |= u64::from(byte & 0x7f) << shift;
-            if byte & 0x80 == 0 {
-                return Ok((value >> 1) as i64 ^ -((value & 1) as i64));
+            if !self.refill()? {
+                return Err(RecordError::Truncated);
             }
         }
-        Err(RecordError::BadVarint)
     }
 
     /// A length of bytes that follow, or `None` for null.
+    #[inline]
     fn length(&mut self, what: &'static str) -> Result<Option<usize>, RecordError> {
         let length = self.varint()?;
         match usize::try_from(length) {
@@ -59,7 +87,8 @@ pub(super) trait Source {
         }
     }
 
-    /// A length that must not be null.
+    /// A length, or a number of things, that must not be null.
+    #[inline]
     fn required_length(&mut self, what: &'static str) -> Result<usize, RecordError> {
         self.length(what)?.ok_or(RecordError::BadLength { what, length: -1 })
     }
@@ -68,43 +97,39 @@ pub(super) trait Source {
 /// Record bytes in memory.
 #[derive(Debug)]
 pub(super) struct SliceSource<'a> {
-    bytes: &'a [u8],
-    position: usize,
+    rest: &'a [u8],
+    size: usize,
 }
 
 impl<'a> SliceSource<'a> {
     pub(super) fn new(bytes: &'a [u8]) -> Self {
-        Self { bytes, position: 0 }
+        Self { rest: bytes, size: bytes.len() }
     }
 
-    pub(super) fn position(&self) -> usize {
-        self.position
-    }
-
-    pub(super) fn remaining(&self) -> usize {
-        self.bytes.len() - self.position
+    pub(super) fn offset(&self) -> usize {
+        self.size - self.rest.len()
     }
 }
 
 impl Source for SliceSource<'_> {
     #[inline]
-    fn byte(&mut self) -> Result<Option<u8>, RecordError> {
-        let byte = self.bytes.get(self.position).copied();
-        self.position += usize::from(byte.is_some());
-        Ok(byte)
+    fn window(&self) -> &[u8] {
+        self.rest
     }
 
     #[inline]
-    fn skip(&mut self, count: usize) -> Result<(), RecordError> {
-        if count > self.remaining() {
-            return Err(RecordError::Truncated);
-        }
-        self.position += count;
-        Ok(())
+    fn consume(&mut self, count: usize) {
+        self.rest = &self.rest[count..];
     }
 
+    #[inline]
+    fn refill(&mut self) -> Result<bool, RecordError> {
+        Ok(false)
+    }
+
+    #[inline]
     fn position(&self) -> u64 {
-        self.position as u64
+        self.offset() as u64
     }
 }
 
@@ -117,62 +142,50 @@ pub(super) struct StreamSource<R: Read> {
     window: Box<[u8]>,
     start: usize,
     end: usize,
-    passed: u64,
-    limit: u64,
-    /// The reader was asked for a byte past the cap.
-    pub(super) over_limit: bool,
+    consumed: u64,
+    /// What the decompressor said when it failed.
+    pub(super) failure: Option<io::Error>,
 }
 
 impl<R: Read> StreamSource<R> {
-    /// Hands out at most `limit` bytes of `inner`.
-    pub(super) fn new(inner: R, limit: usize) -> Self {
+    pub(super) fn new(inner: R) -> Self {
         let window = vec![0; WINDOW_BYTES].into_boxed_slice();
-        Self { inner, window, start: 0, end: 0, passed: 0, limit: limit as u64, over_limit: false }
+        Self { inner, window, start: 0, end: 0, consumed: 0, failure: None }
     }
 
     /// What the bytes come from.
     pub(super) fn into_inner(self) -> R {
         self.inner
     }
-
-    fn refill(&mut self) -> Result<bool, RecordError> {
-        self.passed += self.end as u64;
-        (self.start, self.end) = (0, 0);
-        self.end = self.inner.read(&mut self.window).map_err(|error| RecordError::Source(error.to_string()))?;
-        if self.passed + self.end as u64 > self.limit {
-            self.over_limit = true;
-            return Err(RecordError::Source(format!("more than {} bytes come out", self.limit)));
-        }
-        Ok(self.end > 0)
-    }
 }
 
 impl<R: Read> Source for StreamSource<R> {
     #[inline]
-    fn byte(&mut self) -> Result<Option<u8>, RecordError> {
-        if self.start == self.end && !self.refill()? {
-            return Ok(None);
-        }
-        let byte = self.window[self.start];
-        self.start += 1;
-        Ok(Some(byte))
+    fn window(&self) -> &[u8] {
+        &self.window[self.start..self.end]
     }
 
-    fn skip(&mut self, mut count: usize) -> Result<(), RecordError> {
-        loop {
-            let step = count.min(self.end - self.start);
-            self.start += step;
-            count -= step;
-            if count == 0 {
-                return Ok(());
-            }
-            if !self.refill()? {
-                return Err(RecordError::Truncated);
-            }
-        }
+    #[inline]
+    fn consume(&mut self, count: usize) {
+        self.start += count;
+        self.consumed += count as u64;
     }
 
+    fn refill(&mut self) -> Result<bool, RecordError> {
+        // What is left is part of an integer: a few bytes at most.
+        self.window.copy_within(self.start..self.end, 0);
+        self.end -= self.start;
+        self.start = 0;
+        let count = self.inner.read(&mut self.window[self.end..]).map_err(|error| {
+            self.failure = Some(error);
+            RecordError::Undecodable
+        })?;
+        self.end += count;
+        Ok(count > 0)
+    }
+
+    #[inline]
     fn position(&self) -> u64 {
-        self.passed + self.start as u64
+        self.consumed
     }
 }
