@@ -97,6 +97,24 @@ impl Field {
     }
 }
 
+/// True when the tagged fields among these are in the order of their tags.
+pub const fn tags_rise(fields: &[Field]) -> bool {
+    let mut previous = None;
+    let mut index = 0;
+    while index < fields.len() {
+        if let Some(tag) = fields[index].tag {
+            if let Some(previous) = previous
+                && previous >= tag
+            {
+                return false;
+            }
+            previous = Some(tag);
+        }
+        index += 1;
+    }
+    true
+}
+
 /// In which of its forms a value is on the wire.
 #[derive(Debug, Clone, Copy)]
 pub struct Form {
@@ -424,6 +442,13 @@ macro_rules! message {
                 pub $field: $type,
             )*
         }
+
+        // Tagged fields go out in the order of their lines, and KIP-482 wants their tags to rise.
+        const _: () = {
+            #[allow(unused_imports, reason = "only the lines of fields use it")]
+            use $crate::schema::since;
+            assert!($crate::schema::tags_rise(&[$($spec),*]), "declare tagged fields by rising tag");
+        };
 
         impl Default for $name {
             fn default() -> Self {

@@ -1,9 +1,11 @@
-//! AlterConfigs (33): replaces all configuration overrides of a resource. Versions 0 to 2.
+//! AlterConfigs (33): replaces all overrides of a resource. Versions 0 to 2.
+//!
+//! By version: 0: KIP-133 · 1: throttled after the answer (KIP-219) · 2: flexible (KIP-482).
 
 use crate::message;
 
 message! {
-    /// Asks a broker: replaces all configuration overrides of a resource.
+    /// A request that replaces all overrides of a resource.
     request AlterConfigs AlterConfigsRequest => AlterConfigsResponse, flexible 2 {
         resources: Vec<AlterConfigsResource> = since(0);
         validate_only: bool = since(0);

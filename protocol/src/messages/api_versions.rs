@@ -1,9 +1,12 @@
-//! ApiVersions (18): tells which APIs and versions a broker serves. Versions 0 to 4.
+//! ApiVersions (18): lists the APIs and versions that a broker serves. Versions 0 to 4.
+//!
+//! By version: 1: throttle time · 2: throttled after the answer (KIP-219) · 3: flexible (KIP-482), the client's
+//! software (KIP-511), features (KIP-584) · 4: features may begin at level 0.
 
 use crate::message;
 
 message! {
-    /// Asks a broker: tells which APIs and versions a broker serves.
+    /// A request that lists the APIs and versions that a broker serves.
     request ApiVersions ApiVersionsRequest => ApiVersionsResponse, flexible 3 {
         client_software_name: String = since(3).ignorable();
         client_software_version: String = since(3).ignorable();

@@ -1,10 +1,12 @@
-//! ConsumerGroupDescribe (69): describes KIP-848 groups. Versions 0 to 1.
+//! ConsumerGroupDescribe (69): describes groups of the consumer protocol and their members. Versions 0 to 1.
+//!
+//! By version: 0: KIP-848 · 1: which protocol a member speaks (KIP-1099).
 
 use crate::Uuid;
 use crate::message;
 
 message! {
-    /// Asks a broker: describes KIP-848 groups.
+    /// A request that describes groups of the consumer protocol and their members.
     request ConsumerGroupDescribe ConsumerGroupDescribeRequest => ConsumerGroupDescribeResponse, flexible 0 {
         group_ids: Vec<String> = since(0);
         include_authorized_operations: bool = since(0);

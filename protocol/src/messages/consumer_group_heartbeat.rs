@@ -1,10 +1,12 @@
-//! ConsumerGroupHeartbeat (68): is the one call of a member of a KIP-848 group. Versions 0 to 1.
+//! ConsumerGroupHeartbeat (68): joins, keeps up with and leaves a group of the consumer protocol. Versions 0 to 1.
+//!
+//! By version: 0: KIP-848 · 1: subscription by pattern (KIP-848), the member makes its own id (KIP-1082).
 
 use crate::Uuid;
 use crate::message;
 
 message! {
-    /// Asks a broker: is the one call of a member of a KIP-848 group.
+    /// A request that joins, keeps up with and leaves a group of the consumer protocol.
     request ConsumerGroupHeartbeat ConsumerGroupHeartbeatRequest => ConsumerGroupHeartbeatResponse, flexible 0 {
         group_id: String = since(0);
         member_id: String = since(0);

@@ -1,9 +1,12 @@
 //! CreatePartitions (37): adds partitions to topics. Versions 0 to 3.
+//!
+//! By version: 0: KIP-195 · 1: throttled after the answer (KIP-219) · 2: flexible (KIP-482) · 3:
+//! THROTTLING_QUOTA_EXCEEDED (KIP-599).
 
 use crate::message;
 
 message! {
-    /// Asks a broker: adds partitions to topics.
+    /// A request that adds partitions to topics.
     request CreatePartitions CreatePartitionsRequest => CreatePartitionsResponse, flexible 2 {
         topics: Vec<CreatePartitionsTopic> = since(0);
         timeout_ms: i32 = since(0);

@@ -1,10 +1,13 @@
 //! CreateTopics (19): creates topics. Versions 2 to 7.
+//!
+//! By version: 4: -1 asks for the broker's defaults (KIP-464) · 5: flexible (KIP-482), what was created comes back
+//! (KIP-525) · 6: THROTTLING_QUOTA_EXCEEDED (KIP-599) · 7: topic ids (KIP-516).
 
 use crate::Uuid;
 use crate::message;
 
 message! {
-    /// Asks a broker: creates topics.
+    /// A request that creates topics.
     request CreateTopics CreateTopicsRequest => CreateTopicsResponse, flexible 5 {
         topics: Vec<CreatableTopic> = since(0);
         timeout_ms: i32 = since(0), default 60000;

@@ -1,9 +1,11 @@
 //! DeleteGroups (42): deletes groups. Versions 0 to 2.
+//!
+//! By version: 0: KIP-229 · 1: throttled after the answer (KIP-219) · 2: flexible (KIP-482).
 
 use crate::message;
 
 message! {
-    /// Asks a broker: deletes groups.
+    /// A request that deletes groups.
     request DeleteGroups DeleteGroupsRequest => DeleteGroupsResponse, flexible 2 {
         groups_names: Vec<String> = since(0);
     }

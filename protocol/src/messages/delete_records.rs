@@ -1,9 +1,11 @@
-//! DeleteRecords (21): deletes records below an offset. Versions 0 to 2.
+//! DeleteRecords (21): moves the start of logs. Versions 0 to 2.
+//!
+//! By version: 0: KIP-107 · 1: throttled after the answer (KIP-219) · 2: flexible (KIP-482).
 
 use crate::message;
 
 message! {
-    /// Asks a broker: deletes records below an offset.
+    /// A request that moves the start of logs.
     request DeleteRecords DeleteRecordsRequest => DeleteRecordsResponse, flexible 2 {
         topics: Vec<DeleteRecordsTopic> = since(0);
         timeout_ms: i32 = since(0);

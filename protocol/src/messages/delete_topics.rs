@@ -1,10 +1,13 @@
 //! DeleteTopics (20): deletes topics. Versions 1 to 6.
+//!
+//! By version: 1: throttle time · 2: throttled after the answer (KIP-219) · 3: TOPIC_DELETION_DISABLED (KIP-322) · 4:
+//! flexible (KIP-482) · 5: THROTTLING_QUOTA_EXCEEDED and messages (KIP-599) · 6: by topic id (KIP-516).
 
 use crate::Uuid;
 use crate::message;
 
 message! {
-    /// Asks a broker: deletes topics.
+    /// A request that deletes topics.
     request DeleteTopics DeleteTopicsRequest => DeleteTopicsResponse, flexible 4 {
         topics: Vec<DeleteTopicState> = since(6);
         topic_names: Vec<String> = since(0).until(5).ignorable();

@@ -1,9 +1,11 @@
 //! DescribeCluster (60): describes the cluster. Versions 0 to 2.
+//!
+//! By version: 0: KIP-700 · 1: brokers or controllers (KIP-919) · 2: fenced brokers (KIP-1073).
 
 use crate::message;
 
 message! {
-    /// Asks a broker: describes the cluster.
+    /// A request that describes the cluster.
     request DescribeCluster DescribeClusterRequest => DescribeClusterResponse, flexible 0 {
         include_cluster_authorized_operations: bool = since(0);
         endpoint_type: i8 = since(1), default 1;

@@ -1,9 +1,12 @@
-//! DescribeConfigs (32): tells configuration entries. Versions 1 to 4.
+//! DescribeConfigs (32): lists the configuration of topics, brokers and groups. Versions 1 to 4.
+//!
+//! By version: 1: synonyms (KIP-226) · 2: throttled after the answer (KIP-219) · 3: types and documentation (KIP-569)
+//! · 4: flexible (KIP-482).
 
 use crate::message;
 
 message! {
-    /// Asks a broker: tells configuration entries.
+    /// A request that lists the configuration of topics, brokers and groups.
     request DescribeConfigs DescribeConfigsRequest => DescribeConfigsResponse, flexible 4 {
         resources: Vec<DescribeConfigsResource> = since(0);
         include_synonyms: bool = since(1);

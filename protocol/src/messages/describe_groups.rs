@@ -1,11 +1,14 @@
-//! DescribeGroups (15): describes classic groups. Versions 0 to 6.
+//! DescribeGroups (15): describes groups of the classic protocol and their members. Versions 0 to 6.
+//!
+//! By version: 1: throttle time · 2: throttled after the answer (KIP-219) · 3: authorized operations (KIP-430) · 4:
+//! static members (KIP-345) · 5: flexible (KIP-482) · 6: GROUP_ID_NOT_FOUND with a message (KIP-1043).
 
 use bytes::Bytes;
 
 use crate::message;
 
 message! {
-    /// Asks a broker: describes classic groups.
+    /// A request that describes groups of the classic protocol and their members.
     request DescribeGroups DescribeGroupsRequest => DescribeGroupsResponse, flexible 5 {
         groups: Vec<String> = since(0);
         include_authorized_operations: bool = since(3);

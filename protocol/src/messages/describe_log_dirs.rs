@@ -1,9 +1,12 @@
-//! DescribeLogDirs (35): tells the size of each partition on disk. Versions 1 to 5.
+//! DescribeLogDirs (35): lists log directories with the partitions in them. Versions 1 to 5.
+//!
+//! By version: 1: throttled after the answer (KIP-219; the API is KIP-113) · 2: flexible (KIP-482) · 3: an error for
+//! the whole answer (KIP-784) · 4: total and usable bytes (KIP-827) · 5: cordoned directories (KIP-1066).
 
 use crate::message;
 
 message! {
-    /// Asks a broker: tells the size of each partition on disk.
+    /// A request that lists log directories with the partitions in them.
     request DescribeLogDirs DescribeLogDirsRequest => DescribeLogDirsResponse, flexible 2 {
         topics: Option<Vec<DescribableLogDirTopic>> = since(0).null(0);
     }

@@ -1,10 +1,12 @@
-//! DescribeTopicPartitions (75): describes partitions page by page. Versions 0.
+//! DescribeTopicPartitions (75): describes partitions page by page, with eligible leader replicas. Version 0.
+//!
+//! By version: 0: KIP-966.
 
 use crate::Uuid;
 use crate::message;
 
 message! {
-    /// Asks a broker: describes partitions page by page.
+    /// A request that describes partitions page by page, with eligible leader replicas.
     request DescribeTopicPartitions DescribeTopicPartitionsRequest => DescribeTopicPartitionsResponse, flexible 0 {
         topics: Vec<TopicRequest> = since(0);
         response_partition_limit: i32 = since(0), default 2000;

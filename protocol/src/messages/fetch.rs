@@ -1,11 +1,18 @@
 //! Fetch (1): reads record batches from partitions. Versions 4 to 18.
+//!
+//! By version: 4: isolation levels and aborted transactions (KIP-98) · 5: the log's start (KIP-107) · 7: fetch
+//! sessions (KIP-227) · 8: throttled after the answer (KIP-219) · 9: the leader epoch is checked (KIP-320) · 10: zstd
+//! (KIP-110) · 11: the nearest replica (KIP-392) · 12: flexible (KIP-482), divergence is told (KIP-595) · 13: topics
+//! by id instead of name (KIP-516) · 14: OFFSET_MOVED_TO_TIERED_STORAGE (KIP-405) · 15: a follower's epoch (KIP-903)
+//! · 16: the new leader's address (KIP-951) · 17: a follower's directory (KIP-853) · 18: a follower's high watermark
+//! (KIP-1166).
 
 use crate::Records;
 use crate::Uuid;
 use crate::message;
 
 message! {
-    /// Asks a broker: reads record batches from partitions.
+    /// A request that reads record batches from partitions.
     request Fetch FetchRequest => FetchResponse, flexible 12 {
         cluster_id: Option<String> = since(12).null(12).ignorable().tag(0);
         replica_id: i32 = since(0).until(14), default -1;

@@ -1,9 +1,12 @@
 //! FindCoordinator (10): finds the broker that coordinates a group or a transactional id. Versions 0 to 6.
+//!
+//! By version: 1: transactional ids (KIP-98) · 2: throttled after the answer (KIP-219) · 3: flexible (KIP-482) · 4:
+//! several keys at once (KIP-699) · 5: TRANSACTION_ABORTABLE (KIP-890) · 6: share groups (KIP-932).
 
 use crate::message;
 
 message! {
-    /// Asks a broker: finds the broker that coordinates a group or a transactional id.
+    /// A request that finds the broker that coordinates a group or a transactional id.
     request FindCoordinator FindCoordinatorRequest => FindCoordinatorResponse, flexible 3 {
         key: String = since(0).until(3);
         key_type: i8 = since(1);

@@ -1,9 +1,12 @@
-//! Heartbeat (12): keeps a member of a classic group alive. Versions 0 to 4.
+//! Heartbeat (12): keeps a member in its group. Versions 0 to 4.
+//!
+//! By version: 1: throttle time · 2: throttled after the answer (KIP-219) · 3: static members (KIP-345) · 4: flexible
+//! (KIP-482).
 
 use crate::message;
 
 message! {
-    /// Asks a broker: keeps a member of a classic group alive.
+    /// A request that keeps a member in its group.
     request Heartbeat HeartbeatRequest => HeartbeatResponse, flexible 4 {
         group_id: String = since(0);
         generation_id: i32 = since(0);

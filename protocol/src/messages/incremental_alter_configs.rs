@@ -1,9 +1,11 @@
-//! IncrementalAlterConfigs (44): changes single configuration entries. Versions 0 to 1.
+//! IncrementalAlterConfigs (44): changes single overrides of a resource. Versions 0 to 1.
+//!
+//! By version: 0: KIP-339 · 1: flexible (KIP-482).
 
 use crate::message;
 
 message! {
-    /// Asks a broker: changes single configuration entries.
+    /// A request that changes single overrides of a resource.
     request IncrementalAlterConfigs IncrementalAlterConfigsRequest => IncrementalAlterConfigsResponse, flexible 1 {
         resources: Vec<AlterConfigsResource> = since(0);
         validate_only: bool = since(0);

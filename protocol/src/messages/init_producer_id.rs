@@ -1,9 +1,13 @@
 //! InitProducerId (22): gives a producer its id and epoch. Versions 0 to 5.
+//!
+//! By version: 0: KIP-98 · 1: throttled after the answer (KIP-219) · 2: flexible (KIP-482) · 3: a producer can ask
+//! for its next epoch (KIP-360) · 4: PRODUCER_FENCED (KIP-588) · 5: TRANSACTION_ABORTABLE (KIP-890). Version 6,
+//! two-phase commit (KIP-939), is not stable in Kafka 4.3 and not here.
 
 use crate::message;
 
 message! {
-    /// Asks a broker: gives a producer its id and epoch.
+    /// A request that gives a producer its id and epoch.
     request InitProducerId InitProducerIdRequest => InitProducerIdResponse, flexible 2 {
         transactional_id: Option<String> = since(0).null(0);
         transaction_timeout_ms: i32 = since(0);

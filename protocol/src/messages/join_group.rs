@@ -1,11 +1,16 @@
-//! JoinGroup (11): enters a classic group. Versions 0 to 9.
+//! JoinGroup (11): enters a group of the classic protocol, or waits for its next generation. Versions 0 to 9.
+//!
+//! By version: 1: a rebalance timeout of its own (KIP-62) · 2: throttle time · 3: throttled after the answer
+//! (KIP-219) · 4: a new member gets its id first and joins again with it (KIP-394) · 5: static members (KIP-345) · 6:
+//! flexible (KIP-482) · 7: the protocol's type and name (KIP-559) · 8: a reason (KIP-800) · 9: a leader can be told
+//! to leave the assignment alone (KIP-814).
 
 use bytes::Bytes;
 
 use crate::message;
 
 message! {
-    /// Asks a broker: enters a classic group.
+    /// A request that enters a group of the classic protocol, or waits for its next generation.
     request JoinGroup JoinGroupRequest => JoinGroupResponse, flexible 6 {
         group_id: String = since(0);
         session_timeout_ms: i32 = since(0);

@@ -1,9 +1,12 @@
-//! LeaveGroup (13): leaves a group. Versions 0 to 5.
+//! LeaveGroup (13): takes members out of a group. Versions 0 to 5.
+//!
+//! By version: 1: throttle time · 2: throttled after the answer (KIP-219) · 3: several members, by instance id too
+//! (KIP-345) · 4: flexible (KIP-482) · 5: a reason (KIP-800).
 
 use crate::message;
 
 message! {
-    /// Asks a broker: leaves a group.
+    /// A request that takes members out of a group.
     request LeaveGroup LeaveGroupRequest => LeaveGroupResponse, flexible 4 {
         group_id: String = since(0);
         member_id: String = since(0).until(2);

@@ -1,9 +1,12 @@
-//! ListGroups (16): lists groups. Versions 0 to 5.
+//! ListGroups (16): lists the groups of a coordinator. Versions 0 to 5.
+//!
+//! By version: 1: throttle time · 2: throttled after the answer (KIP-219) · 3: flexible (KIP-482) · 4: by state
+//! (KIP-518) · 5: by type (KIP-848).
 
 use crate::message;
 
 message! {
-    /// Asks a broker: lists groups.
+    /// A request that lists the groups of a coordinator.
     request ListGroups ListGroupsRequest => ListGroupsResponse, flexible 3 {
         states_filter: Vec<String> = since(4);
         types_filter: Vec<String> = since(5);

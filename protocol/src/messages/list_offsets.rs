@@ -1,9 +1,15 @@
-//! ListOffsets (2): finds offsets by time or at the ends of a log. Versions 1 to 11.
+//! ListOffsets (2): finds offsets by timestamp. Versions 1 to 11.
+//!
+//! By version: 1: one offset and its timestamp (KIP-79) · 2: isolation levels (KIP-98) · 3: throttled after the
+//! answer (KIP-219) · 4: leader epochs (KIP-320) · 5: OFFSET_NOT_AVAILABLE (KIP-207) · 6: flexible (KIP-482) · 7: -3
+//! asks for the highest timestamp (KIP-734) · 8: -4 for the earliest local offset (KIP-405) · 9: -5 for the latest
+//! remote one (KIP-1005) · 10: a timeout for remote look-ups (KIP-1075) · 11: -6 for the earliest offset still to be
+//! uploaded (KIP-1023).
 
 use crate::message;
 
 message! {
-    /// Asks a broker: finds offsets by time or at the ends of a log.
+    /// A request that finds offsets by timestamp.
     request ListOffsets ListOffsetsRequest => ListOffsetsResponse, flexible 6 {
         replica_id: i32 = since(0);
         isolation_level: i8 = since(2);

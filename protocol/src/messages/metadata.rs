@@ -1,10 +1,16 @@
-//! Metadata (3): tells topics, partitions and brokers. Versions 0 to 13.
+//! Metadata (3): lists brokers, topics and partition leaders. Versions 0 to 13.
+//!
+//! By version: 1: racks, the controller, internal topics; null instead of an empty list asks for all topics · 2: the
+//! cluster's id (KIP-78) · 4: creation of missing topics can be declined · 5: offline replicas (KIP-112) · 6:
+//! throttled after the answer (KIP-219) · 7: leader epochs (KIP-320) · 8: authorized operations (KIP-430) · 9:
+//! flexible (KIP-482) · 10: topic ids (KIP-516) · 11: the cluster's authorized operations have moved to
+//! DescribeCluster (KIP-700) · 12: topics can be asked for by id · 13: an error for the whole answer (KIP-1102).
 
 use crate::Uuid;
 use crate::message;
 
 message! {
-    /// Asks a broker: tells topics, partitions and brokers.
+    /// A request that lists brokers, topics and partition leaders.
     request Metadata MetadataRequest => MetadataResponse, flexible 9 {
         topics: Option<Vec<MetadataRequestTopic>> = since(0).null(1);
         allow_auto_topic_creation: bool = since(4), default true;

@@ -1,10 +1,14 @@
-//! OffsetCommit (8): stores how far a group has read. Versions 2 to 10.
+//! OffsetCommit (8): records how far a group has read. Versions 2 to 10.
+//!
+//! By version: 3: throttle time · 4: throttled after the answer (KIP-219) · 5: no retention time any more (KIP-211) ·
+//! 6: leader epochs (KIP-320) · 7: static members (KIP-345) · 8: flexible (KIP-482) · 9: members of the consumer
+//! protocol · 10: topics by id (both KIP-848).
 
 use crate::Uuid;
 use crate::message;
 
 message! {
-    /// Asks a broker: stores how far a group has read.
+    /// A request that records how far a group has read.
     request OffsetCommit OffsetCommitRequest => OffsetCommitResponse, flexible 8 {
         group_id: String = since(0);
         generation_id_or_member_epoch: i32 = since(1).ignorable(), default -1;

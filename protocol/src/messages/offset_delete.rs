@@ -1,9 +1,11 @@
-//! OffsetDelete (47): deletes the offsets of a group. Versions 0.
+//! OffsetDelete (47): forgets how far a group has read. Version 0.
+//!
+//! By version: 0: KIP-496.
 
 use crate::message;
 
 message! {
-    /// Asks a broker: deletes the offsets of a group.
+    /// A request that forgets how far a group has read.
     request OffsetDelete OffsetDeleteRequest => OffsetDeleteResponse, flexible never {
         group_id: String = since(0);
         topics: Vec<OffsetDeleteRequestTopic> = since(0);

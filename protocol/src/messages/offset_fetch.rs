@@ -1,10 +1,15 @@
 //! OffsetFetch (9): tells how far a group has read. Versions 1 to 10.
+//!
+//! By version: 2: null asks for all topics, and there is an error for the whole group · 3: throttle time · 4:
+//! throttled after the answer (KIP-219) · 5: leader epochs (KIP-320) · 6: flexible (KIP-482) · 7: only offsets of
+//! ended transactions (KIP-447) · 8: several groups at once (KIP-709) · 9: the member is checked · 10: topics by id
+//! (both KIP-848).
 
 use crate::Uuid;
 use crate::message;
 
 message! {
-    /// Asks a broker: tells how far a group has read.
+    /// A request that tells how far a group has read.
     request OffsetFetch OffsetFetchRequest => OffsetFetchResponse, flexible 6 {
         group_id: String = since(0).until(7);
         topics: Option<Vec<OffsetFetchRequestTopic>> = since(0).until(7).null(2);

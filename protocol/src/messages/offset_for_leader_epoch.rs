@@ -1,9 +1,11 @@
-//! OffsetForLeaderEpoch (23): tells where a leader epoch ended. Versions 2 to 4.
+//! OffsetForLeaderEpoch (23): tells where a leader epoch ends. Versions 2 to 4.
+//!
+//! By version: 2: the leader epoch is checked · 3: ordinary consumers may ask (both KIP-320) · 4: flexible (KIP-482).
 
 use crate::message;
 
 message! {
-    /// Asks a broker: tells where a leader epoch ended.
+    /// A request that tells where a leader epoch ends.
     request OffsetForLeaderEpoch OffsetForLeaderEpochRequest => OffsetForLeaderEpochResponse, flexible 4 {
         replica_id: i32 = since(3).ignorable(), default -2;
         topics: Vec<OffsetForLeaderTopic> = since(0);

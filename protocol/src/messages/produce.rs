@@ -1,11 +1,16 @@
 //! Produce (0): appends record batches to partitions. Versions 3 to 13.
+//!
+//! By version: 3: batches of format 2 and a transactional id (KIP-98) · 5: the log's start (KIP-107) · 6: throttled
+//! after the answer (KIP-219) · 7: zstd (KIP-110) · 8: errors by record (KIP-467) · 9: flexible (KIP-482) · 10: the
+//! new leader comes with NOT_LEADER_OR_FOLLOWER (KIP-951) · 11: TRANSACTION_ABORTABLE · 12: partitions join a
+//! transaction by being produced to (both KIP-890) · 13: topics by id instead of name (KIP-516).
 
 use crate::Records;
 use crate::Uuid;
 use crate::message;
 
 message! {
-    /// Asks a broker: appends record batches to partitions.
+    /// A request that appends record batches to partitions.
     request Produce ProduceRequest => ProduceResponse, flexible 9 {
         transactional_id: Option<String> = since(3).null(3);
         acks: i16 = since(0);

@@ -1,11 +1,14 @@
-//! SyncGroup (14): hands the assignment of a classic group to its members. Versions 0 to 5.
+//! SyncGroup (14): hands out the assignment of a generation. Versions 0 to 5.
+//!
+//! By version: 1: throttle time · 2: throttled after the answer (KIP-219) · 3: static members (KIP-345) · 4: flexible
+//! (KIP-482) · 5: the protocol's type and name are checked (KIP-559).
 
 use bytes::Bytes;
 
 use crate::message;
 
 message! {
-    /// Asks a broker: hands the assignment of a classic group to its members.
+    /// A request that hands out the assignment of a generation.
     request SyncGroup SyncGroupRequest => SyncGroupResponse, flexible 4 {
         group_id: String = since(0);
         generation_id: i32 = since(0);

@@ -17,6 +17,8 @@ const UNKNOWN_TO_THE_ORACLE: &[Subject] = &[
     Subject { api_key: ApiKey::ListOffsets, version: 11, is_request: false },
     Subject { api_key: ApiKey::OffsetCommit, version: 10, is_request: true },
     Subject { api_key: ApiKey::OffsetFetch, version: 10, is_request: true },
+    Subject { api_key: ApiKey::WriteTxnMarkers, version: 2, is_request: true },
+    Subject { api_key: ApiKey::WriteTxnMarkers, version: 2, is_request: false },
     Subject { api_key: ApiKey::DescribeLogDirs, version: 5, is_request: true },
     Subject { api_key: ApiKey::DescribeLogDirs, version: 5, is_request: false },
 ];
