@@ -74,6 +74,8 @@ pub(crate) struct FetchBuffer {
     errors: VecDeque<Error>,
     bytes: usize,
     generation: u64,
+    /// Nothing more will come.
+    closed: bool,
 }
 
 #[derive(Debug)]
@@ -112,6 +114,7 @@ impl FetchBuffer {
             errors: VecDeque::new(),
             bytes: 0,
             generation: 0,
+            closed: false,
         }
     }
 
@@ -187,6 +190,11 @@ impl FetchBuffer {
         self.errors.push_back(error);
     }
 
+    /// Says that nothing more will come.
+    pub(crate) fn close(&mut self) {
+        self.closed = true;
+    }
+
     /// Stops a partition at `offset` until it is sought or resumed.
     pub(crate) fn halt(&mut self, location: &TopicPartition, offset: i64) {
         // An assigned partition only; there is nothing to stop otherwise.
@@ -203,7 +211,9 @@ impl FetchBuffer {
             return Some(Err(error));
         }
         let paused = |turn: &TopicPartition| self.partitions.get(turn).is_none_or(|partition| partition.paused);
-        let index = self.turns.iter().position(|turn| !paused(turn))?;
+        let Some(index) = self.turns.iter().position(|turn| !paused(turn)) else {
+            return self.closed.then_some(Err(Error::Closed));
+        };
         let location = self.turns.remove(index)?;
         let partition = self.partitions.get_mut(&location)?;
         let fetched = partition.fetched.pop_front()?;

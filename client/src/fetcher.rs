@@ -261,6 +261,14 @@ impl Fetcher {
     }
 }
 
+/// However the task ends, the consumer does not wait for what will not come.
+impl Drop for Fetcher {
+    fn drop(&mut self) {
+        self.shared.buffer.lock().close();
+        self.shared.fetched.notify_one();
+    }
+}
+
 /// Sends one fetch; returns the broker's address with its answer.
 async fn send(
     cluster: &Cluster,

@@ -7,15 +7,22 @@
 //! repeated only under the sequence it had, so that the broker can tell it is a repetition; sequences are given afresh
 //! (under a new epoch, KIP-360) only when nothing is in flight and nothing uncertain comes first.
 //!
+//! The broker knows a repetition among the last five batches only. So no batch is sent that is more than four behind one
+//! whose outcome is open, be they acknowledged or not: a batch that the broker has, but whose answers were lost several
+//! times, would otherwise be pushed out of its memory by those behind it, and be refused for ever.
+//!
 //! Until the first batch under an identity was acknowledged only one is in flight: a broker that does not know a
 //! producer takes any first sequence, so that a second batch could overtake a first that was refused.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 
 use ottla_protocol::ErrorCode;
 
 use crate::clock::Instant;
+
+/// How many batches of a producer and partition a broker can recognize as repetitions.
+const BROKER_REMEMBERS: u64 = 5;
 
 /// Who the broker takes the producer for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,6 +39,8 @@ pub(crate) struct Outgoing<B> {
     pub(crate) records: i32,
     /// The sequence of its first record; 0 without idempotence.
     pub(crate) sequence: i32,
+    /// Counts the batches of the partition.
+    ordinal: u64,
     /// When it fails if it was not acknowledged.
     pub(crate) deadline: Instant,
     /// It was sent, and whether the broker has it is not known.
@@ -80,8 +89,12 @@ pub(crate) struct Outbox<B> {
     in_flight_max: usize,
     identity: Option<Identity>,
     next_sequence: i32,
-    /// The sequence after the last acknowledged batch.
+    next_ordinal: u64,
+    /// The ordinals of the batches whose outcome is open, in flight or in line.
+    open: BTreeSet<u64>,
+    /// The sequence after the last acknowledged batch, and that batch's ordinal.
     expected_sequence: i32,
+    last_acknowledged: u64,
     /// Something was acknowledged under this identity.
     acknowledged: bool,
     /// The sequences have a gap that the broker will not pass: a new identity is needed.
@@ -100,7 +113,10 @@ impl<B> Outbox<B> {
             in_flight_max,
             identity: None,
             next_sequence: 0,
+            next_ordinal: 1,
+            open: BTreeSet::new(),
             expected_sequence: 0,
+            last_acknowledged: 0,
             acknowledged: false,
             reset: false,
             again: VecDeque::new(),
@@ -147,7 +163,14 @@ impl<B> Outbox<B> {
                 Some(_) => {}
             }
         }
-        if self.again.is_empty() { Next::New } else { Next::Resend }
+        if !self.again.is_empty() {
+            return Next::Resend;
+        }
+        let oldest = self.open.first().copied().unwrap_or(self.next_ordinal);
+        match self.idempotent && self.next_ordinal - oldest >= BROKER_REMEMBERS {
+            true => Next::Wait(None),
+            false => Next::New,
+        }
     }
 
     /// Goes on under `identity`: what is in line gets sequences from 0.
@@ -181,9 +204,12 @@ impl<B> Outbox<B> {
     /// Gives a new batch its sequence; it counts as in flight from now on.
     pub(crate) fn admit(&mut self, batch: B, number: u64, records: i32, deadline: Instant) -> Outgoing<B> {
         let sequence = self.next_sequence();
+        let ordinal = self.next_ordinal;
         self.next_sequence = sequence_after(self.next_sequence, records);
+        self.next_ordinal += 1;
+        self.open.insert(ordinal);
         self.in_flight += 1;
-        Outgoing { batch, number, records, sequence, deadline, uncertain: false }
+        Outgoing { batch, number, records, sequence, ordinal, deadline, uncertain: false }
     }
 
     /// Takes in what came of a batch that was in flight. A repetition waits for `backoff`.
@@ -197,7 +223,11 @@ impl<B> Outbox<B> {
         self.in_flight -= 1;
         let retriable = match answer {
             Answer::Acknowledged | Answer::Refused(ErrorCode::DuplicateSequenceNumber) => {
-                self.expected_sequence = sequence_after(outgoing.sequence, outgoing.records);
+                if outgoing.ordinal > self.last_acknowledged {
+                    self.last_acknowledged = outgoing.ordinal;
+                    self.expected_sequence = sequence_after(outgoing.sequence, outgoing.records);
+                }
+                self.open.remove(&outgoing.ordinal);
                 self.acknowledged = true;
                 self.failures = 0;
                 return Verdict::Delivered(outgoing);
@@ -213,10 +243,11 @@ impl<B> Outbox<B> {
         if retriable && outgoing.deadline > now {
             self.failures = self.failures.saturating_add(1);
             self.retry_at = Some(now + backoff);
-            let place = self.again.partition_point(|other| other.number < outgoing.number);
+            let place = self.again.partition_point(|other| other.ordinal < outgoing.ordinal);
             self.again.insert(place, outgoing);
             return Verdict::Retry;
         }
+        self.open.remove(&outgoing.ordinal);
         // Those behind it have sequences that the broker will refuse for the gap.
         self.reset |= self.idempotent;
         Verdict::Failed(outgoing)
@@ -247,6 +278,9 @@ impl<B> Outbox<B> {
     pub(crate) fn take_expired(&mut self, now: Instant) -> (Vec<Outgoing<B>>, Option<Instant>) {
         let (expired, kept): (VecDeque<_>, VecDeque<_>) = self.again.drain(..).partition(|one| one.deadline <= now);
         self.again = kept;
+        for outgoing in &expired {
+            self.open.remove(&outgoing.ordinal);
+        }
         self.reset |= self.idempotent && !expired.is_empty();
         (expired.into(), self.again.iter().map(|outgoing| outgoing.deadline).min())
     }

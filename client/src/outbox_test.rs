@@ -120,6 +120,23 @@ fn an_uncertain_batch_is_resolved_before_sequences_change() {
 }
 
 #[test]
+fn a_batch_is_not_pushed_out_of_the_brokers_memory_by_those_behind_it() {
+    let now = clock::now();
+    let mut outbox = running();
+    let second = outbox.admit((), 2, 1, deadline());
+    outbox.settle(second, Answer::Lost, now, Duration::ZERO);
+    let second = outbox.resend().unwrap();
+    for number in 3..7 {
+        assert_eq!(outbox.next(now), Next::New);
+        let later = outbox.admit((), number, 1, deadline());
+        outbox.settle(later, Answer::Acknowledged, now, Duration::ZERO);
+    }
+    assert_eq!(outbox.next(now), Next::Wait(None), "the sixth would be one too many, though only one is in flight");
+    outbox.settle(second, Answer::Acknowledged, now, Duration::ZERO);
+    assert_eq!(outbox.next(now), Next::New);
+}
+
+#[test]
 fn a_late_repetition_is_success() {
     let mut outbox = running();
     let second = outbox.admit((), 2, 1, deadline());
@@ -203,7 +220,10 @@ fn under_random_faults_every_batch_is_in_the_log_once_and_in_order() {
         let mut wire: VecDeque<(Identity, Outgoing<()>)> = VecDeque::new();
         let mut now = clock::now();
         let (mut next_number, mut delivered) = (1, Vec::new());
+        let mut rounds = 0;
         while delivered.len() < 60 {
+            rounds += 1;
+            assert!(rounds < 10_000, "seed {seed}: it does not come to an end");
             now += BACKOFF;
             while wire.len() < 5 {
                 match outbox.next(now) {
@@ -215,6 +235,7 @@ fn under_random_faults_every_batch_is_in_the_log_once_and_in_order() {
                         outbox.adopt(identity);
                     }
                     Next::Resend => wire.push_back((identity, outbox.resend().unwrap())),
+                    Next::New if next_number > 60 => break,
                     Next::New => {
                         let records = random.random_range(1..4);
                         wire.push_back((identity, outbox.admit((), next_number, records, deadline())));
@@ -228,6 +249,10 @@ fn under_random_faults_every_batch_is_in_the_log_once_and_in_order() {
                 let answer = match random.random_range(0..10) {
                     0 => Answer::Refused(ErrorCode::NotLeaderOrFollower),
                     1 => Answer::NotSent,
+                    2 => {
+                        broker.append(stamped, &outgoing);
+                        Answer::Refused(ErrorCode::RequestTimedOut)
+                    }
                     _ if disconnect => {
                         if random.random_bool(0.5) {
                             broker.append(stamped, &outgoing);

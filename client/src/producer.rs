@@ -237,11 +237,9 @@ impl Producer {
 
 impl Drop for Inner {
     fn drop(&mut self) {
-        let Some(sender) = self.sender.lock().take() else { return };
-        sender.abort();
-        let lost = self.shared.accumulator.lock().fail_all(&Error::Closed);
-        if lost > 0 {
-            tracing::warn!(batches = lost, "a producer was dropped without close(): these batches may not be sent");
+        // The task settles what it leaves behind when it is dropped.
+        if let Some(sender) = self.sender.lock().take() {
+            sender.abort();
         }
     }
 }

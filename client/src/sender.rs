@@ -611,6 +611,20 @@ impl Sender {
     }
 }
 
+/// However the task ends, nobody waits for ever: not after `close()` was forgotten, nor after a panic.
+impl Drop for Sender {
+    fn drop(&mut self) {
+        let mut accumulator = self.shared.accumulator.lock();
+        accumulator.refuse(Error::Closed);
+        let lost = accumulator.fail_all(&Error::Closed);
+        drop(accumulator);
+        self.shared.freed.notify_waiters();
+        if lost > 0 {
+            tracing::warn!(batches = lost, "a producer ended without close(): these batches may not have been sent");
+        }
+    }
+}
+
 /// The broker's words about a refused batch, with those about its first bad record.
 fn refusal_message(answer: &PartitionProduceResponse) -> Option<String> {
     let record = answer.record_errors.first().map(|record| {
