@@ -5,13 +5,14 @@
 pub mod clock;
 pub mod config;
 pub mod metadata;
+pub mod metrics;
 pub mod storage;
 pub mod types;
 
-#[expect(dead_code, unused_imports, reason = "the network floor, which uses it, is still to come")]
 mod api;
-mod metrics;
+
 mod net;
-#[allow(dead_code, reason = "used by the API floor, once that is")]
 mod replica;
 mod server;
+
+pub use server::{Broker, BrokerBuilder, StartError, StopError};

@@ -106,6 +106,12 @@ impl ReplicaManager {
         self.topics.store(Arc::new(table));
     }
 
+    /// The logs that a topic of the image has, to be opened before [`ReplicaManager::open`].
+    pub(crate) fn logs_of(broker: &BrokerConfig, topic: &TopicImage) -> Vec<LogToOpen> {
+        let config = Arc::new(log_config(&topic_config(broker, topic)));
+        topic.partitions().map(|topic_partition| LogToOpen { topic_partition, config: Arc::clone(&config) }).collect()
+    }
+
     /// The topic of this name.
     pub(crate) fn by_name(&self, name: &str) -> Option<Arc<TopicReplicas>> {
         self.topics.load().by_name.get(name).cloned()

@@ -1,0 +1,192 @@
+//! All sockets of a broker: binds the listeners, keeps the reaper going, and stops them in order.
+//!
+//! Owns every task of this floor. Invariant: after [`ServerSockets::stop`] no socket is open and no request is being served;
+//! dropping it instead ends everything without answers.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use super::close::{Close, CloseLog};
+use super::connection::Shared;
+use super::connection_state::Order;
+use super::limits::{NetLimits, REAP_INTERVAL};
+use super::listener::BoundListener;
+use super::memory_pool::{MemoryPool, Share};
+use super::reaper::{ConnectionLimits, ConnectionTable};
+use crate::api::Dispatch;
+use crate::clock::Clock;
+use crate::config::BrokerConfig;
+use crate::metrics::{ConnectionClose, Metrics};
+
+/// What listeners and connections share.
+pub(super) struct Network {
+    pub(super) shared: Arc<Shared>,
+    pub(super) table: Arc<ConnectionTable>,
+    pub(super) limits: ConnectionLimits,
+    /// Exceptions from `limits.of_address`.
+    pub(super) per_address: HashMap<IpAddr, usize>,
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) clock: Arc<dyn Clock>,
+    close_log: CloseLog,
+    panicked: watch::Sender<bool>,
+}
+
+impl Network {
+    pub(super) fn record(&self, close: &Close, peer: SocketAddr) {
+        self.close_log.record(close, peer, &self.metrics, &*self.clock);
+    }
+
+    /// A connection's task panicked: what it left behind is unknown, so nothing is served any more.
+    pub(super) fn panicked(&self) {
+        tracing::error!("serving a request panicked: nothing more is served");
+        self.panicked.send_replace(true);
+        self.table.order_all(&Order::Close(Close::new(ConnectionClose::Shutdown, "serving a request panicked")));
+    }
+
+    pub(super) fn watch_panics(&self) -> watch::Receiver<bool> {
+        self.panicked.subscribe()
+    }
+}
+
+/// Addresses that are bound and not served yet.
+pub(crate) struct BoundSockets {
+    listeners: Vec<BoundListener>,
+}
+
+impl fmt::Debug for BoundSockets {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("BoundSockets").field(&self.addresses()).finish()
+    }
+}
+
+impl BoundSockets {
+    /// Binds every listener of the configuration, in order.
+    ///
+    /// # Errors
+    /// The listener that could not be bound, and what the operating system said.
+    pub(crate) async fn bind(config: &BrokerConfig) -> Result<Self, (String, io::Error)> {
+        let mut listeners = Vec::new();
+        for (index, listener) in config.listeners.iter().enumerate() {
+            let bound = BoundListener::bind(index, listener, config).await;
+            listeners.push(bound.map_err(|error| (listener.to_string(), error))?);
+        }
+        Ok(BoundSockets { listeners })
+    }
+
+    /// What was bound, in the order of the listeners; port 0 became a real one.
+    pub(crate) fn addresses(&self) -> Vec<SocketAddr> {
+        self.listeners.iter().map(|listener| listener.address).collect()
+    }
+
+    /// Begins to serve.
+    pub(crate) fn serve(
+        self,
+        config: &BrokerConfig,
+        dispatch: Arc<dyn Dispatch>,
+        metrics: Arc<Metrics>,
+        clock: Arc<dyn Clock>,
+    ) -> ServerSockets {
+        let limits = NetLimits::from_config(config);
+        let shared = Arc::new(Shared {
+            request_memory: MemoryPool::new(limits.request_memory_bytes),
+            response_memory: MemoryPool::new(limits.response_memory_bytes),
+            limits,
+            dispatch,
+            metrics: Arc::clone(&metrics),
+        });
+        let count = |number: i32| usize::try_from(number).unwrap_or(0);
+        let network = Arc::new(Network {
+            shared,
+            table: Arc::default(),
+            limits: ConnectionLimits {
+                all: count(config.max_connections),
+                of_address: count(config.max_connections_per_ip),
+            },
+            per_address: config
+                .max_connections_per_ip_overrides
+                .iter()
+                .map(|(address, &most)| (*address, count(most)))
+                .collect(),
+            metrics,
+            clock,
+            close_log: CloseLog::default(),
+            panicked: watch::Sender::new(false),
+        });
+        let mut tasks = JoinSet::new();
+        for listener in self.listeners {
+            tasks.spawn(listener.accept_all(Arc::clone(&network)));
+        }
+        let reaper = tokio::spawn(reap(Arc::clone(&network)));
+        ServerSockets { network, accepting: tasks, reaper }
+    }
+}
+
+/// The sockets of a running broker.
+pub(crate) struct ServerSockets {
+    network: Arc<Network>,
+    accepting: JoinSet<()>,
+    reaper: tokio::task::JoinHandle<()>,
+}
+
+impl fmt::Debug for ServerSockets {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ServerSockets").field("connections", &self.connections()).finish_non_exhaustive()
+    }
+}
+
+impl ServerSockets {
+    /// Connections open now.
+    pub(crate) fn connections(&self) -> usize {
+        self.network.table.len()
+    }
+
+    /// Bytes of requests in memory now.
+    pub(crate) fn request_bytes_in_memory(&self) -> usize {
+        self.network.shared.request_memory.used()
+    }
+
+    /// Becomes true when a task that serves a connection panicked.
+    pub(crate) fn panicked(&self) -> watch::Receiver<bool> {
+        self.network.watch_panics()
+    }
+
+    /// Stops accepting, lets connections answer what they have read for at most `patience`, and closes them.
+    pub(crate) async fn stop(mut self, patience: Duration) {
+        self.accepting.shutdown().await;
+        let table = Arc::clone(&self.network.table);
+        table.order_all(&Order::Drain);
+        if tokio::time::timeout(patience, table.emptied()).await.is_err() {
+            let close = Close::new(ConnectionClose::Shutdown, "the broker stops");
+            table.order_all(&Order::Close(close));
+            table.emptied().await;
+        }
+        self.reaper.abort();
+        let _ended = (&mut self.reaper).await;
+    }
+}
+
+impl Drop for ServerSockets {
+    fn drop(&mut self) {
+        self.reaper.abort();
+        let close = Close::new(ConnectionClose::Shutdown, "the broker was dropped");
+        self.network.table.order_all(&Order::Close(close));
+    }
+}
+
+async fn reap(network: Arc<Network>) {
+    let mut ticks = tokio::time::interval(REAP_INTERVAL);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
+    loop {
+        ticks.tick().await;
+        let responses = &network.shared.response_memory;
+        let pressure = responses.used() > responses.ceiling(Share::Half);
+        network.table.reap(&network.shared.limits, network.clock.monotonic(), pressure);
+    }
+}
