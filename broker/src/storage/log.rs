@@ -150,8 +150,7 @@ pub(super) struct Writer {
 impl Log {
     /// Opens the log in `dir`, or creates an empty one if there is nothing in it. The folder must exist.
     ///
-    /// What is there when it returns is durable, save the folder's entries in a log that was just created: those become
-    /// durable with the first flush.
+    /// What is there when it returns is durable.
     ///
     /// # Errors
     /// The file system fails. Damage to the content is no error: see [`RecoveryReport`].

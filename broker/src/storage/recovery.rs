@@ -149,15 +149,17 @@ fn try_load(
     let clean = mode.clean && !recovery.sync_failed;
     recovery.clean = clean;
     let log_start = mode.log_start.max(checkpoint::read_log_start(context.vfs(), dir)).unwrap_or(Offset::ZERO);
-    if recovery.segments.is_empty() {
-        recovery.report.created = true;
-        recovery.create_segment(log_start)?;
-    }
+    recovery.report.created = recovery.segments.is_empty();
     let trusted_below = match clean {
         true => Offset(i64::MAX),
         false => mode.recovery_point.unwrap_or(Offset::ZERO),
     };
-    let active = recovery.check_segments(trusted_below)?;
+    let active = match recovery.report.created {
+        // Nothing to check, and one sync only, since many partitions may be created at once: the first segment must not be
+        // lost while a later one stays.
+        true => recovery.begin_segment(log_start)?,
+        false => recovery.check_segments(trusted_below)?,
+    };
     let log_end = active.next_offset;
     let (active, log_start) = match log_start > log_end {
         // Everything was deleted up to an offset that is no longer there: offsets are not given out twice.
@@ -170,7 +172,7 @@ fn try_load(
     }
     let (producers, mut epochs, mut epochs_are_dirty) = recovery.replay(log_end)?;
     epochs_are_dirty |= epochs.truncate_from_end(log_end) | epochs.truncate_from_start(log_start);
-    if recovery.dir_is_dirty && !recovery.report.created {
+    if recovery.dir_is_dirty {
         context.vfs().sync_dir(dir).map_err(StorageError::io("sync", dir))?;
     }
     if recovery.sync_failed {
@@ -182,8 +184,7 @@ fn try_load(
         epochs,
         cadence: active.builder.cadence,
         unflushed: Vec::new(),
-        // A new log's folder is synced with its first flush.
-        dir_is_dirty: recovery.report.created,
+        dir_is_dirty: false,
         epochs_are_dirty,
         checkpointed: None,
     };
@@ -235,14 +236,6 @@ impl Recovery<'_> {
         self.snapshots.sort_unstable();
         let state = |(base, sizes)| SegmentState { base, sizes, next_offset: None, checked_from: sizes.log_bytes };
         self.segments = segments.into_iter().map(state).collect();
-        Ok(())
-    }
-
-    fn create_segment(&mut self, base: Offset) -> Result<(), StorageError> {
-        let path = segment_path(self.dir, base, extension::LOG);
-        self.vfs().open(&path, Access::CreateOrKeep).map_err(StorageError::io("create", &path))?;
-        self.segments.push(SegmentState { base, sizes: SegmentSizes::default(), next_offset: None, checked_from: 0 });
-        self.dir_is_dirty = true;
         Ok(())
     }
 
@@ -458,14 +451,20 @@ impl Recovery<'_> {
         if let Some(last) = self.segments.last_mut() {
             last.next_offset = Some(log_start);
         }
-        self.create_segment(log_start)?;
-        let path = segment_path(self.dir, log_start, extension::LOG);
-        let file = self.vfs().open(&path, Access::Write).map_err(StorageError::io("open", &path))?;
+        self.begin_segment(log_start)
+    }
+
+    /// An empty segment, to append to. Its indexes come with their first entries.
+    fn begin_segment(&mut self, base: Offset) -> Result<ActiveState, StorageError> {
+        let path = segment_path(self.dir, base, extension::LOG);
+        let file = self.vfs().open(&path, Access::CreateOrKeep).map_err(StorageError::io("create", &path))?;
+        self.segments.push(SegmentState { base, sizes: SegmentSizes::default(), next_offset: None, checked_from: 0 });
+        self.dir_is_dirty = true;
         let builder = IndexBuilder {
             cadence: Cadence { created_ms: self.now_ms, ..Cadence::default() },
             ..IndexBuilder::default()
         };
-        Ok(ActiveState { file, base: log_start, size_bytes: 0, next_offset: log_start, builder })
+        Ok(ActiveState { file, base, size_bytes: 0, next_offset: base, builder })
     }
 
     fn into_segments(mut self, active: ActiveState, log_start: Offset) -> (Segments, RecoveryReport) {
