@@ -20,7 +20,7 @@ use crate::types::{LeaderEpoch, Offset, TopicPartition};
 const DATA: &str = "/data";
 const PARTITIONS: i32 = 3;
 /// Power cuts looked at for each crash point.
-const SEEDS: u64 = 6;
+const SEEDS: u64 = 4;
 
 /// A batch that was appended.
 #[derive(Debug, Clone)]

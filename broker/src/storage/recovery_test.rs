@@ -1,80 +1,93 @@
 //! Goal: a torn tail is cut, damage is kept and refused for exactly its offsets, caches are rebuilt, and nothing unreadable
-//! is ever unlinked. Method: a log of several segments on real files, one edit of a file, and a look at every offset.
+//! is ever unlinked. Method: a log of several segments on a file system in memory, one edit of a file, and a look at every
+//! offset.
 
 use std::collections::BTreeMap;
-use std::fs;
 
 use super::*;
 use crate::storage::test_batch::TestBatch;
-use crate::storage::vfs::RealVfs;
+use crate::storage::vfs::{FaultVfs, read_file};
 use crate::storage::{Log, LogOffsets, OpenFiles, ProducerLimits, ReadError};
 
 const CLEAN: OpenMode = OpenMode { clean: true, recovery_point: None, log_start: None };
 const KILLED: OpenMode = OpenMode { clean: false, recovery_point: None, log_start: None };
+const LOG_DIR: &str = "/t-0";
+const QUARANTINE: &str = "/quarantine";
 
+/// A batch as it was written: last offset, segment file, position, bytes.
+type Written = (i64, PathBuf, u64, Vec<u8>);
+
+/// A log of five segments of three to four batches, closed cleanly.
 struct Fixture {
-    dir: tempfile::TempDir,
-    /// Batches by base offset: last offset, segment file, position, bytes.
-    batches: BTreeMap<i64, (i64, PathBuf, u64, Vec<u8>)>,
+    disk: FaultVfs,
+    /// By base offset.
+    batches: BTreeMap<i64, Written>,
     end: Offset,
 }
 
-/// A log of five segments of three to four batches, closed cleanly.
 fn fixture() -> Fixture {
-    let dir = tempfile::tempdir().unwrap();
-    fs::create_dir(dir.path().join("t-0")).unwrap();
-    let mut fixture = Fixture { dir, batches: BTreeMap::new(), end: Offset(0) };
-    let log = fixture.open(KILLED).0;
+    let disk = FaultVfs::new();
+    disk.create_dir(Path::new(LOG_DIR)).unwrap();
+    let log = open(&disk, KILLED).0;
+    let mut batches = BTreeMap::new();
     for n in 0..17i64 {
-        let batch = TestBatch::of(1 + n as usize % 3, 150, 1000 + n).by_producer(n % 2, 0, 0);
-        let batch = TestBatch { producer: None, ..batch };
-        let outcome = log.append(batch.build(), LeaderEpoch(n as i32 / 6), 0).unwrap();
-        fixture.batches.insert(outcome.base_offset.0, (outcome.last_offset.0, PathBuf::new(), 0, Vec::new()));
+        let batch = TestBatch::of(1 + n as usize % 3, 150, 1000 + n).build();
+        let outcome = log.append(batch, LeaderEpoch(n as i32 / 6), 0).unwrap();
+        batches.insert(outcome.base_offset.0, (outcome.last_offset.0, PathBuf::new(), 0, Vec::new()));
     }
-    fixture.end = log.close().unwrap();
+    let end = log.close().unwrap();
     assert!(log.segment_count() >= 4);
-    let mut logs: Vec<_> = fs::read_dir(fixture.log_dir()).unwrap().map(|e| e.unwrap().path()).collect();
-    logs.retain(|path| path.extension().is_some_and(|extension| extension == "log"));
-    for path in logs {
-        let bytes = fs::read(&path).unwrap();
+    for path in files(&disk).into_iter().filter(|path| path.extension().is_some_and(|extension| extension == "log")) {
+        let bytes = read(&disk, &path);
         let mut at = 0;
         while at < bytes.len() {
             let header = crate::storage::batch_header::BatchHeader::parse(&bytes[at..]).unwrap();
             let end = at + header.size_bytes as usize;
-            let entry = fixture.batches.get_mut(&header.base_offset.0).unwrap();
+            let entry: &mut Written = batches.get_mut(&header.base_offset.0).unwrap();
             (entry.1, entry.2, entry.3) = (path.clone(), at as u64, bytes[at..end].to_vec());
             at = end;
         }
     }
-    fixture
+    Fixture { disk, batches, end }
+}
+
+fn open(disk: &FaultVfs, mode: OpenMode) -> (Arc<Log>, RecoveryReport) {
+    let context = LogContext {
+        open_files: OpenFiles::new(Arc::new(disk.clone()), 4),
+        quarantine: PathBuf::from(QUARANTINE),
+        producer_limits: ProducerLimits::default(),
+    };
+    let config = LogConfig { segment_bytes: 1800, index_interval_bytes: 100, ..LogConfig::default() };
+    Log::open(context, Path::new(LOG_DIR), TopicPartition::new("t", 0), Arc::new(config), mode, 0).unwrap()
+}
+
+/// The files of the log, by name.
+fn files(disk: &FaultVfs) -> Vec<PathBuf> {
+    let mut entries = disk.read_dir(Path::new(LOG_DIR)).unwrap();
+    entries.sort_by(|a, b| a.name.cmp(&b.name));
+    entries.into_iter().map(|entry| Path::new(LOG_DIR).join(entry.name)).collect()
+}
+
+fn read(disk: &FaultVfs, path: &Path) -> Vec<u8> {
+    read_file(disk, path, 1 << 20).unwrap().unwrap()
+}
+
+fn write(disk: &FaultVfs, path: &Path, bytes: &[u8]) {
+    let file = disk.open(path, Access::CreateOrKeep).unwrap();
+    file.set_len(0).unwrap();
+    write_all_at(&*file, bytes, &[], 0).unwrap();
+}
+
+fn quarantined_bytes(disk: &FaultVfs) -> u64 {
+    disk.read_dir(Path::new(QUARANTINE)).into_iter().flatten().map(|entry| entry.size_bytes).sum()
 }
 
 impl Fixture {
-    fn log_dir(&self) -> PathBuf {
-        self.dir.path().join("t-0")
-    }
-
-    fn open(&self, mode: OpenMode) -> (Arc<Log>, RecoveryReport) {
-        let context = LogContext {
-            open_files: OpenFiles::new(Arc::new(RealVfs), 4),
-            quarantine: self.dir.path().join("quarantine"),
-            producer_limits: ProducerLimits::default(),
-        };
-        let config = LogConfig { segment_bytes: 1800, index_interval_bytes: 100, ..LogConfig::default() };
-        Log::open(context, &self.log_dir(), TopicPartition::new("t", 0), Arc::new(config), mode, 0).unwrap()
-    }
-
-    /// Every file of the log with its bytes.
-    fn files(&self) -> BTreeMap<PathBuf, Vec<u8>> {
-        let paths = fs::read_dir(self.log_dir()).unwrap().map(|e| e.unwrap().path());
-        paths.map(|path| (path.clone(), fs::read(path).unwrap())).collect()
-    }
-
-    fn restore(&self, files: &BTreeMap<PathBuf, Vec<u8>>) {
-        fs::remove_dir_all(self.log_dir()).unwrap();
-        fs::create_dir(self.log_dir()).unwrap();
-        files.iter().for_each(|(path, bytes)| fs::write(path, bytes).unwrap());
-        let _there_may_be_none = fs::remove_dir_all(self.dir.path().join("quarantine"));
+    /// The disk with one file edited.
+    fn with(&self, path: &Path, bytes: &[u8]) -> FaultVfs {
+        let disk = self.disk.killed();
+        write(&disk, path, bytes);
+        disk
     }
 
     /// Reads at every offset: each batch must come as it was written, save those that start at one of `damaged`.
@@ -104,18 +117,11 @@ impl Fixture {
             assert!(shown.starts_with(&bytes), "{context}");
         }
     }
-
-    fn kept_bytes(&self) -> u64 {
-        let quarantine = self.dir.path().join("quarantine");
-        let there = fs::read_dir(quarantine).into_iter().flatten().map(|e| e.unwrap().metadata().unwrap().len());
-        there.sum()
-    }
 }
 
 #[test]
 fn one_flipped_bit_costs_the_batch_that_it_is_in_and_nothing_else() {
     let fixture = fixture();
-    let files = fixture.files();
     let victims: Vec<i64> = fixture.batches.keys().copied().collect();
     // The last batch of all may be taken for a torn tail; every other one has good ones behind it.
     for base in &victims[..victims.len() - 1] {
@@ -123,12 +129,11 @@ fn one_flipped_bit_costs_the_batch_that_it_is_in_and_nothing_else() {
         // Base offset, length, epoch, magic, CRC, and what the CRC covers.
         for byte in [0, 5, 7, 8, 10, 11, 12, 14, 15, 16, 17, 21, 25, 26, 40, 57, 61, bytes.len() - 1] {
             for bit in [0, 6] {
-                let mut edited = files[path].clone();
+                let mut edited = read(&fixture.disk, path);
                 edited[*position as usize + byte] ^= 1 << bit;
-                fs::write(path, &edited).unwrap();
                 for mode in [KILLED, CLEAN] {
                     let context = format!("bit {bit} of byte {byte} of the batch at {base}, {mode:?}");
-                    let (log, report) = fixture.open(mode);
+                    let (log, report) = open(&fixture.with(path, &edited), mode);
                     assert_eq!(report.cut_bytes, 0, "{context}");
                     assert_eq!(log.offsets().log_end, fixture.end, "{context}");
                     // A wrong epoch is told by the epochs on record after a clean stop. Else only by its neighbours: it may
@@ -142,11 +147,7 @@ fn one_flipped_bit_costs_the_batch_that_it_is_in_and_nothing_else() {
                     }
                     let outcome = log.append(TestBatch::of(1, 9, 0).build(), LeaderEpoch(99), 0).unwrap();
                     assert_eq!(outcome.base_offset, fixture.end, "{context}");
-                    drop(log);
-                    fixture.restore(&files);
-                    fs::write(path, &edited).unwrap();
                 }
-                fixture.restore(&files);
             }
         }
     }
@@ -155,22 +156,19 @@ fn one_flipped_bit_costs_the_batch_that_it_is_in_and_nothing_else() {
 #[test]
 fn a_torn_tail_is_cut_and_kept_in_quarantine() {
     let fixture = fixture();
-    let files = fixture.files();
     let (base, (_, path, position, bytes)) = fixture.batches.iter().next_back().unwrap();
     for kept in [1, 30, 60, 61, bytes.len() - 2] {
         for zeros in [0, 5000] {
-            let mut edited = files[path][..*position as usize + kept].to_vec();
+            let mut edited = read(&fixture.disk, path)[..*position as usize + kept].to_vec();
             edited.resize(edited.len() + zeros, 0);
-            fs::write(path, &edited).unwrap();
-            let (log, report) = fixture.open(KILLED);
+            let disk = fixture.with(path, &edited);
+            let (log, report) = open(&disk, KILLED);
             assert_eq!(log.offsets().log_end, Offset(*base), "{kept} bytes kept");
             assert_eq!((report.cut_bytes, report.corrupt.len()), ((kept + zeros) as u64, 0));
-            assert_eq!(fixture.kept_bytes(), (kept + zeros) as u64);
+            assert_eq!(quarantined_bytes(&disk), (kept + zeros) as u64);
             log.append(TestBatch::of(1, 9, 0).build(), LeaderEpoch(99), 0).unwrap();
-            drop(log);
-            let again = fixture.open(KILLED);
+            let again = open(&disk, KILLED);
             assert_eq!((again.1.cut_bytes, again.0.offsets().log_end), (0, Offset(base + 1)));
-            fixture.restore(&files);
         }
     }
 }
@@ -178,56 +176,50 @@ fn a_torn_tail_is_cut_and_kept_in_quarantine() {
 #[test]
 fn zeroed_pages_and_a_batch_from_elsewhere_are_damage_where_they_are() {
     let fixture = fixture();
-    let files = fixture.files();
     let bases: Vec<i64> = fixture.batches.keys().copied().collect();
-    for pair in bases.windows(2) {
-        let (_, path, position, bytes) = &fixture.batches[&pair[0]];
-        let mut zeroed = files[path].clone();
-        zeroed[*position as usize..*position as usize + bytes.len()].fill(0);
+    for base in &bases[..bases.len() - 1] {
+        let (_, path, position, bytes) = &fixture.batches[base];
+        let place = *position as usize..*position as usize + bytes.len();
+        let mut zeroed = read(&fixture.disk, path);
+        zeroed[place.clone()].fill(0);
         // The same size, other offsets: what a misdirected write leaves.
-        let mut moved = files[path].clone();
-        let donor = fixture.batches.iter().find(|(base, b)| **base != pair[0] && b.3.len() == bytes.len());
-        moved[*position as usize..*position as usize + bytes.len()].copy_from_slice(&donor.unwrap().1.3);
+        let mut moved = read(&fixture.disk, path);
+        let donor = fixture.batches.iter().find(|(other, b)| *other != base && b.3.len() == bytes.len());
+        moved[place].copy_from_slice(&donor.unwrap().1.3);
         for edited in [zeroed, moved] {
-            fs::write(path, &edited).unwrap();
             for mode in [KILLED, CLEAN] {
-                let (log, report) = fixture.open(mode);
+                let (log, report) = open(&fixture.with(path, &edited), mode);
                 assert_eq!((report.cut_bytes, log.offsets().log_end), (0, fixture.end));
-                fixture.check_reads(&log, &pair[..1], &format!("{pair:?} {mode:?}"));
+                fixture.check_reads(&log, &[*base], &format!("{base} {mode:?}"));
             }
         }
-        fixture.restore(&files);
     }
 }
 
 #[test]
 fn caches_that_are_gone_or_wrong_are_rebuilt() {
     let fixture = fixture();
-    let files = fixture.files();
-    let caches: Vec<&PathBuf> = files.keys().filter(|path| path.extension().is_none_or(|e| e != "log")).collect();
+    let caches: Vec<PathBuf> =
+        files(&fixture.disk).into_iter().filter(|path| path.extension().is_none_or(|e| e != "log")).collect();
     assert!(caches.len() >= 12, "{caches:?}");
     let largest = |log: &Log| log.max_timestamp_offset().unwrap().map(|found| (found.timestamp, found.offset));
     let by_time = |log: &Log| -> Vec<_> { (990..1030).map(|t| log.offset_for_timestamp(t).unwrap()).collect() };
-    let (log, _) = fixture.open(CLEAN);
+    let (log, _) = open(&fixture.disk.killed(), CLEAN);
     let expected = (largest(&log), by_time(&log));
-    drop(log);
     for cache in caches {
-        let good = &files[cache];
+        let good = read(&fixture.disk, &cache);
         let flips = (0..good.len()).step_by(3).map(|at| {
             let mut bytes = good.clone();
             bytes[at] ^= 0x10;
             Some(bytes)
         });
-        let truncated = good.len().saturating_sub(5);
-        let edits = flips.chain([None, Some(vec![0; good.len()]), Some(Vec::new()), Some(good[..truncated].to_vec())]);
+        let cut = good[..good.len().saturating_sub(5)].to_vec();
+        let edits = flips.chain([None, Some(vec![0; good.len()]), Some(Vec::new()), Some(cut)]);
         for (n, edit) in edits.enumerate() {
             for mode in [KILLED, CLEAN] {
-                match &edit {
-                    Some(bytes) => fs::write(cache, bytes).unwrap(),
-                    None => fs::remove_file(cache).unwrap(),
-                }
+                let disk = edited(&fixture, &cache, edit.as_deref());
                 let context = format!("edit {n} of {}, {mode:?}", cache.display());
-                let (log, report) = fixture.open(mode);
+                let (log, report) = open(&disk, mode);
                 assert_eq!((report.cut_bytes, report.corrupt.len()), (0, 0), "{context}");
                 fixture.check_reads(&log, &[], &context);
                 assert_eq!((largest(&log), by_time(&log)), expected, "{context}");
@@ -235,9 +227,18 @@ fn caches_that_are_gone_or_wrong_are_rebuilt() {
                     log.offsets(),
                     LogOffsets { log_start: Offset(0), log_end: fixture.end, flushed: fixture.end }
                 );
-                drop(log);
-                fixture.restore(&files);
             }
+        }
+    }
+}
+
+fn edited(fixture: &Fixture, path: &Path, bytes: Option<&[u8]>) -> FaultVfs {
+    match bytes {
+        Some(bytes) => fixture.with(path, bytes),
+        None => {
+            let disk = fixture.disk.killed();
+            disk.remove_file(path).unwrap();
+            disk
         }
     }
 }
@@ -245,35 +246,34 @@ fn caches_that_are_gone_or_wrong_are_rebuilt() {
 #[test]
 fn lost_segments_cost_only_their_own_offsets() {
     let fixture = fixture();
-    let files = fixture.files();
-    let mut logs: Vec<&PathBuf> = files.keys().filter(|p| p.extension().is_some_and(|e| e == "log")).collect();
-    logs.sort();
+    let logs: Vec<PathBuf> =
+        files(&fixture.disk).into_iter().filter(|p| p.extension().is_some_and(|e| e == "log")).collect();
     for path in &logs[1..logs.len() - 1] {
-        fs::remove_file(path).unwrap();
         for mode in [KILLED, CLEAN] {
-            let (log, _) = fixture.open(mode);
+            let (log, _) = open(&edited(&fixture, path, None), mode);
             assert_eq!(log.offsets().log_end, fixture.end);
-            let gone: Vec<i64> = fixture.batches.iter().filter(|(_, b)| b.1 == **path).map(|(base, _)| *base).collect();
+            let gone: Vec<i64> = fixture.batches.iter().filter(|(_, b)| b.1 == *path).map(|(base, _)| *base).collect();
             fixture.check_reads(&log, &gone, &format!("{} is gone, {mode:?}", path.display()));
         }
-        fixture.restore(&files);
     }
     // The last one, and garbage in its place: nothing valid lies behind, so the log ends before it, and the garbage is kept.
-    let last = logs[logs.len() - 1];
-    fs::write(last, vec![0xa5; 777]).unwrap();
-    let (log, report) = fixture.open(KILLED);
+    let last = &logs[logs.len() - 1];
+    let disk = fixture.with(last, &[0xa5; 777]);
+    let (log, report) = open(&disk, KILLED);
     let base = fixture.batches.iter().find(|(_, batch)| batch.1 == *last).map(|(base, _)| *base);
-    assert_eq!((Some(log.offsets().log_end.0), report.cut_bytes, fixture.kept_bytes()), (base, 777, 777));
+    assert_eq!((Some(log.offsets().log_end.0), report.cut_bytes, quarantined_bytes(&disk)), (base, 777, 777));
 }
 
 #[test]
 fn stray_files_are_left_alone() {
     let fixture = fixture();
     let stray = ["00000000000000000003.log.swap", "notes.txt", "00000000000000000003.log.cleaned", "3.log"];
-    stray.iter().for_each(|name| fs::write(fixture.log_dir().join(name), "whatever").unwrap());
+    let disk = fixture.disk.killed();
+    let paths = stray.map(|name| Path::new(LOG_DIR).join(name));
+    paths.iter().for_each(|path| write(&disk, path, b"whatever"));
     for mode in [KILLED, CLEAN] {
-        let (log, _) = fixture.open(mode);
+        let (log, _) = open(&disk, mode);
         fixture.check_reads(&log, &[], "stray files");
     }
-    stray.iter().for_each(|name| assert!(fixture.log_dir().join(name).exists()));
+    paths.iter().for_each(|path| assert_eq!(read(&disk, path), b"whatever"));
 }
