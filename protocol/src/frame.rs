@@ -98,3 +98,7 @@ pub fn decode_response<M: Message>(frame: Bytes, api_key: ApiKey, version: i16) 
     let correlation_id = decode_response_header(&mut reader, api_key, version)?;
     Ok((correlation_id, M::decode(&mut reader, version)?))
 }
+
+#[cfg(test)]
+#[path = "frame_test.rs"]
+mod tests;

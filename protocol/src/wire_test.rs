@@ -1,5 +1,8 @@
 //! Values at the edges of their ranges, and bytes that no honest peer sends.
 
+use bytes::Bytes;
+
+use super::writer::SPLICE_FROM_BYTES;
 use super::*;
 
 fn reader(bytes: &[u8]) -> Reader {
