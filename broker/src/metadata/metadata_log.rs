@@ -56,9 +56,8 @@ impl MetadataLog {
         let partition = TopicPartition::new(CLUSTER_METADATA_TOPIC, 0);
         let dir = data_dir.join(partition.to_string());
         vfs.create_dir(&dir).map_err(StorageError::io("create", &dir))?;
-        vfs.sync_dir(data_dir).map_err(StorageError::io("sync", data_dir))?;
         let context = LogContext {
-            open_files: OpenFiles::new(vfs, OPEN_FILES_MAX),
+            open_files: OpenFiles::new(vfs.clone(), OPEN_FILES_MAX),
             quarantine: data_dir.join(QUARANTINE_DIR),
             producer_limits: ProducerLimits::default(),
         };
@@ -70,6 +69,10 @@ impl MetadataLog {
             return Err(StorageError::Damaged { path: dir, what });
         }
         let values = read_values(&log)?;
+        if values.is_empty() {
+            // The folder may be new. With the first record in it, it is durable: each start appends one only after this.
+            vfs.sync_dir(data_dir).map_err(StorageError::io("sync", data_dir))?;
+        }
         Ok((Self { log }, values))
     }
 
