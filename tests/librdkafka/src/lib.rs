@@ -1,0 +1,1 @@
+//! Ottla through librdkafka: see `tests/`.
