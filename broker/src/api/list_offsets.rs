@@ -101,7 +101,8 @@ fn look_up(
     }
     let partition = api.partition(topic, wanted.partition_index)?;
     partition.check_leader_epoch(wanted.current_leader_epoch)?;
-    at_timestamp(&partition, wanted.timestamp, request.isolation_level == 1)
+    let found = at_timestamp(&partition, wanted.timestamp, request.isolation_level == 1)?;
+    Ok(if call.version >= 4 { found } else { Found { leader_epoch: -1, ..found } })
 }
 
 fn at_timestamp(partition: &Partition, timestamp: i64, committed_only: bool) -> Result<Found, ErrorCode> {
