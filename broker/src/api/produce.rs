@@ -192,3 +192,7 @@ fn silent(response: &ProduceResponse) -> Reply {
     }
     Reply::Nothing
 }
+
+#[cfg(test)]
+#[path = "produce_kafka_test.rs"]
+mod kafka_tests;

@@ -13,7 +13,7 @@ use crate::types::{LeaderEpoch, Offset, ProducerId};
 /// The size of the header.
 pub const HEADER_BYTES: usize = 61;
 /// Base offset and batch length: what the batch length does not count.
-const LENGTH_OVERHEAD: usize = 12;
+pub(super) const LENGTH_OVERHEAD: usize = 12;
 const LENGTH_AT: usize = 8;
 const LEADER_EPOCH_AT: usize = 12;
 const MAGIC_AT: usize = 16;
@@ -21,7 +21,7 @@ const CRC_AT: usize = 17;
 /// Where the bytes start that the CRC covers.
 pub(super) const CRC_COVERS_FROM: usize = 21;
 
-const LOG_APPEND_TIME_BIT: i16 = 1 << 3;
+pub(super) const LOG_APPEND_TIME_BIT: i16 = 1 << 3;
 const TRANSACTIONAL_BIT: i16 = 1 << 4;
 const CONTROL_BIT: i16 = 1 << 5;
 

@@ -9,12 +9,11 @@
 
 use bytes::Bytes;
 use ottla_protocol::records::{
-    BatchBuilder, BatchError, BatchFields, BatchSummary, BatchView, Compression, OffsetDeltas, RecordShape,
-    crc32c_of_parts,
+    BatchError, BatchSummary, BatchView, Compression, OffsetDeltas, RecordShape, TimestampType, crc32c_of_parts,
 };
 use thiserror::Error;
 
-use super::batch_header::HEADER_BYTES;
+use super::batch_header::{CRC_COVERS_FROM, HEADER_BYTES, LENGTH_OVERHEAD, LOG_APPEND_TIME_BIT};
 use super::validated_batch::ValidatedBatch;
 use crate::config::{MessageTimestampType, StoredCompression, TopicConfig};
 
@@ -22,8 +21,8 @@ use crate::config::{MessageTimestampType, StoredCompression, TopicConfig};
 const RECORD_ERRORS_MAX: usize = 1_000;
 /// The timestamp of a record that has none.
 const NO_TIMESTAMP: i64 = -1;
-/// Where the bytes of the header start that the CRC covers.
-const CRC_COVERS_FROM: usize = 21;
+/// The bits of the attributes that name the codec.
+const CODEC_BITS: i16 = 0x07;
 
 /// What a topic demands of the batches that are produced to it.
 #[derive(Debug, Clone, PartialEq)]
@@ -120,8 +119,9 @@ pub enum ValidateError {
         /// How many there are.
         total: usize,
     },
-    /// Records whose timestamps the topic does not take.
-    #[error("{} records have a timestamp out of range (first: {})", .total, .records[0].reason)]
+    /// Records whose timestamps the topic does not take, and those without a key beside them: as Kafka, one bad timestamp
+    /// decides about the error of the batch.
+    #[error("{} records were refused, at least one for its timestamp (first: {})", .total, .records[0].reason)]
     InvalidTimestamp {
         /// The first of them.
         records: Vec<RefusedRecord>,
@@ -149,16 +149,16 @@ pub fn validate(records: &Bytes, rules: &ValidateRules, now_ms: i64) -> Result<V
     check_header(&batch, rules)?;
     batch.check_crc().map_err(ValidateError::Corrupt)?;
     let codec = batch.compression().map_err(as_invalid)?;
-    let mut findings = Findings::new(rules, now_ms);
+    let mut findings = Findings::new(&batch, rules, now_ms);
     let summary = batch
         .check_records(OffsetDeltas::Dense, rules.max_decompressed_bytes, |record| findings.see(record))
         .map_err(as_invalid)?;
     findings.verdict()?;
-    let batch = match rules.stored_compression.filter(|&stored| stored != codec) {
-        Some(stored) => recompress(&batch, stored, rules)?,
-        None => batch,
+    let stored = match rules.stored_compression.filter(|&stored| stored != codec) {
+        Some(stored) => recompress(&batch, codec, stored, rules)?,
+        None => Stored { codec, records: batch.payload() },
     };
-    Ok(finish(&batch, &summary, rules, now_ms))
+    Ok(finish(&batch, stored, &summary, rules, now_ms))
 }
 
 fn one_batch(records: &Bytes) -> Result<BatchView, ValidateError> {
@@ -214,107 +214,113 @@ fn as_invalid(error: BatchError) -> ValidateError {
 struct Findings<'a> {
     rules: &'a ValidateRules,
     now_ms: i64,
-    keys_missing: Vec<RefusedRecord>,
-    keys_missing_total: usize,
-    bad_timestamps: Vec<RefusedRecord>,
-    bad_timestamps_total: usize,
+    /// The batch says that a broker stamped it.
+    claims_append_time: bool,
+    refused: Vec<RefusedRecord>,
+    refused_total: usize,
+    timestamp_refused: bool,
 }
 
 impl<'a> Findings<'a> {
-    fn new(rules: &'a ValidateRules, now_ms: i64) -> Self {
-        Self {
-            rules,
-            now_ms,
-            keys_missing: Vec::new(),
-            keys_missing_total: 0,
-            bad_timestamps: Vec::new(),
-            bad_timestamps_total: 0,
-        }
+    fn new(batch: &BatchView, rules: &'a ValidateRules, now_ms: i64) -> Self {
+        let claims_append_time = batch.timestamp_type() == TimestampType::LogAppendTime;
+        Self { rules, now_ms, claims_append_time, refused: Vec::new(), refused_total: 0, timestamp_refused: false }
     }
 
     #[inline]
     fn see(&mut self, record: RecordShape) {
         if record.key_is_null && self.rules.compacted {
-            self.keys_missing_total += 1;
-            if self.keys_missing.len() < RECORD_ERRORS_MAX {
-                let reason = "a compacted topic needs a key".to_owned();
-                self.keys_missing.push(RefusedRecord { batch_index: record.index, reason });
-            }
-        }
-        if !self.rules.log_append_time && record.timestamp != NO_TIMESTAMP {
-            let age_ms = self.now_ms.saturating_sub(record.timestamp);
-            if age_ms > self.rules.timestamp_before_max_ms
-                || age_ms < self.rules.timestamp_after_max_ms.saturating_neg()
-            {
-                self.bad_timestamp(record);
-            }
+            self.refuse(record, "a compacted topic needs a key".to_owned());
+        } else if self.claims_append_time {
+            self.timestamp_refused = true;
+            self.refuse(record, "only brokers stamp records with the time of the append".to_owned());
+        } else if !self.timestamp_is_within_bounds(record.timestamp) {
+            self.timestamp_refused = true;
+            let reason = format!(
+                "timestamp {} is not within {} ms before and {} ms after the broker's clock, {}",
+                record.timestamp, self.rules.timestamp_before_max_ms, self.rules.timestamp_after_max_ms, self.now_ms
+            );
+            self.refuse(record, reason);
         }
     }
 
+    #[inline]
+    fn timestamp_is_within_bounds(&self, timestamp: i64) -> bool {
+        if self.rules.log_append_time || timestamp == NO_TIMESTAMP {
+            return true;
+        }
+        // A distance beyond 64 bits is beyond every bound.
+        self.now_ms.checked_sub(timestamp).is_some_and(|age_ms| {
+            age_ms <= self.rules.timestamp_before_max_ms && age_ms >= self.rules.timestamp_after_max_ms.saturating_neg()
+        })
+    }
+
     #[cold]
-    fn bad_timestamp(&mut self, record: RecordShape) {
-        self.bad_timestamps_total += 1;
-        if self.bad_timestamps.len() < RECORD_ERRORS_MAX {
-            let reason = format!(
-                "timestamp {} of record {} is not within {} ms before and {} ms after the broker's clock, {}",
-                record.timestamp,
-                record.index,
-                self.rules.timestamp_before_max_ms,
-                self.rules.timestamp_after_max_ms,
-                self.now_ms
-            );
-            self.bad_timestamps.push(RefusedRecord { batch_index: record.index, reason });
+    fn refuse(&mut self, record: RecordShape, reason: String) {
+        self.refused_total += 1;
+        if self.refused.len() < RECORD_ERRORS_MAX {
+            self.refused.push(RefusedRecord { batch_index: record.index, reason });
         }
     }
 
     fn verdict(self) -> Result<(), ValidateError> {
-        if self.keys_missing_total > 0 {
-            return Err(ValidateError::KeysMissing { records: self.keys_missing, total: self.keys_missing_total });
+        let (records, total) = (self.refused, self.refused_total);
+        match total {
+            0 => Ok(()),
+            _ if self.timestamp_refused => Err(ValidateError::InvalidTimestamp { records, total }),
+            _ => Err(ValidateError::KeysMissing { records, total }),
         }
-        if self.bad_timestamps_total > 0 {
-            let (records, total) = (self.bad_timestamps, self.bad_timestamps_total);
-            return Err(ValidateError::InvalidTimestamp { records, total });
-        }
-        Ok(())
     }
 }
 
-fn recompress(batch: &BatchView, codec: Compression, rules: &ValidateRules) -> Result<BatchView, ValidateError> {
-    let mut builder = BatchBuilder::with_capacity(batch.size_in_bytes());
-    for record in batch.records(rules.max_decompressed_bytes).map_err(as_invalid)? {
-        let record = record.map_err(as_invalid)?;
-        builder.append(record.timestamp, record.key.as_deref(), record.value.as_deref(), &record.headers);
-    }
-    let fields = BatchFields {
-        compression: codec,
-        compression_level: rules.compression_level,
-        producer_id: batch.producer_id(),
-        producer_epoch: batch.producer_epoch(),
-        base_sequence: batch.base_sequence(),
-        ..BatchFields::default()
-    };
-    let built = builder.build(&fields).map_err(|error| ValidateError::InvalidHeader(error.to_string()))?;
-    let (size, limit) = (built.len(), rules.max_message_bytes);
+/// The records as the log is to keep them.
+struct Stored {
+    codec: Compression,
+    records: Bytes,
+}
+
+/// The bytes of the records stay as they are under another codec: nothing in them that we do not read can get lost.
+fn recompress(
+    batch: &BatchView,
+    from: Compression,
+    to: Compression,
+    rules: &ValidateRules,
+) -> Result<Stored, ValidateError> {
+    let records = from.decompress(&batch.payload(), rules.max_decompressed_bytes).map_err(as_invalid)?;
+    let records = to
+        .compress(&records, rules.compression_level)
+        .map_err(|error| ValidateError::InvalidHeader(format!("the topic's codec {to} fails: {error}")))?;
+    let (size, limit) = (HEADER_BYTES + records.len(), rules.max_message_bytes);
     if size > limit {
         return Err(ValidateError::TooLarge { size, limit });
     }
-    one_batch(&built)
+    Ok(Stored { codec: to, records: Bytes::from(records) })
 }
 
-/// Writes the timestamps that the log is to have into a copy of the header, with a new checksum where they changed.
-fn finish(batch: &BatchView, summary: &BatchSummary, rules: &ValidateRules, now_ms: i64) -> ValidatedBatch {
+/// Writes what the log is to have into a copy of the header, with a new checksum where anything changed.
+fn finish(
+    batch: &BatchView,
+    stored: Stored,
+    summary: &BatchSummary,
+    rules: &ValidateRules,
+    now_ms: i64,
+) -> ValidatedBatch {
     let mut header: [u8; HEADER_BYTES] =
         batch.bytes()[..HEADER_BYTES].try_into().expect("a batch view holds a whole header");
-    let records = batch.payload();
-    let attributes = batch.attributes() & !0x08 | i16::from(rules.log_append_time) << 3;
-    let max_timestamp = if rules.log_append_time { now_ms } else { summary.max_timestamp };
-    if attributes != batch.attributes() || max_timestamp != batch.max_timestamp() {
-        header[21..23].copy_from_slice(&attributes.to_be_bytes());
-        header[35..43].copy_from_slice(&max_timestamp.to_be_bytes());
-        let crc = crc32c_of_parts(&[&header[CRC_COVERS_FROM..], &records]);
+    let length = i32::try_from(HEADER_BYTES + stored.records.len() - LENGTH_OVERHEAD)
+        .expect("it is within max.message.bytes, which is an i32");
+    let kept = batch.attributes() & !(CODEC_BITS | LOG_APPEND_TIME_BIT);
+    let stamp = if rules.log_append_time { LOG_APPEND_TIME_BIT } else { 0 };
+    let attributes = kept | stamp | stored.codec as i16;
+    let max_timestamp = if rules.log_append_time { now_ms } else { summary.max_timestamp.max(NO_TIMESTAMP) };
+    header[8..12].copy_from_slice(&length.to_be_bytes());
+    header[21..23].copy_from_slice(&attributes.to_be_bytes());
+    header[35..43].copy_from_slice(&max_timestamp.to_be_bytes());
+    if header[8..] != batch.bytes()[8..HEADER_BYTES] {
+        let crc = crc32c_of_parts(&[&header[CRC_COVERS_FROM..], &stored.records]);
         header[17..21].copy_from_slice(&crc.to_be_bytes());
     }
-    ValidatedBatch::new(header, records)
+    ValidatedBatch::new(header, stored.records)
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! What a topic accepts and refuses, rule by rule. Batches come from the builder and are then changed in one place, with a
 //! checksum that fits, so that the rule at hand is what refuses them and not the checksum.
 
-use ottla_protocol::records::{Record, crc32c};
+use ottla_protocol::records::{BatchBuilder, BatchFields, Record, crc32c};
 
 use super::*;
 
@@ -145,9 +145,16 @@ fn a_topic_that_stamps_the_time_overrides_the_producers() {
     let stamping = ValidateRules { log_append_time: true, timestamp_after_max_ms: 0, ..rules() };
     let validated = validate(&Bytes::from(plain()), &stamping, NOW_MS + 5).unwrap();
     assert!(records(&validated).iter().all(|record| record.timestamp == NOW_MS + 5));
-    // And a producer cannot claim that the broker stamped its records.
-    let claimed = build(&BatchFields { log_append_time: true, ..BatchFields::default() }, &[None]);
-    assert_eq!(stored(&check(claimed).unwrap()).attributes() & 0x08, 0);
+}
+
+#[test]
+fn only_the_broker_stamps_records() {
+    let claimed = build(&BatchFields { log_append_time: true, ..BatchFields::default() }, &[None, None]);
+    for log_append_time in [false, true] {
+        let rules = ValidateRules { log_append_time, ..rules() };
+        let refused = validate(&Bytes::from(claimed.clone()), &rules, NOW_MS);
+        assert!(matches!(refused, Err(ValidateError::InvalidTimestamp { total: 2, .. })), "{refused:?}");
+    }
 }
 
 #[test]
