@@ -26,7 +26,7 @@ use crate::{Error, TopicPartition};
 
 /// How long a topic may be reported as unknown before a call that needs it fails: time enough for the news of a topic
 /// that was just created (perhaps by this very question) to reach every broker.
-const UNKNOWN_TOPIC_PATIENCE: Duration = Duration::from_secs(5);
+const UNKNOWN_TOPIC_PATIENCE: Duration = Duration::from_secs(2);
 
 /// Which of the two connections to a broker: answers come in order, so that short questions would wait behind a
 /// fetch that polls for half a second, or behind megabytes of records.
@@ -148,7 +148,7 @@ impl Cluster {
     /// The topic, once it is known and its partitions are.
     ///
     /// # Errors
-    /// `Broker` when the topic is refused (a bad name, no authorization) or stays unknown for some seconds;
+    /// `Broker` when the topic is refused (a bad name, no authorization) or stays unknown for two seconds;
     /// `MetadataTimeout` when nothing is heard of it within the API timeout.
     pub(crate) async fn topic(&self, topic: &Arc<str>) -> Result<Arc<TopicMetadata>, Error> {
         let mut updates = self.updates();

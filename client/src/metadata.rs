@@ -78,7 +78,6 @@ pub(crate) struct Metadata {
     pub(crate) controller: Option<i32>,
     pub(crate) nodes: HashMap<i32, Node>,
     topics: HashMap<Arc<str>, TopicAnswer>,
-    names: HashMap<Uuid, Arc<str>>,
 }
 
 impl Metadata {
@@ -88,10 +87,6 @@ impl Metadata {
 
     pub(crate) fn topics(&self) -> impl Iterator<Item = (&Arc<str>, &TopicAnswer)> {
         self.topics.iter()
-    }
-
-    pub(crate) fn name(&self, id: &Uuid) -> Option<&Arc<str>> {
-        self.names.get(id)
     }
 
     pub(crate) fn topic_id(&self, topic: &str) -> Option<Uuid> {
@@ -123,9 +118,6 @@ impl Metadata {
                 Some(code) => Err(code),
                 None => Ok(Arc::new(self.newer_of(&name, topic))),
             };
-            if let Some(id) = answer.as_ref().ok().map(|topic| topic.id).filter(|id| *id != Uuid::ZERO) {
-                next.names.insert(id, name.clone());
-            }
             next.topics.insert(name, answer);
         }
         next
@@ -188,7 +180,7 @@ mod tests {
         let stale = first.after(answer(id, vec![partition(0, 9, 4), partition(1, 9, 6)]));
         assert_eq!(stale.partition(&TopicPartition::new("t", 0)).unwrap().leader, Some(1));
         assert_eq!(stale.partition(&TopicPartition::new("t", 1)).unwrap().leader, Some(9));
-        assert_eq!(stale.name(&id).unwrap().as_ref(), "t");
+        assert_eq!(stale.topic_id("t"), Some(id));
     }
 
     #[test]
@@ -196,7 +188,7 @@ mod tests {
         let first = Metadata::default().after(answer(Uuid([7; 16]), vec![partition(0, 1, 5)]));
         let second = first.after(answer(Uuid([8; 16]), vec![partition(0, 2, 0)]));
         assert_eq!(second.partition(&TopicPartition::new("t", 0)).unwrap().leader, Some(2));
-        assert_eq!(second.name(&Uuid([7; 16])), None);
+        assert_eq!(second.topic_id("t"), Some(Uuid([8; 16])));
     }
 
     #[test]

@@ -9,29 +9,20 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use bytes::Bytes;
-use ottla_protocol::messages::init_producer_id::InitProducerIdRequest;
-use ottla_protocol::messages::produce::{
-    PartitionProduceData, PartitionProduceResponse, ProduceRequest, ProduceResponse, TopicProduceData,
-};
-use ottla_protocol::records::{BatchFields, with_producer};
-use ottla_protocol::{ApiKey, ErrorCode, Records, Uuid};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
 
-use crate::accumulator::{Accumulator, ProducerBatch};
+use crate::accumulator::Accumulator;
 use crate::clock::{self, Backoff, Instant};
 use crate::cluster::{Cluster, Lane};
-use crate::config::{Acks, ProducerConfig};
+use crate::config::ProducerConfig;
 use crate::connection::Connection;
-use crate::delivery::BatchAcknowledged;
-use crate::metadata::{Metadata, error_of};
-use crate::outbox::{Answer, Identity, Next, Outbox, Outgoing, Verdict};
+use crate::metadata::Metadata;
+use crate::outbox::{Identity, Next, Outbox, Outgoing, Verdict};
+use crate::produce_call::{Batch, Encoded, ProduceCall, Response, Settled};
+use crate::producer_identity::{Identification, ProducerIdentity, init_producer_id};
 use crate::{Error, TopicPartition};
-
-/// The first version of Produce that names topics by id.
-const PRODUCE_BY_TOPIC_ID: i16 = 13;
 
 /// What the producer's handle and its task share.
 #[derive(Debug)]
@@ -56,30 +47,6 @@ pub(crate) struct Counters {
     pub(crate) retries: AtomicU64,
 }
 
-/// A batch as it goes on the wire.
-#[derive(Debug)]
-struct Encoded {
-    bytes: Bytes,
-    /// What `bytes` says; differs from the outbox's after the sequences were given afresh.
-    stamp: (Option<Identity>, i32),
-    /// Uncompressed bytes, counted against the buffer's memory.
-    size: usize,
-}
-
-impl Encoded {
-    /// Makes the bytes say what the outbox says.
-    fn stamp(&mut self, identity: Option<Identity>, sequence: i32) {
-        if let Some(Identity { producer_id, epoch }) = identity
-            && self.stamp != (identity, sequence)
-        {
-            self.bytes = with_producer(std::mem::take(&mut self.bytes), producer_id, epoch, sequence);
-            self.stamp = (identity, sequence);
-        }
-    }
-}
-
-type Batch = (TopicPartition, Outgoing<Encoded>);
-
 #[derive(Debug)]
 struct Partition {
     outbox: Outbox<Encoded>,
@@ -102,7 +69,7 @@ struct Link {
 enum Event {
     Connected(i32, Result<Connection, Error>),
     Identified(Result<Identity, Error>),
-    Answered(i32, Vec<Batch>, Result<Option<ProduceResponse>, Error>),
+    Answered(i32, ProduceCall, Response),
 }
 
 #[derive(Debug)]
@@ -113,10 +80,7 @@ pub(crate) struct Sender {
     backoff: Backoff,
     partitions: HashMap<TopicPartition, Partition>,
     links: HashMap<i32, Link>,
-    identity: Option<Identity>,
-    identifying: bool,
-    identify_at: Option<Instant>,
-    identify_failures: u32,
+    identity: ProducerIdentity,
     /// Nothing in the accumulator expires before this.
     next_expiry: Instant,
     events: JoinSet<Event>,
@@ -139,13 +103,10 @@ impl Sender {
         Sender {
             shared,
             backoff: cluster.backoff(),
+            identity: ProducerIdentity::new(cluster.backoff()),
             cluster,
             partitions: HashMap::new(),
             links: HashMap::new(),
-            identity: None,
-            identifying: false,
-            identify_at: None,
-            identify_failures: 0,
             next_expiry: clock::now() + config.delivery_timeout,
             config,
             events: JoinSet::new(),
@@ -157,7 +118,8 @@ impl Sender {
     pub(crate) async fn run(mut self) {
         let mut updates = self.cluster.updates();
         if self.config.enable_idempotence {
-            self.identify(clock::now());
+            // So that it is there when the first record comes.
+            self.identity_after(None, clock::now(), &mut Alarm::default());
         }
         loop {
             let now = clock::now();
@@ -273,7 +235,7 @@ impl Sender {
             let size = sizes.entry(node).or_default();
             let room = if *size == 0 { usize::MAX } else { self.config.max_request_bytes.saturating_sub(*size) };
             if let Some(batch) = self.next_batch(&location, node, room, now, alarm) {
-                *size += batch.batch.bytes.len();
+                *size += batch.batch.len();
                 requests.entry(node).or_default().push((location, batch));
             }
         }
@@ -339,13 +301,14 @@ impl Sender {
                 return None;
             }
             Next::NeedsIdentity => return None,
-            Next::Resend if outbox.peek()?.batch.bytes.len() > room => return None,
+            Next::Resend if outbox.peek()?.batch.len() > room => return None,
             Next::Resend => outbox.resend()?,
             Next::New => {
                 let batch = self.shared.accumulator.lock().take(location, now, room)?;
                 let deadline = batch.created + self.config.delivery_timeout;
                 let (number, size, records) = (batch.number, batch.size, batch.records);
-                match self.encode(batch, outbox.identity(), outbox.next_sequence()) {
+                let compression = self.config.compression;
+                match Encoded::new(batch, compression, outbox.identity(), outbox.next_sequence()) {
                     Ok(encoded) => outbox.admit(encoded, number, records as i32, deadline),
                     Err(reason) => {
                         let topic = location.topic.clone();
@@ -360,95 +323,34 @@ impl Sender {
         Some(outgoing)
     }
 
-    fn encode(&self, batch: ProducerBatch, identity: Option<Identity>, sequence: i32) -> Result<Encoded, String> {
-        let mut fields = BatchFields { compression: self.config.compression, ..Default::default() };
-        if let Some(identity) = identity {
-            fields.producer_id = identity.producer_id;
-            fields.producer_epoch = identity.epoch;
-            fields.base_sequence = sequence;
-        }
-        let bytes = batch.builder.build(&fields).map_err(|error| error.to_string())?;
-        Ok(Encoded { bytes, stamp: (identity, sequence), size: batch.size })
-    }
-
-    /// An identity other than `spent`: the producer's own if it has moved on, else one under the next epoch.
+    /// An identity other than `spent`, if there is one now.
     fn identity_after(&mut self, spent: Option<Identity>, now: Instant, alarm: &mut Alarm) -> Option<Identity> {
-        let identity = match self.identity {
-            Some(identity) if Some(identity) != spent => return Some(identity),
-            Some(identity) if identity.epoch < i16::MAX => Identity { epoch: identity.epoch + 1, ..identity },
-            _ => {
-                self.identity = None;
-                match self.identify_at.filter(|identify_at| *identify_at > now) {
-                    Some(identify_at) => alarm.at(identify_at),
-                    None => self.identify(now),
-                }
-                return None;
+        match self.identity.other_than(spent, now) {
+            Identification::Known(identity) => return Some(identity),
+            Identification::Ask => {
+                let cluster = self.cluster.clone();
+                self.events.spawn(async move { Event::Identified(init_producer_id(&cluster).await) });
             }
-        };
-        self.identity = Some(identity);
-        Some(identity)
-    }
-
-    /// Asks for a producer id.
-    fn identify(&mut self, now: Instant) {
-        if self.identifying || self.identify_at.is_some_and(|identify_at| identify_at > now) {
-            return;
+            Identification::Wait(Some(until)) => alarm.at(until),
+            Identification::Wait(None) => {}
         }
-        self.identifying = true;
-        let cluster = self.cluster.clone();
-        self.events.spawn(async move { Event::Identified(init_producer_id(&cluster).await) });
+        None
     }
 
     /// Submits one request; what cannot be submitted is in line again.
     fn submit(&mut self, node: i32, batches: Vec<Batch>, metadata: &Metadata, now: Instant) {
-        match self.try_submit(node, &batches, metadata, now) {
-            Ok(answer) => {
-                if let Some(link) = self.links.get_mut(&node) {
-                    link.in_flight += 1;
-                }
-                self.events.spawn(async move { Event::Answered(node, batches, answer.await) });
-            }
-            Err(error) => self.settle_all(batches, &error, !error.is_retriable(), false),
-        }
-    }
-
-    fn try_submit(
-        &self,
-        node: i32,
-        batches: &[Batch],
-        metadata: &Metadata,
-        now: Instant,
-    ) -> Result<impl Future<Output = Result<Option<ProduceResponse>, Error>> + use<>, Error> {
-        let link = self.links.get(&node).and_then(|link| link.connection.clone());
-        let connection = link.ok_or(Error::Closed)?;
-        let mut version = connection.version(ApiKey::Produce)?;
-        let identified = batches.iter().all(|(location, _)| metadata.topic_id(&location.topic).is_some());
-        if version >= PRODUCE_BY_TOPIC_ID && !identified {
-            version = PRODUCE_BY_TOPIC_ID - 1;
-        }
+        let link = self.links.get_mut(&node).expect("batches are gathered for a link that is ready");
+        let connection = link.connection.as_ref().expect("a link that is ready is connected");
         let timeout = self.config.client.request_timeout;
-        let request = ProduceRequest {
-            transactional_id: None,
-            acks: self.config.acks.code(),
-            timeout_ms: i32::try_from(timeout.as_millis()).unwrap_or(i32::MAX),
-            topic_data: topic_data(batches, metadata),
-        };
         let expiry = batches.iter().map(|(_, outgoing)| outgoing.deadline).min();
         let deadline = expiry.map_or(now + timeout, |expiry| expiry.min(now + timeout));
-        let (written, pending) = match self.config.acks {
-            Acks::None => (Some(connection.submit_unanswered(&request, version)?), None),
-            _ => (None, Some(connection.submit(&request, version, deadline)?)),
-        };
-        Ok(async move {
-            match (written, pending) {
-                (_, Some(pending)) => pending.answer().await.map(Some),
-                (Some(written), None) => match written.await {
-                    Ok(written) => written.map(|_| None),
-                    Err(_) => Err(connection.close_reason()),
-                },
-                (None, None) => Ok(None),
+        match ProduceCall::submit(connection, batches, metadata, self.config.acks, timeout, deadline) {
+            Ok((call, response)) => {
+                link.in_flight += 1;
+                self.events.spawn(async move { Event::Answered(node, call, response.await) });
             }
-        })
+            Err(settled) => settled.into_iter().for_each(|settled| self.settle(settled, now)),
+        }
     }
 
     fn handle(&mut self, event: Option<Event>) {
@@ -471,107 +373,31 @@ impl Sender {
                     }
                 }
             }
-            Some(Event::Identified(Ok(identity))) => {
-                self.identifying = false;
-                self.identify_failures = 0;
-                self.identity = Some(identity);
+            Some(Event::Identified(answer)) => {
+                if let Err(error) = self.identity.answered(answer, now) {
+                    tracing::error!(%error, "no producer id: the producer cannot go on");
+                    let mut accumulator = self.shared.accumulator.lock();
+                    accumulator.refuse(error.clone());
+                    accumulator.fail_all(&error);
+                    drop(accumulator);
+                    self.shared.freed.notify_waiters();
+                }
             }
-            Some(Event::Identified(Err(error))) if error.is_retriable() => {
-                self.identifying = false;
-                self.identify_failures += 1;
-                self.identify_at = Some(now + self.backoff.after(self.identify_failures));
-                tracing::warn!(%error, "no producer id yet");
-            }
-            Some(Event::Identified(Err(error))) => {
-                tracing::error!(%error, "no producer id: the producer cannot go on");
-                let mut accumulator = self.shared.accumulator.lock();
-                accumulator.refuse(error.clone());
-                accumulator.fail_all(&error);
-                drop(accumulator);
-                self.shared.freed.notify_waiters();
-            }
-            Some(Event::Answered(node, batches, outcome)) => {
+            Some(Event::Answered(node, call, response)) => {
                 if let Some(link) = self.links.get_mut(&node) {
                     link.in_flight -= 1;
                 }
-                match outcome {
-                    Ok(Some(response)) => self.settle_answered(node, batches, response, now),
-                    Ok(None) => {
-                        let unknown = BatchAcknowledged { base_offset: -1, log_append_time: -1 };
-                        for (location, outgoing) in batches {
-                            self.settle(&location, outgoing, Answer::Acknowledged, Ok(unknown), now);
-                        }
-                    }
-                    Err(error) => self.settle_all(batches, &error, !error.is_retriable(), true),
-                }
+                call.settle(response).into_iter().for_each(|settled| self.settle(settled, now));
             }
         }
     }
 
-    /// Settles batches whose request failed as a whole.
-    fn settle_all(&mut self, batches: Vec<Batch>, error: &Error, is_final: bool, sent: bool) {
-        self.cluster.request_update();
-        let answer = match (sent, is_final) {
-            (true, _) => Answer::Lost,
-            (false, true) => Answer::Impossible,
-            (false, false) => Answer::NotSent,
-        };
-        let now = clock::now();
-        for (location, outgoing) in batches {
-            self.settle(&location, outgoing, answer, Err(error.clone()), now);
+    fn settle(&mut self, settled: Settled, now: Instant) {
+        let Settled { partition: location, outgoing, answer, outcome } = settled;
+        if outcome.as_ref().is_err_and(Error::is_retriable) {
+            self.cluster.request_update();
         }
-    }
-
-    fn settle_answered(&mut self, node: i32, batches: Vec<Batch>, response: ProduceResponse, now: Instant) {
-        let metadata = self.cluster.metadata();
-        let address = self.links.get(&node).and_then(|link| link.connection.as_ref()).map(|c| c.address().clone());
-        let address = address.unwrap_or_else(|| format!("broker {node}").into());
-        let mut answers: HashMap<TopicPartition, PartitionProduceResponse> = HashMap::new();
-        for topic in response.responses {
-            let name = match topic.topic_id {
-                Uuid::ZERO => Some(Arc::from(topic.name)),
-                id => metadata.name(&id).cloned(),
-            };
-            let Some(name) = name else { continue };
-            for partition in topic.partition_responses {
-                answers.insert(TopicPartition { topic: name.clone(), partition: partition.index }, partition);
-            }
-        }
-        for (location, outgoing) in batches {
-            let Some(answer) = answers.remove(&location) else {
-                let reason = format!("it leaves out {location}").into();
-                let error = Error::MalformedResponse { address: address.clone(), api: ApiKey::Produce, reason };
-                self.settle(&location, outgoing, Answer::Lost, Err(error), now);
-                continue;
-            };
-            let acknowledged =
-                BatchAcknowledged { base_offset: answer.base_offset, log_append_time: answer.log_append_time_ms };
-            match error_of(answer.error_code) {
-                None => self.settle(&location, outgoing, Answer::Acknowledged, Ok(acknowledged), now),
-                Some(code @ ErrorCode::DuplicateSequenceNumber) => {
-                    self.settle(&location, outgoing, Answer::Refused(code), Ok(acknowledged), now);
-                }
-                Some(code) => {
-                    let message = refusal_message(&answer);
-                    let error = Error::broker(ApiKey::Produce, answer.error_code, &address, &location, message);
-                    if code.is_retriable() {
-                        self.cluster.request_update();
-                    }
-                    self.settle(&location, outgoing, Answer::Refused(code), Err(error), now);
-                }
-            }
-        }
-    }
-
-    fn settle(
-        &mut self,
-        location: &TopicPartition,
-        outgoing: Outgoing<Encoded>,
-        answer: Answer,
-        outcome: Result<BatchAcknowledged, Error>,
-        now: Instant,
-    ) {
-        let Some(partition) = self.partitions.get_mut(location) else { return };
+        let Some(partition) = self.partitions.get_mut(&location) else { return };
         let backoff = self.backoff.after(partition.outbox.failures() + 1);
         let expired = outgoing.deadline <= now;
         match partition.outbox.settle(outgoing, answer, now, backoff) {
@@ -584,7 +410,7 @@ impl Sender {
             Verdict::Delivered(outgoing) => {
                 let counters = &self.shared.counters;
                 counters.records_acknowledged.fetch_add(outgoing.records as u64, Ordering::Relaxed);
-                counters.bytes_acknowledged.fetch_add(outgoing.batch.bytes.len() as u64, Ordering::Relaxed);
+                counters.bytes_acknowledged.fetch_add(outgoing.batch.len() as u64, Ordering::Relaxed);
                 counters.batches_acknowledged.fetch_add(1, Ordering::Relaxed);
                 self.shared.accumulator.lock().settle(outgoing.number, outgoing.batch.size, outcome);
                 self.shared.freed.notify_waiters();
@@ -622,42 +448,5 @@ impl Drop for Sender {
         if lost > 0 {
             tracing::warn!(batches = lost, "a producer ended without close(): these batches may not have been sent");
         }
-    }
-}
-
-/// The broker's words about a refused batch, with those about its first bad record.
-fn refusal_message(answer: &PartitionProduceResponse) -> Option<String> {
-    let record = answer.record_errors.first().map(|record| {
-        let message = record.batch_index_error_message.as_deref().unwrap_or("invalid");
-        format!("record {} of the batch: {message}", record.batch_index)
-    });
-    match (answer.error_message.clone(), record) {
-        (Some(message), Some(record)) => Some(format!("{message}; {record}")),
-        (message, record) => message.or(record),
-    }
-}
-
-fn topic_data(batches: &[Batch], metadata: &Metadata) -> Vec<TopicProduceData> {
-    let mut topics: BTreeMap<&str, Vec<PartitionProduceData>> = BTreeMap::new();
-    for (location, outgoing) in batches {
-        let records = Records::Bytes(outgoing.batch.bytes.clone());
-        let data = PartitionProduceData { index: location.partition, records };
-        topics.entry(&location.topic).or_default().push(data);
-    }
-    let topic = |(name, partition_data): (&str, _)| TopicProduceData {
-        name: name.to_owned(),
-        topic_id: metadata.topic_id(name).unwrap_or(Uuid::ZERO),
-        partition_data,
-    };
-    topics.into_iter().map(topic).collect()
-}
-
-async fn init_producer_id(cluster: &Cluster) -> Result<Identity, Error> {
-    let request = InitProducerIdRequest { transaction_timeout_ms: i32::MAX, ..Default::default() };
-    let connection = cluster.any_connection().await?;
-    let response = connection.request(&request, cluster.config().request_timeout).await?;
-    match response.error_code {
-        0 => Ok(Identity { producer_id: response.producer_id, epoch: response.producer_epoch }),
-        code => Err(Error::broker(ApiKey::InitProducerId, code, connection.address(), "", None)),
     }
 }
