@@ -191,6 +191,7 @@ impl Start {
         let cluster_id = controller.image().cluster_id().to_string();
         let mut housekeeping = JoinSet::new();
         housekeeping.spawn(housekeeping::run(Arc::clone(&controller), Arc::clone(&logs), Arc::clone(&clock)));
+        housekeeping.spawn(housekeeping::retain(Arc::clone(&controller), Arc::clone(&logs), Arc::clone(&clock)));
         let slots = usize::try_from(config.max_incremental_fetch_session_cache_slots).unwrap_or(0);
         let api = Api {
             addresses: advertised(&config, &addresses),

@@ -319,8 +319,8 @@ pub(super) fn log_config(config: &TopicConfig) -> LogConfig {
         segment_jitter_ms: config.segment_jitter_ms,
         segment_index_bytes: config.segment_index_bytes.unsigned_abs(),
         index_interval_bytes: config.index_interval_bytes.unsigned_abs(),
-        retention_ms: config.retention_ms,
-        retention_bytes: config.retention_bytes,
+        retention_ms: if config.cleanup_policy.delete { config.retention_ms } else { -1 },
+        retention_bytes: if config.cleanup_policy.delete { config.retention_bytes } else { -1 },
         flush_mode: match config.flush_mode {
             FlushMode::Sync => crate::storage::FlushMode::Sync,
             FlushMode::Async => crate::storage::FlushMode::Async,

@@ -16,9 +16,9 @@ impl Log {
     /// # Errors
     /// The new start could not be put on record; it has not moved. Segments that could not be removed are no error.
     pub fn delete_records(&self, before: Offset) -> Result<Offset, StorageError> {
-        self.check_usable()?;
-        // Whoever trims, trims alone; appends go on.
+        // Whoever trims, trims alone; appends go on. A close that came first has let go of the folder.
         let _trimming = self.flushing.lock();
+        self.check_usable()?;
         let offsets = self.offsets();
         let start = before.min(offsets.log_end);
         if start <= offsets.log_start {
