@@ -33,7 +33,7 @@ pub(super) fn handle(api: &Api, request: &DescribeClusterRequest, call: &Call) -
             broker_id: api.config().node_id,
             host: address.host.clone(),
             port: i32::from(address.port),
-            rack: None,
+            rack: api.config().broker_rack.clone(),
             is_fenced: false,
         }],
         cluster_authorized_operations: or_unasked(CLUSTER, request.include_cluster_authorized_operations),

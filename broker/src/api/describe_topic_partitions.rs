@@ -16,13 +16,10 @@ use super::context::Api;
 use super::error_map::ToErrorCode;
 use crate::metadata::{MetadataImage, TopicImage, TopicName};
 
-/// Partitions in one answer at the most (Kafka's default).
-const PAGE_PARTITIONS_MAX: i32 = 2_000;
-
 /// Answers one page.
 pub(super) fn handle(api: &Api, request: DescribeTopicPartitionsRequest) -> DescribeTopicPartitionsResponse {
     let image = api.image();
-    let mut left = request.response_partition_limit.clamp(1, PAGE_PARTITIONS_MAX);
+    let mut left = request.response_partition_limit.clamp(1, api.config().max_request_partition_size_limit);
     let start = request.cursor;
     let all = request.topics.is_empty();
     let mut names: BTreeSet<String> = if all {

@@ -60,7 +60,7 @@ pub(super) fn handle(api: &Api, request: MetadataRequest, call: &Call) -> Metada
             node_id: api.config().node_id,
             host: address.host.clone(),
             port: i32::from(address.port),
-            rack: None,
+            rack: api.config().broker_rack.clone(),
         }],
         cluster_id: Some(api.image().cluster_id().to_string()),
         controller_id: api.config().node_id,

@@ -32,8 +32,6 @@ pub struct BrokerConfig {
     pub log_retention_check_interval_ms: i64,
     /// ms between two writes of the recovery points.
     pub log_flush_offset_checkpoint_interval_ms: i32,
-    /// ms between two writes of the log start offsets.
-    pub log_flush_start_offset_checkpoint_interval_ms: i32,
     /// ms after the start until background tasks begin.
     pub log_initial_task_delay_ms: i64,
     /// Partitions of a topic whose creator names no number.
@@ -62,7 +60,7 @@ pub struct BrokerConfig {
     pub max_request_partition_size_limit: i32,
     /// Bytes of one fetch answer.
     pub fetch_max_bytes: i32,
-    /// Bytes of all fetch answers that are held in memory.
+    /// Bytes of all answers that wait to be read by their clients; ranges of files do not count.
     pub fetch_memory_bytes: i64,
     /// Incremental fetch sessions.
     pub max_incremental_fetch_session_cache_slots: i32,
@@ -120,8 +118,6 @@ impl BrokerConfig {
             num_recovery_threads_per_data_dir: values.int("num.recovery.threads.per.data.dir")?,
             log_retention_check_interval_ms: values.long("log.retention.check.interval.ms")?,
             log_flush_offset_checkpoint_interval_ms: values.int("log.flush.offset.checkpoint.interval.ms")?,
-            log_flush_start_offset_checkpoint_interval_ms: values
-                .int("log.flush.start.offset.checkpoint.interval.ms")?,
             log_initial_task_delay_ms: values.long("log.initial.task.delay.ms")?,
             num_partitions: values.int("num.partitions")?,
             default_replication_factor: values.int("default.replication.factor")?,

@@ -1,8 +1,13 @@
 //! The broker keys that this broker obeys. What Kafka has and Ottla has no use for is in `ignored_keys`.
 
 use super::config_key::{Allowed, ConfigType, KeyGroup, boolean, double, int, key, list, long, string};
-use super::topic_keys::{CLEANUP_POLICIES, COMPRESSION_TYPES, FLUSH_MODES, FOREVER, TIMESTAMP_TYPES};
+use super::topic_keys::{
+    CLEANUP_POLICIES, COMPRESSION_TYPES, FLUSH_BY_MODE, FLUSH_MODES, FOREVER, FREED_AT_ONCE, GROWS, NOT_CLEANED,
+    TIMESTAMP_TYPES,
+};
 
+const STARTS_WITH_RECOVERY_POINTS: &str =
+    "A log start is on record before DeleteRecords answers, and again with the recovery points.";
 const BOUNDED: &str = "every resource has a bound from the start";
 
 pub(super) static GROUPS: &[KeyGroup] = &[
@@ -41,7 +46,8 @@ pub(super) static GROUPS: &[KeyGroup] = &[
                 .doc("How many threads open and recover logs at the start."),
             long("log.retention.check.interval.ms", "300000").at_least(1).doc("How many milliseconds lie between two looks for segments to delete."),
             int("log.flush.offset.checkpoint.interval.ms", "60000").at_least(0).doc("How many milliseconds lie between two writes of the recovery points, which bound the work of a recovery."),
-            int("log.flush.start.offset.checkpoint.interval.ms", "60000").at_least(0).doc("How many milliseconds lie between two writes of the log start offsets."),
+            int("log.flush.start.offset.checkpoint.interval.ms", "60000").at_least(0).unused(STARTS_WITH_RECOVERY_POINTS)
+                .doc("How many milliseconds lie between two writes of the log start offsets."),
             long("log.initial.task.delay.ms", "30000").at_least(0).hidden().doc("How many milliseconds after the start the background tasks of the log begin."),
         ],
     },
@@ -77,7 +83,7 @@ pub(super) static GROUPS: &[KeyGroup] = &[
         ignored_because: None,
         keys: &[
             int("fetch.max.bytes", "57671680").at_least(1024).doc("The largest fetch answer, whatever the client asks for; one batch that is larger is still returned whole."),
-            long("fetch.memory.bytes", "268435456").at_least(1_048_576).ours().doc("The memory for fetch answers that are not sent from a file directly; beyond it fetches wait."),
+            long("fetch.memory.bytes", "268435456").at_least(1_048_576).ours().doc("The memory for answers that wait to be read by their clients; what is sent from a file does not count."),
             int("max.incremental.fetch.session.cache.slots", "1000").at_least(0).doc("How many incremental fetch sessions are remembered (KIP-227)."),
         ],
     },
@@ -111,7 +117,8 @@ pub(super) static GROUPS: &[KeyGroup] = &[
             key(ConfigType::Int, "log.retention.minutes").doc("Default of `retention.ms` in minutes, where `log.retention.ms` is not set."),
             int("log.retention.hours", "168").doc("Default of `retention.ms` in hours, where neither `log.retention.ms` nor `log.retention.minutes` is set."),
             long("log.retention.bytes", "-1").cluster_wide().doc("Default of `retention.bytes`."),
-            long("log.segment.delete.delay.ms", "60000").at_least(0).cluster_wide().doc("Default of `file.delete.delay.ms`."),
+            long("log.segment.delete.delay.ms", "60000").at_least(0).cluster_wide().unused(FREED_AT_ONCE)
+                .doc("Default of `file.delete.delay.ms`."),
             int("log.segment.bytes", "1073741824").at_least(1_048_576).cluster_wide().doc("Default of `segment.bytes`."),
             key(ConfigType::Long, "log.roll.ms").cluster_wide().doc("Default of `segment.ms`."),
             int("log.roll.hours", "168").at_least(1).doc("Default of `segment.ms` in hours, where `log.roll.ms` is not set."),
@@ -119,7 +126,8 @@ pub(super) static GROUPS: &[KeyGroup] = &[
             int("log.roll.jitter.hours", "0").at_least(0).doc("Default of `segment.jitter.ms` in hours, where `log.roll.jitter.ms` is not set."),
             int("log.index.interval.bytes", "4096").at_least(0).cluster_wide().doc("Default of `index.interval.bytes`."),
             int("log.index.size.max.bytes", "10485760").at_least(4).cluster_wide().doc("Default of `segment.index.bytes`."),
-            boolean("log.preallocate", "false").cluster_wide().doc("Default of `preallocate`."),
+            boolean("log.preallocate", "false").cluster_wide().unused(GROWS)
+                .doc("Default of `preallocate`."),
             int("message.max.bytes", "1048588").at_least(0).cluster_wide().doc("Default of `max.message.bytes`."),
             string("log.message.timestamp.type", "CreateTime").allow(Allowed::OneOf(TIMESTAMP_TYPES)).cluster_wide().doc("Default of `message.timestamp.type`."),
             long("log.message.timestamp.before.max.ms", FOREVER).at_least(0).cluster_wide().doc("Default of `message.timestamp.before.max.ms`."),
@@ -129,14 +137,21 @@ pub(super) static GROUPS: &[KeyGroup] = &[
             int("compression.lz4.level", "9").between(1, 17).cluster_wide().doc("Default of the topics' `compression.lz4.level`."),
             int("compression.zstd.level", "3").between(-131_072, 22).cluster_wide().doc("Default of the topics' `compression.zstd.level`."),
             string("log.flush.mode", "sync").allow(Allowed::OneOf(FLUSH_MODES)).cluster_wide().ours().doc("Default of `flush.mode`."),
-            long("log.flush.interval.messages", FOREVER).at_least(1).cluster_wide().doc("Default of `flush.messages`."),
-            key(ConfigType::Long, "log.flush.interval.ms").cluster_wide().doc("Default of `flush.ms`."),
-            long("log.flush.scheduler.interval.ms", FOREVER).doc("Default of `flush.ms`, where `log.flush.interval.ms` is not set."),
+            long("log.flush.interval.messages", FOREVER).at_least(1).cluster_wide().unused(FLUSH_BY_MODE)
+                .doc("Default of `flush.messages`."),
+            key(ConfigType::Long, "log.flush.interval.ms").cluster_wide().unused(FLUSH_BY_MODE)
+                .doc("Default of `flush.ms`."),
+            long("log.flush.scheduler.interval.ms", FOREVER).unused(FLUSH_BY_MODE)
+                .doc("Default of `flush.ms`, where `log.flush.interval.ms` is not set."),
             int("min.insync.replicas", "1").at_least(1).cluster_wide().doc("Default of the topics' `min.insync.replicas`."),
-            double("log.cleaner.min.cleanable.ratio", "0.5").allow(Allowed::FractionUpTo(1.0)).cluster_wide().doc("Default of `min.cleanable.dirty.ratio`."),
-            long("log.cleaner.min.compaction.lag.ms", "0").at_least(0).cluster_wide().doc("Default of `min.compaction.lag.ms`."),
-            long("log.cleaner.max.compaction.lag.ms", FOREVER).at_least(1).cluster_wide().doc("Default of `max.compaction.lag.ms`."),
-            long("log.cleaner.delete.retention.ms", "86400000").at_least(0).cluster_wide().doc("Default of `delete.retention.ms`."),
+            double("log.cleaner.min.cleanable.ratio", "0.5").allow(Allowed::FractionUpTo(1.0)).cluster_wide().unused(NOT_CLEANED)
+                .doc("Default of `min.cleanable.dirty.ratio`."),
+            long("log.cleaner.min.compaction.lag.ms", "0").at_least(0).cluster_wide().unused(NOT_CLEANED)
+                .doc("Default of `min.compaction.lag.ms`."),
+            long("log.cleaner.max.compaction.lag.ms", FOREVER).at_least(1).cluster_wide().unused(NOT_CLEANED)
+                .doc("Default of `max.compaction.lag.ms`."),
+            long("log.cleaner.delete.retention.ms", "86400000").at_least(0).cluster_wide().unused(NOT_CLEANED)
+                .doc("Default of `delete.retention.ms`."),
         ],
     },
 ];

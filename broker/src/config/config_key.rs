@@ -246,6 +246,11 @@ impl ConfigKey {
         self
     }
 
+    pub(super) const fn unused(mut self, why: &'static str) -> Self {
+        self.ignored_because = Some(why);
+        self
+    }
+
     pub(super) const fn doc(mut self, sentence: &'static str) -> Self {
         self.documentation = sentence;
         self

@@ -58,9 +58,11 @@ pub fn reference_page() -> String {
         table(&mut page, group, false);
     }
     page.push_str("\n## Keys that are accepted and not used\n");
+    single(&mut page, "topic keys", topic_key_groups());
     for group in topic_key_groups().filter(|group| group.ignored_because.is_some()) {
         ignored(&mut page, "topic keys", group);
     }
+    single(&mut page, "broker keys", broker_key_groups());
     for group in broker_key_groups().filter(|group| group.ignored_because.is_some()) {
         ignored(&mut page, "broker keys", group);
     }
@@ -83,7 +85,7 @@ fn table(page: &mut String, group: &KeyGroup, of_broker: bool) {
         "\n### {}\n\n| key | values | default | {third} | meaning |\n|---|---|---|---|---|\n",
         group.title
     );
-    for key in group.keys {
+    for key in group.keys.iter().filter(|key| key.ignored_because.is_none()) {
         let third = if of_broker {
             key.mode.name().to_owned()
         } else {
@@ -98,6 +100,16 @@ fn table(page: &mut String, group: &KeyGroup, of_broker: bool) {
             meaning.push_str(" Not listed by DescribeConfigs.");
         }
         line(page, &[&code(key.name), &expected(key), &default_of(key), &third, &meaning]);
+    }
+}
+
+/// Keys that are not used although others of their group are.
+fn single(page: &mut String, kind: &str, groups: impl Iterator<Item = &'static KeyGroup>) {
+    let _ = write!(page, "\n### Single {kind}\n\n| key | why |\n|---|---|\n");
+    for key in groups.flat_map(|group| group.keys) {
+        if let Some(why) = key.ignored_because {
+            line(page, &[&code(key.name), why]);
+        }
     }
 }
 

@@ -64,8 +64,6 @@ pub struct TopicConfig {
     pub retention_ms: i64,
     /// Bytes a partition may hold; negative is no limit.
     pub retention_bytes: i64,
-    /// ms that a deleted segment stays on the disk.
-    pub file_delete_delay_ms: i64,
     /// Size in bytes at which a segment is closed (`internal.segment.bytes` where that is set).
     pub segment_bytes: i32,
     /// Age in ms at which a segment is closed.
@@ -76,8 +74,6 @@ pub struct TopicConfig {
     pub index_interval_bytes: i32,
     /// Bytes that an index may reach.
     pub segment_index_bytes: i32,
-    /// Whether the space of a segment is reserved when it is created.
-    pub preallocate: bool,
     /// Largest batch in bytes, as stored.
     pub max_message_bytes: i32,
     /// Whose clock stamps the records.
@@ -96,10 +92,6 @@ pub struct TopicConfig {
     pub compression_zstd_level: i32,
     /// What acks=all waits for.
     pub flush_mode: FlushMode,
-    /// Records after which the log is flushed.
-    pub flush_messages: i64,
-    /// ms after which unflushed records are flushed.
-    pub flush_ms: i64,
     /// Copies that acks=all needs.
     pub min_insync_replicas: i32,
     /// Uncleaned share from 0 to 1 at which a compacted log is cleaned.
@@ -137,7 +129,6 @@ impl TopicConfig {
             cleanup_policy: values.cleanup_policy()?,
             retention_ms: values.long("retention.ms")?,
             retention_bytes: values.long("retention.bytes")?,
-            file_delete_delay_ms: values.long("file.delete.delay.ms")?,
             segment_bytes: values.int(if overrides.contains_key("internal.segment.bytes") {
                 "internal.segment.bytes"
             } else {
@@ -147,7 +138,6 @@ impl TopicConfig {
             segment_jitter_ms: values.long("segment.jitter.ms")?,
             index_interval_bytes: values.int("index.interval.bytes")?,
             segment_index_bytes: values.int("segment.index.bytes")?,
-            preallocate: values.boolean("preallocate")?,
             max_message_bytes: values.int("max.message.bytes")?,
             message_timestamp_type: values.timestamp_type()?,
             message_timestamp_before_max_ms: values.long("message.timestamp.before.max.ms")?,
@@ -157,8 +147,6 @@ impl TopicConfig {
             compression_lz4_level: values.int("compression.lz4.level")?,
             compression_zstd_level: values.int("compression.zstd.level")?,
             flush_mode: if values.text("flush.mode")? == "async" { FlushMode::Async } else { FlushMode::Sync },
-            flush_messages: values.long("flush.messages")?,
-            flush_ms: values.long("flush.ms")?,
             min_insync_replicas: values.int("min.insync.replicas")?,
             min_cleanable_dirty_ratio: values.double("min.cleanable.dirty.ratio")?,
             min_compaction_lag_ms: values.long("min.compaction.lag.ms")?,

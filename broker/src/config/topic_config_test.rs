@@ -45,7 +45,6 @@ fn the_finest_unit_of_retention_wins() {
     assert_eq!(topic(&broker(&[("log.retention.minutes", "3")]), &[]).retention_ms, 180_000);
     assert_eq!(topic(&broker(&[("log.retention.hours", "-1")]), &[]).retention_ms, -1);
     assert_eq!(topic(&broker(&[("log.roll.hours", "1")]), &[]).segment_ms, 3_600_000);
-    assert_eq!(topic(&broker(&[("log.flush.scheduler.interval.ms", "9")]), &[]).flush_ms, 9);
 }
 
 #[test]

@@ -15,6 +15,11 @@ pub(super) const TIMESTAMP_TYPES: &[&str] = &["CreateTime", "LogAppendTime"];
 pub(super) const FLUSH_MODES: &[&str] = &["sync", "async"];
 
 const ONE_COPY: &str = "A partition has one copy, on this broker.";
+pub(super) const FREED_AT_ONCE: &str =
+    "The files of a deleted segment are removed at once; readers keep them until they are done.";
+pub(super) const GROWS: &str = "A segment grows as it is written.";
+pub(super) const FLUSH_BY_MODE: &str = "What is flushed when is said by `flush.mode` and the producer's acks.";
+pub(super) const NOT_CLEANED: &str = "Compacted topics are not cleaned yet.";
 const NO_TIERED_STORAGE: &str = "There is no tiered storage: every segment stays on this broker's disk.";
 
 const fn same(name: &'static str) -> Synonym {
@@ -29,7 +34,7 @@ pub(super) static GROUPS: &[KeyGroup] = &[
             list("cleanup.policy", "delete")
                 .allow(Allowed::EachOf(CLEANUP_POLICIES))
                 .from(&[same("log.cleanup.policy")])
-                .doc("What happens to old data: `delete` drops old segments by time and size, `compact` keeps the last record of each key, both do both, and an empty list keeps everything."),
+                .doc("What happens to old data: `delete` drops old segments by time and size, `compact` keeps the last record of each key, both do both, and an empty list keeps everything. Compaction is not done yet: a compacted topic refuses records without a key and keeps the others."),
             long("retention.ms", "604800000")
                 .at_least(-1)
                 .from(&[
@@ -44,6 +49,7 @@ pub(super) static GROUPS: &[KeyGroup] = &[
             long("file.delete.delay.ms", "60000")
                 .at_least(0)
                 .from(&[same("log.segment.delete.delay.ms")])
+                .unused(FREED_AT_ONCE)
                 .doc("How many milliseconds a deleted segment stays on the disk, renamed, before its space is freed."),
         ],
     },
@@ -73,6 +79,7 @@ pub(super) static GROUPS: &[KeyGroup] = &[
                 .doc("The size that an offset or time index may reach; a full index closes its segment."),
             boolean("preallocate", "false")
                 .from(&[same("log.preallocate")])
+                .unused(GROWS)
                 .doc("Whether the space of a new segment is reserved at once."),
             key(ConfigType::Int, "internal.segment.bytes")
                 .hidden()
@@ -129,10 +136,12 @@ pub(super) static GROUPS: &[KeyGroup] = &[
             long("flush.messages", FOREVER)
                 .at_least(1)
                 .from(&[same("log.flush.interval.messages")])
+                .unused(FLUSH_BY_MODE)
                 .doc("After how many records the log is flushed to the disk, whatever producers wait for."),
             long("flush.ms", FOREVER)
                 .at_least(0)
                 .from(&[same("log.flush.interval.ms"), same("log.flush.scheduler.interval.ms")])
+                .unused(FLUSH_BY_MODE)
                 .doc("After how many milliseconds unflushed records are flushed to the disk, whatever producers wait for."),
             int("min.insync.replicas", "1")
                 .at_least(1)
@@ -142,7 +151,7 @@ pub(super) static GROUPS: &[KeyGroup] = &[
     },
     KeyGroup {
         title: "Compaction",
-        ignored_because: None,
+        ignored_because: Some(NOT_CLEANED),
         keys: &[
             double("min.cleanable.dirty.ratio", "0.5")
                 .allow(Allowed::FractionUpTo(1.0))
