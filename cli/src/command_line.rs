@@ -8,10 +8,12 @@ use crate::cluster::ClusterCommand;
 use crate::completions::CompletionsCommand;
 use crate::consume::ConsumeCommand;
 use crate::produce::ProduceCommand;
+use crate::serve::ServeCommand;
 use crate::topic::TopicCommand;
 
 const AFTER_HELP: &str = "\
 Examples:
+  ottla serve                                        start a broker on 127.0.0.1:9092, data in ./ottla-data
   ottla topic create flights --partitions 6
   echo 'hello' | ottla produce flights
   ottla consume flights --from beginning --until-end
@@ -24,7 +26,7 @@ Exit codes:
 
 Every command has more under `ottla COMMAND --help`.";
 
-/// The tools for a broker that speaks Kafka's wire protocol
+/// A log-based message broker that speaks Kafka's wire protocol, and the tools for it
 #[derive(Debug, Parser)]
 #[command(name = "ottla", version, after_help = AFTER_HELP, propagate_version = true)]
 pub(crate) struct CommandLine {
@@ -34,6 +36,8 @@ pub(crate) struct CommandLine {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    /// Start a broker
+    Serve(ServeCommand),
     /// Create, list, describe, alter and delete topics
     Topic(TopicCommand),
     /// Write records from stdin or a file

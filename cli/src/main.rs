@@ -1,4 +1,4 @@
-//! The `ottla` command: the tools for a broker, in one binary.
+//! The `ottla` command: the broker and the tools for it, in one binary.
 //!
 //! Parses the command line, runs one command (each has a file of its name) and turns its outcome into an exit code.
 
@@ -15,6 +15,7 @@ mod produce;
 mod progress;
 mod record_format;
 mod record_json;
+mod serve;
 mod start_position;
 mod timestamp;
 mod topic;
@@ -45,6 +46,7 @@ fn run(command_line: CommandLine) -> Result<ExitCode> {
     let runtime = runtime.context("cannot start the threads of the async runtime")?;
     let outcome = runtime.block_on(async {
         match command {
+            Command::Serve(command) => serve::run(command).await.map(|()| ExitCode::SUCCESS),
             Command::Topic(command) => topic::run(command).await.map(|()| ExitCode::SUCCESS),
             Command::Produce(command) => produce::run(command).await,
             Command::Consume(command) => consume::run(command).await.map(|()| ExitCode::SUCCESS),

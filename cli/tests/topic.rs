@@ -1,0 +1,125 @@
+//! Goal: the topic, cluster and completions commands, as text and as JSON. Method: the real binary.
+
+#[expect(dead_code, reason = "each test program uses a part of the harness")]
+mod harness;
+
+use harness::{Server, json, ottla, run, text};
+
+#[test]
+fn a_topic_from_creation_to_deletion() {
+    let server = Server::start();
+    assert!(server.ok(&["topic", "list"], "").contains("no topics"));
+    let create = ["topic", "create", "flights", "--partitions", "3", "--config", "retention.ms=-1"];
+    assert_eq!(server.ok(&create, ""), "created flights with 3 partitions\n");
+    assert!(server.fails(&create, "").contains("TOPIC_ALREADY_EXISTS"));
+    let again = [create.as_slice(), &["--if-not-exists"]].concat();
+    assert_eq!(server.ok(&again, ""), "flights is already there\n");
+
+    server.ok(&["produce", "flights", "--partition", "1"], "a\nb\n");
+    let listed = json(&server.ok(&["topic", "list", "--output", "json"], ""));
+    assert_eq!((&listed[0]["topic"], &listed[0]["partitions"]), (&"flights".into(), &3.into()));
+
+    let described = json(&server.ok(&["topic", "describe", "flights", "--output", "json"], ""));
+    let partition = &described[0]["partitions"][1];
+    assert_eq!((&partition["start_offset"], &partition["end_offset"]), (&0.into(), &2.into()));
+    assert_eq!((&partition["leader"], &partition["replicas"]), (&1.into(), &serde_json::json!([1])));
+    assert!(partition["size_bytes"].as_i64().is_some_and(|size| size > 0), "{partition}");
+    assert_eq!(
+        described[0]["configs"],
+        serde_json::json!([{"name": "retention.ms", "value": "-1", "source": "topic"}])
+    );
+    let table = server.ok(&["topic", "describe", "flights"], "");
+    assert!(table.starts_with("flights (") && table.contains("3 partitions, 2 offsets"), "{table}");
+
+    assert_eq!(
+        server.ok(&["topic", "add-partitions", "flights", "--total", "5"], ""),
+        "flights has 5 partitions now\n"
+    );
+    assert!(server.fails(&["topic", "add-partitions", "flights", "--total", "2"], "").contains("INVALID_PARTITIONS"));
+    server.ok(&["topic", "delete", "flights", "--yes"], "");
+    assert!(server.fails(&["topic", "describe", "flights"], "").contains("UNKNOWN_TOPIC_OR_PARTITION"));
+    assert!(server.fails(&["topic", "delete", "flights", "--yes"], "").contains("UNKNOWN_TOPIC_OR_PARTITION"));
+}
+
+#[test]
+fn settings_are_set_taken_back_and_edited() {
+    let server = Server::start();
+    server.ok(&["topic", "create", "t", "-c", "segment.bytes=2000000"], "");
+    let alter = ["topic", "alter", "t", "--set", "flush.mode=async", "--delete", "segment.bytes", "--append"];
+    server.ok(&[alter.as_slice(), &["cleanup.policy=compact"]].concat(), "");
+    let described = json(&server.ok(&["topic", "describe", "t", "--output", "json"], ""));
+    let value = |name: &str| {
+        let configs = described[0]["configs"].as_array().expect("a list");
+        configs.iter().find(|config| config["name"] == name).map(|config| config["value"].clone())
+    };
+    assert_eq!(value("flush.mode"), Some("async".into()));
+    assert_eq!(value("cleanup.policy"), Some("delete,compact".into()));
+    assert_eq!(value("segment.bytes"), None);
+    let all = server.ok(&["topic", "describe", "t", "--all-configs"], "");
+    assert!(all.contains("segment.bytes") && all.contains("1073741824"), "{all}");
+
+    let stderr = server.fails(&["topic", "alter", "t", "--set", "retention.mss=1"], "");
+    assert!(stderr.contains("INVALID_CONFIG") && stderr.contains("retention.ms`?"), "{stderr}");
+    assert!(server.fails(&["topic", "alter", "t", "--set", "segment.bytes=1"], "").contains("at least 1048576"));
+    assert!(server.fails(&["topic", "alter", "t"], "").contains("nothing to change"));
+}
+
+#[test]
+fn what_is_too_old_goes() {
+    let often = ["--set", "log.initial.task.delay.ms=0", "--set", "log.retention.check.interval.ms=10"];
+    let server = Server::start_in(tempfile::tempdir().expect("a temporary directory"), &often);
+    for (topic, retention) in [("gone", "retention.ms=1000"), ("kept", "retention.ms=-1")] {
+        server.ok(&["topic", "create", topic, "-c", retention], "");
+        server.ok(&["produce", topic, "--format", "json"], "{\"value\":\"old\",\"timestamp\":1372636800000}\n");
+    }
+    let start = |topic: &str| {
+        let described = json(&server.ok(&["topic", "describe", topic, "--output", "json"], ""));
+        described[0]["partitions"][0]["start_offset"].as_i64()
+    };
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(30);
+    while start("gone") != Some(1) {
+        assert!(std::time::Instant::now() < deadline, "the record is still there");
+    }
+    assert_eq!(server.ok(&["consume", "gone", "--until-end"], ""), "");
+    assert_eq!(start("kept"), Some(0));
+}
+
+#[test]
+fn the_cluster_shows_its_brokers_and_versions() {
+    let server = Server::start();
+    let cluster = json(&server.ok(&["cluster", "--output", "json"], ""));
+    assert_eq!(cluster["brokers"].as_array().map(Vec::len), Some(1));
+    assert_eq!(format!("127.0.0.1:{}", cluster["brokers"][0]["port"]), server.address);
+    assert_eq!(cluster["controller"], 1);
+    assert!(cluster["cluster_id"].as_str().is_some_and(|id| id.len() == 22), "{cluster}");
+    let text = server.ok(&["cluster", "--versions"], "");
+    assert!(text.contains("Produce") && text.contains("controller"), "{text}");
+}
+
+#[test]
+fn nobody_there_is_said_with_the_address() {
+    let output = run(ottla().args(["topic", "list", "-b", "127.0.0.1:1"]), b"");
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output.stderr).contains("127.0.0.1:1"), "{}", text(&output.stderr));
+}
+
+#[test]
+fn a_wrong_command_line_has_exit_code_2() {
+    for arguments in [
+        vec!["nonsense"],
+        vec!["topic", "create"],
+        vec!["consume", "t", "--from", "start"],
+        vec!["produce", "t", "--key-column", "k"],
+        vec!["consume", "t", "--format", "%q"],
+    ] {
+        assert_eq!(run(ottla().args(&arguments), b"").status.code(), Some(2), "{arguments:?}");
+    }
+}
+
+#[test]
+fn every_shell_gets_its_completions() {
+    for shell in ["bash", "zsh", "fish"] {
+        let output = run(ottla().args(["completions", shell]), b"");
+        assert!(output.status.success() && text(&output.stdout).contains("add-partitions"), "{shell}");
+    }
+}
