@@ -147,7 +147,8 @@ fn run_script(vfs: &FaultVfs, oracle: &mut Oracle) -> Result<(), StorageError> {
         if step % 5 == 4 {
             oracle.flush(&manager, 0);
         }
-        if step % 9 == 8 {
+        // Rolls twice before its first flush.
+        if step % 17 == 16 {
             oracle.flush(&manager, 1);
         }
     }

@@ -151,7 +151,8 @@ pub(super) struct Writer {
 impl Log {
     /// Opens the log in `dir`, or creates an empty one if there is nothing in it. The folder must exist.
     ///
-    /// What is there when it returns is durable.
+    /// What is there when it returns is durable, save the folder's entries in a log that was just created: those become
+    /// durable with the first flush, and before a second segment is begun.
     ///
     /// # Errors
     /// The file system fails. Damage to the content is no error: see [`RecoveryReport`].

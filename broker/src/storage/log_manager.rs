@@ -173,7 +173,7 @@ impl LogManager {
     }
 
     /// Opens the logs of new partitions, whose folders exist and are empty. One result for each, in order. The folder's
-    /// entry in the data directory is the caller's to make durable.
+    /// entry in the data directory is the caller's to make durable; what is in the folder becomes so with the first flush.
     pub fn open_new(&self, logs: &[LogToOpen], now_ms: i64) -> Vec<Result<Arc<Log>, StorageError>> {
         let mut on_record = self.on_record.lock();
         if let Err(error) = self.forget_offsets(&mut on_record, logs) {

@@ -155,8 +155,8 @@ fn try_load(
         false => mode.recovery_point.unwrap_or(Offset::ZERO),
     };
     let active = match recovery.report.created {
-        // Nothing to check, and one sync only, since many partitions may be created at once: the first segment must not be
-        // lost while a later one stays.
+        // Nothing to check, and no sync, since many partitions may be created at once: the first flush or roll syncs the
+        // folder.
         true => recovery.begin_segment(log_start)?,
         false => recovery.check_segments(trusted_below)?,
     };
@@ -172,7 +172,7 @@ fn try_load(
     }
     let (producers, mut epochs, mut epochs_are_dirty) = recovery.replay(log_end)?;
     epochs_are_dirty |= epochs.truncate_from_end(log_end) | epochs.truncate_from_start(log_start);
-    if recovery.dir_is_dirty {
+    if recovery.dir_is_dirty && !recovery.report.created {
         context.vfs().sync_dir(dir).map_err(StorageError::io("sync", dir))?;
     }
     if recovery.sync_failed {
@@ -184,7 +184,7 @@ fn try_load(
         epochs,
         cadence: active.builder.cadence,
         unflushed: Vec::new(),
-        dir_is_dirty: false,
+        dir_is_dirty: recovery.report.created,
         epochs_are_dirty,
         checkpointed: None,
     };

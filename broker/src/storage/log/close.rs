@@ -74,11 +74,16 @@ impl Log {
     }
 
     /// Takes no more appends, reads or flushes, and saves nothing: the folder is to be deleted. Returns when no append
-    /// and no flush is under way.
+    /// and no flush is under way. Whoever waits for a flush is told that there will be none.
     pub fn abandon(&self) {
-        let _no_flush_is_under_way = self.flushing.lock();
-        let _no_append_is_under_way = self.writer.lock();
-        self.closed.store(true, Ordering::Release);
+        {
+            let _no_flush_is_under_way = self.flushing.lock();
+            let _no_append_is_under_way = self.writer.lock();
+            self.closed.store(true, Ordering::Release);
+        }
+        if let Some(observer) = self.observer.get() {
+            observer.failed(&StorageError::Closed { log: self.name() });
+        }
     }
 
     fn write_epochs(&self, writer: &mut Writer) {

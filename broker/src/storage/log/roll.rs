@@ -47,11 +47,13 @@ impl Log {
         share as i64
     }
 
-    /// Starts a new segment at the end of the log. Nothing is durable, and nothing waits for the disk: the next flush
-    /// syncs the sealed segment and the folder before it says that anything is.
+    /// Starts a new segment at the end of the log. Nothing is durable yet: the next flush syncs the sealed segment and the
+    /// folder before it says that anything is. It waits for the disk only where there was no flush since the roll before:
+    /// the name of a segment must not survive a power cut that the one before it does not survive.
     ///
     /// # Errors
-    /// The file cannot be created: then nothing has changed, and the same call may succeed later.
+    /// The file cannot be created: then nothing has changed, and the same call may succeed later. Or the folder cannot be
+    /// synced: then the log is offline.
     pub(super) fn roll(
         &self,
         writer: &mut Writer,
@@ -61,6 +63,11 @@ impl Log {
         let vfs = self.vfs();
         let base_offset = active.end().next_offset;
         let path = segment_path(&self.dir, base_offset, extension::LOG);
+        if writer.dir_is_dirty {
+            let synced = vfs.sync_dir(&self.dir).map_err(StorageError::io("sync", &self.dir));
+            synced.map_err(|error| self.poison_with(error))?;
+            writer.dir_is_dirty = false;
+        }
         let file = vfs.open(&path, Access::CreateNew).map_err(|error| match is_no_space(&error) {
             true => StorageError::NoSpace { path: path.clone(), bytes: 0 },
             false => StorageError::io("create", &path)(error),
