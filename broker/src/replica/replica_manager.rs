@@ -17,7 +17,7 @@ use crate::clock::Clock;
 use crate::config::{BrokerConfig, TopicConfig};
 use crate::metadata::{ImageDelta, MetadataImage, TopicAlteration, TopicImage, TopicListener};
 use crate::storage::{DiskSpace, Flusher, Log, LogManager, LogToOpen};
-use crate::types::{LeaderEpoch, TopicId, TopicPartition};
+use crate::types::{LeaderEpoch, TopicId};
 
 /// The partitions of one topic that are online.
 #[derive(Debug)]
@@ -167,13 +167,25 @@ impl ReplicaManager {
         Partition::new(log, Arc::clone(&self.flusher), epoch, Arc::clone(config), max_decompressed_bytes)
     }
 
-    fn open_logs(&self, topic: &Arc<TopicImage>, partitions: Vec<TopicPartition>) {
-        let config = Arc::new(log_config(&topic_config(&self.config.load(), topic)));
-        let to_open = |topic_partition| LogToOpen { topic_partition, config: Arc::clone(&config) };
-        let logs: Vec<LogToOpen> = partitions.into_iter().map(to_open).collect();
-        for opened in self.logs.open_new(&logs, self.clock.now_ms()) {
+    /// Opens the logs of all partitions that a change brings at once: each opening replaces the table of logs.
+    fn open_logs(&self, delta: &ImageDelta) {
+        let created = delta.created.iter().map(|topic| (topic, 0));
+        let grown = delta.altered.iter().map(|change| (&change.after, change.before.partition_count));
+        let mut logs = Vec::new();
+        for (topic, from) in created.chain(grown) {
+            if from == topic.partition_count {
+                continue;
+            }
+            let config = Arc::new(log_config(&topic_config(&self.config.load(), topic)));
+            let added = topic.partitions().skip(usize::try_from(from).unwrap_or(0));
+            logs.extend(added.map(|topic_partition| LogToOpen { topic_partition, config: Arc::clone(&config) }));
+        }
+        if logs.is_empty() {
+            return;
+        }
+        for (log, opened) in logs.iter().zip(self.logs.open_new(&logs, self.clock.now_ms())) {
             if let Err(error) = opened {
-                tracing::error!(topic = %topic.name, %error, "a new partition is offline: its log could not be opened");
+                tracing::error!(partition = %log.topic_partition, %error, "a new partition is offline: its log could not be opened");
             }
         }
     }
@@ -181,10 +193,6 @@ impl ReplicaManager {
     fn altered(&self, table: &mut TopicTable, alteration: &TopicAlteration, epoch: LeaderEpoch) {
         let before = table.remove(&alteration.before);
         let topic = &alteration.after;
-        let added = topic.partitions().skip(alteration.before.partition_count as usize).collect::<Vec<_>>();
-        if !added.is_empty() {
-            self.open_logs(topic, added);
-        }
         if alteration.before.configs != topic.configs
             && let Some(before) = &before
         {
@@ -224,8 +232,8 @@ impl TopicListener for ReplicaManager {
     fn on_metadata_change(&self, _before: &MetadataImage, after: &Arc<MetadataImage>, delta: &ImageDelta) {
         let _changing = self.changing.lock();
         let mut table = TopicTable::clone(&self.topics.load());
+        self.open_logs(delta);
         for topic in &delta.created {
-            self.open_logs(topic, topic.partitions().collect());
             table.insert(self.take_over(topic, None, after.leader_epoch()));
         }
         for alteration in &delta.altered {
@@ -233,11 +241,10 @@ impl TopicListener for ReplicaManager {
         }
         let removed: Vec<_> = delta.removed.iter().filter_map(|topic| table.remove(topic)).collect();
         self.topics.store(Arc::new(table));
-        for replicas in removed {
-            for partition in replicas.partitions() {
-                self.logs.abandon(partition.log());
-                partition.retire();
-            }
+        let partitions: Vec<_> = removed.iter().flat_map(|replicas| replicas.partitions()).collect();
+        self.logs.abandon(partitions.iter().map(|partition| partition.log()));
+        for partition in partitions {
+            partition.retire();
         }
     }
 }

@@ -226,14 +226,16 @@ impl LogManager {
         self.logs.load().values().cloned().collect()
     }
 
-    /// Closes a log whose folder is to be removed: nothing is saved, and nothing touches the folder any more when it
+    /// Closes logs whose folders are to be removed: nothing is saved, and nothing touches the folders any more when it
     /// returns.
-    pub fn abandon(&self, log: &Arc<Log>) {
+    pub fn abandon<'a>(&self, logs: impl IntoIterator<Item = &'a Arc<Log>>) {
         let _on_record = self.on_record.lock();
-        log.abandon();
         let mut table = HashMap::clone(&self.logs.load());
-        if table.get(log.topic_partition()).is_some_and(|open| Arc::ptr_eq(open, log)) {
-            table.remove(log.topic_partition());
+        for log in logs {
+            log.abandon();
+            if table.get(log.topic_partition()).is_some_and(|open| Arc::ptr_eq(open, log)) {
+                table.remove(log.topic_partition());
+            }
         }
         self.logs.store(Arc::new(table));
     }

@@ -64,7 +64,7 @@ fn a_new_log_of_an_old_name_inherits_nothing() {
     let old = manager.log(&TopicPartition::new("t", 0)).unwrap();
     old.delete_records(Offset(40)).unwrap();
     manager.checkpoint().unwrap();
-    manager.abandon(&old);
+    manager.abandon([&old]);
     assert!(manager.log(&TopicPartition::new("t", 0)).is_none());
     assert!(old.append(batch(&["x"], 0).build(), LeaderEpoch(0), 0).is_err());
     std::fs::rename(dir.path().join("t-0"), dir.path().join("t-0.00-delete")).unwrap();
