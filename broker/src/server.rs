@@ -139,6 +139,12 @@ impl Broker {
         self.sockets.request_bytes_in_memory()
     }
 
+    /// Bytes of answers that wait in memory for their clients to read.
+    #[must_use]
+    pub fn response_bytes_in_memory(&self) -> usize {
+        self.sockets.response_bytes_in_memory()
+    }
+
     /// Waits until a task of the broker has panicked; for ever if none does. What it left behind is unknown, so nothing is served
     /// any more: stop the broker, or end the process.
     pub async fn failed(&self) {

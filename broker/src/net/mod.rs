@@ -15,4 +15,9 @@ mod reaper;
 mod response_writer;
 mod server_sockets;
 
+#[cfg(test)]
+mod net_test;
+#[cfg(test)]
+mod script_test;
+
 pub(crate) use server_sockets::{BoundSockets, ServerSockets};

@@ -152,6 +152,11 @@ impl ServerSockets {
         self.network.shared.request_memory.used()
     }
 
+    /// Bytes of answers that wait in memory for their clients to read.
+    pub(crate) fn response_bytes_in_memory(&self) -> usize {
+        self.network.shared.response_memory.used()
+    }
+
     /// Becomes true when a task that serves a connection panicked.
     pub(crate) fn panicked(&self) -> watch::Receiver<bool> {
         self.network.watch_panics()
