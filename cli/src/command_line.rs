@@ -13,7 +13,7 @@ use crate::topic::TopicCommand;
 
 const AFTER_HELP: &str = "\
 Examples:
-  ottla serve                                        start a broker on 127.0.0.1:9092, data in ./ottla-data
+  ottla serve                        a broker on 127.0.0.1:9092, its data in ./ottla-data
   ottla topic create flights --partitions 6
   echo 'hello' | ottla produce flights
   ottla consume flights --from beginning --until-end
@@ -92,8 +92,11 @@ mod tests {
     }
 
     #[test]
-    fn every_argument_is_explained() {
+    fn every_argument_is_explained_and_no_example_is_broken_by_the_margin() {
         fn check(command: &clap::Command) {
+            let examples = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+            let long = examples.lines().find(|line| line.chars().count() > 99);
+            assert_eq!(long, None, "{}", command.get_name());
             assert!(command.get_about().is_some(), "{} has no description", command.get_name());
             for argument in command.get_arguments().filter(|argument| !argument.is_hide_set()) {
                 assert!(argument.get_help().is_some(), "{}: {} has no help", command.get_name(), argument.get_id());

@@ -21,9 +21,9 @@ use crate::start_position::StartPosition;
 
 const AFTER_HELP: &str = "\
 Examples:
-  ottla consume flights                                     from the beginning, and then whatever comes
+  ottla consume flights                          from the beginning, then whatever comes
   ottla consume flights --from end
-  ottla consume flights --from -10 --until-end              the last ten records of each partition
+  ottla consume flights --from -10 --until-end   the last ten records of each partition
   ottla consume flights --from 2013-07-01 --until-end --output json
   ottla consume flights --format '%T %k %v\\n' --max 100
   ottla consume flights --until-end --output json | ottla produce copy --format json

@@ -32,15 +32,17 @@ const AFTER_HELP: &str = "\
 Examples:
   echo 'hello' | ottla produce greetings
   ottla produce orders orders.txt --key-separator : --header source=import
-  zcat flights.csv.gz | ottla produce flights --format csv --key-column tailnum --timestamp-column time_hour
+  zcat flights.csv.gz | ottla produce flights --format csv \\
+      --key-column tailnum --timestamp-column time_hour
   ottla consume old --until-end --output json | ottla produce new --format json
 
 Formats:
   lines  one record a line: the value, or key and value with --key-separator
-  csv    a header row, then one record a row: a JSON object with the columns as fields, in their order. All fields are
-         text, as in the file; --infer writes numbers, true and false as such
-  json   one object a line: {\"key\": .., \"value\": .., \"headers\": [{\"key\": .., \"value\": ..}], \"timestamp\": ms,
-         \"partition\": n}, all optional; key_base64 and value_base64 take bytes that are no text";
+  csv    a header row, then one record a row: a JSON object with the columns as fields, in their
+         order. All fields are text, as in the file; --infer writes numbers, true and false as such
+  json   one object a line with the fields key, value, headers ([{\"key\": .., \"value\": ..}]),
+         timestamp (ms) and partition, all optional; key_base64 and value_base64 take bytes that
+         are no text";
 
 /// Records between reading and sending, and deliveries between sending and acknowledgement.
 const QUEUE_RECORDS: usize = 10_000;

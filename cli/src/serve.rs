@@ -19,12 +19,13 @@ use crate::interrupt::Interrupt;
 use crate::output::print;
 
 const AFTER_HELP: &str = "\
-Configuration, the strongest first: these flags, OTTLA_* variables (OTTLA_LOG_RETENTION_MS is log.retention.ms), one
-file, Kafka's defaults. docs/configuration.md lists all keys.
+Configuration, the strongest first: these flags, OTTLA_* variables (OTTLA_LOG_RETENTION_MS is
+log.retention.ms), one file, Kafka's defaults. docs/configuration.md lists all keys.
 
 Examples:
   ottla serve
-  ottla serve --data-dir /var/lib/ottla --listen 0.0.0.0:9092 --set advertised.listeners=PLAINTEXT://broker1:9092
+  ottla serve --data-dir /var/lib/ottla --listen 0.0.0.0:9092 \\
+      --set advertised.listeners=PLAINTEXT://broker1:9092
   ottla serve --config server.properties --set log.retention.hours=24
   ottla serve --listen 127.0.0.1:0 --port-file /run/ottla.address
 
