@@ -28,7 +28,8 @@ Examples:
   ottla consume flights --format '%T %k %v\\n' --max 100
   ottla consume flights --until-end --output json | ottla produce copy --format json
 
-It ends at SIGINT or SIGTERM, after --max records, or at the end with --until-end; each with exit code 0.";
+It ends at SIGINT or SIGTERM, after --max records, or at the end with --until-end: each time with
+exit code 0.";
 
 /// Records between two looks at signals and ends.
 const POLL_RECORDS: usize = 1000;
