@@ -100,9 +100,16 @@ impl Cluster {
         let mut updates = inner.published.subscribe();
         let task = tokio::spawn(inner.clone().refresh_for_ever()).abort_handle();
         let cluster = Cluster { inner, _refresher: Arc::new(AbortOnDrop(task)) };
-        updates.changed().await.map_err(|_| Error::Closed)?;
-        let failure = updates.borrow().failure.clone();
-        failure.map_or(Ok(cluster), Err)
+        let deadline = clock::now() + cluster.inner.config.api_timeout;
+        loop {
+            updates.changed().await.map_err(|_| Error::Closed)?;
+            let failure = updates.borrow_and_update().failure.clone();
+            match failure {
+                None => return Ok(cluster),
+                Some(failure) if is_starting(&failure) && clock::now() < deadline => cluster.request_update(),
+                Some(failure) => return Err(failure),
+            }
+        }
     }
 
     pub(crate) fn config(&self) -> &ClientConfig {
@@ -254,6 +261,12 @@ impl Cluster {
             }
         }
     }
+}
+
+/// A broker that answers but is not ready, or that went away again while it was asked: worth waiting for.
+fn is_starting(failure: &Error) -> bool {
+    matches!(failure, Error::Disconnected { .. })
+        || failure.code().is_some_and(|code| code.is_retriable() || code == ErrorCode::BrokerNotAvailable)
 }
 
 impl Inner {

@@ -4,14 +4,19 @@
 //! that are assigned to it, ahead of what is consumed; [`Admin`] creates and inspects topics, configs and brokers. Records are owned ([`bytes::Bytes`]), everything is `Send + 'static`, and whatever runs in
 //! the background ends with an explicit `close().await` or with the last handle.
 //!
-//! ```no_run
+//! ```
 //! use ottla_client::{Admin, NewTopic, Producer, ProducerConfig, ProducerRecord};
+//! use ottla_client::{Consumer, ConsumerConfig, SeekTo, TopicPartition};
 //!
-//! # #[tokio::main] async fn main() -> Result<(), ottla_client::Error> {
-//! let admin = Admin::connect("127.0.0.1:9092").await?;
+//! # #[tokio::main] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let folder = tempfile::tempdir()?;
+//! # let broker = ottla_broker::Broker::builder().data_dir(folder.path()).listen("127.0.0.1:0").start().await?;
+//! # let address = broker.addr().to_string();
+//! // let address = "127.0.0.1:9092".to_owned();
+//! let admin = Admin::connect(address.as_str()).await?;
 //! admin.create_topic(NewTopic::new("flights", 6)).await?;
 //!
-//! let producer = Producer::connect(ProducerConfig::new("127.0.0.1:9092")).await?;
+//! let producer = Producer::connect(ProducerConfig::new(address.as_str())).await?;
 //! let mut deliveries = Vec::new();
 //! for tail_number in ["N14228", "N24211", "N619AA"] {
 //!     let record = ProducerRecord::new("flights", "departed").key(tail_number);
@@ -22,22 +27,15 @@
 //!     println!("partition {}, offset {}", record.partition, record.offset);
 //! }
 //! producer.close().await;
-//! # Ok(()) }
-//! ```
 //!
-//! Reading them back, from the beginning:
-//!
-//! ```no_run
-//! use ottla_client::{Consumer, ConsumerConfig, SeekTo, TopicPartition};
-//!
-//! # #[tokio::main] async fn main() -> Result<(), ottla_client::Error> {
-//! let mut consumer = Consumer::connect(ConsumerConfig::new("127.0.0.1:9092")).await?;
+//! let mut consumer = Consumer::connect(ConsumerConfig::new(address.as_str())).await?;
 //! consumer.assign((0..6).map(|partition| (TopicPartition::new("flights", partition), SeekTo::Beginning))).await?;
 //! for _ in 0..3 {
 //!     let record = consumer.recv().await?;
 //!     println!("{:?} {:?}", record.key, record.value);
 //! }
 //! consumer.close().await;
+//! # broker.stop().await?;
 //! # Ok(()) }
 //! ```
 //!

@@ -200,6 +200,21 @@ async fn unknown_topics_and_partitions_are_errors_of_their_records() {
 }
 
 #[tokio::test]
+async fn producing_to_a_topic_that_does_not_exist_creates_it() {
+    let cluster = TestCluster::start().await;
+    let producer = cluster.producer().await;
+    let topic = support::unique_name();
+    for offset in 0..3 {
+        let record = ProducerRecord::new(topic.as_str(), offset.to_string()).partition(0);
+        let delivery = within(producer.send(record)).await.unwrap();
+        assert_eq!(within(delivery).await.unwrap().offset, offset);
+    }
+    within(producer.close()).await;
+    assert_eq!(cluster.read_all(&topic).await[&0].len(), 3);
+    cluster.stop().await;
+}
+
+#[tokio::test]
 async fn closed_and_dropped_producers_leave_nobody_waiting() {
     let cluster = TestCluster::start().await;
     let topic = cluster.topic(1).await;

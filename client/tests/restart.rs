@@ -91,3 +91,19 @@ async fn nobody_there_is_said_at_once() {
     assert!(error.is_retriable());
     assert!(error.to_string().contains(&address.to_string()), "{error}");
 }
+
+#[tokio::test]
+async fn everything_works_over_ipv6() {
+    if std::net::TcpListener::bind("[::1]:0").is_err() {
+        eprintln!("NOT CHECKED: this machine has no IPv6 loopback");
+        return;
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let broker = start(directory.path(), "[::1]:0").await;
+    let address = broker.addr();
+    assert!(address.is_ipv6());
+    Admin::connect(address.to_string()).await.unwrap().create_topic(NewTopic::new("t", 2)).await.unwrap();
+    let (_, read) = tokio::join!(produce_slowly(address), consume_all(address));
+    assert_eq!(read.values().map(Vec::len).sum::<usize>(), RECORDS as usize);
+    within(broker.stop()).await.unwrap();
+}
