@@ -205,7 +205,7 @@ impl Partition {
     }
 
     fn bounds(&self, offsets: LogOffsets) -> PartitionOffsets {
-        let high_watermark = offsets.log_end;
+        let high_watermark = self.log.readable_end().max(offsets.log_start);
         let last_stable = self.log.first_unstable_offset().unwrap_or(high_watermark).min(high_watermark);
         assert!(offsets.log_start <= high_watermark, "log start <= high watermark");
         PartitionOffsets { log_start: offsets.log_start, last_stable, high_watermark }

@@ -408,6 +408,8 @@ fn nothing_is_acknowledged_after_a_failed_sync_though_the_next_would_succeed() {
     assert_eq!(failures.0.load(std::sync::atomic::Ordering::Relaxed), 1);
     let beyond = log.read(flushed, 1000, log.offsets().log_end, true).unwrap();
     assert!(beyond.slice.is_none(), "what may be lost is not shown");
+    assert_eq!(log.readable_end(), flushed, "readers reach an end");
+    assert!(log.offsets().log_end > flushed);
     assert!(manager.close().is_err());
     drop((manager, log));
     assert!(!vfs.exists(&Path::new(DATA).join(".kafka_cleanshutdown")).unwrap());

@@ -219,6 +219,17 @@ impl Log {
         LogOffsets { log_start, log_end: self.segments.load().active.end().next_offset, flushed }
     }
 
+    /// Where readers have to stop: the end of the log, or, once a write or sync has failed, the end of what is durable.
+    /// Never before the start of the log.
+    pub fn readable_end(&self) -> Offset {
+        let offsets = self.offsets();
+        // What follows a failed write or sync may not be on the disk, whatever the page cache shows.
+        match self.poison.get() {
+            Some(_) => offsets.flushed.max(offsets.log_start),
+            None => offsets.log_end,
+        }
+    }
+
     /// The bytes of all segments, without their indexes.
     pub fn size_bytes(&self) -> u64 {
         self.segments.load().iter().map(|segment| segment.end().size_bytes).sum()

@@ -62,9 +62,7 @@ impl Log {
         if from < offsets.log_start || from > offsets.log_end {
             return Err(out_of_range());
         }
-        // What follows a failed write or sync may not be on disk, whatever the page cache shows.
-        let readable = if self.poison.get().is_some() { offsets.flushed } else { offsets.log_end };
-        let mut wanted = Wanted { from, up_to: up_to.min(readable), max_bytes, min_one_batch };
+        let mut wanted = Wanted { from, up_to: up_to.min(self.readable_end()), max_bytes, min_one_batch };
         let mut damage_was_looked_for = false;
         loop {
             let nothing = LogRead { slice: None, base_offset: None, offsets };
