@@ -5,7 +5,7 @@ use ottla_protocol::ErrorCode;
 use super::context::Api;
 use super::error_map::ToErrorCode;
 use crate::config::BrokerScope;
-use crate::metadata::{ConfigChange, TopicConfigChange};
+use crate::metadata::{ConfigChange, TopicConfigChange, TopicName};
 
 /// A resource that the three configuration APIs know.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,7 +52,11 @@ impl ConfigResource {
     pub(super) fn change(self, api: &Api, change: ConfigChange, validate_only: bool) -> Result<(), ResourceError> {
         let alters_broker = !validate_only && !matches!(self, Self::Topic(_));
         let changed = match self {
+            Self::Topic(name) if name.is_empty() => {
+                return Err((ErrorCode::InvalidRequest, "the name of the topic is empty".to_owned()));
+            }
             Self::Topic(name) => {
+                TopicName::parse(&name).map_err(|error| (error.to_error_code(), error.to_string()))?;
                 let wish = TopicConfigChange { name, change, validate_only };
                 api.controller.alter_topic_configs(vec![wish]).into_iter().try_for_each(|changed| changed.map(drop))
             }

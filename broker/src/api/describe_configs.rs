@@ -22,13 +22,14 @@ pub(super) fn handle(api: &Api, request: DescribeConfigsRequest, call: &Call) ->
     let (with_synonyms, with_documentation) = (request.include_synonyms, request.include_documentation);
     let answer = |resource: DescribeConfigsResource| {
         let (code, error_message, entries) = match entries(api, &resource) {
-            Ok(entries) => (ErrorCode::None, None, entries),
-            Err((code, why)) => (code, Some(why), Vec::new()),
+            Ok(entries) => (ErrorCode::None, String::new(), entries),
+            Err((code, why)) => (code, why, Vec::new()),
         };
         let wanted: Option<HashSet<String>> = resource.configuration_keys.map(|keys| keys.into_iter().collect());
         DescribeConfigsResult {
             error_code: code.into(),
-            error_message,
+            // Empty instead of null when all is well, as from Kafka.
+            error_message: Some(error_message),
             resource_type: resource.resource_type,
             resource_name: resource.resource_name,
             configs: entries

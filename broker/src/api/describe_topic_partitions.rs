@@ -28,12 +28,16 @@ pub(super) fn handle(api: &Api, request: DescribeTopicPartitionsRequest) -> Desc
         request.topics.into_iter().map(|topic| topic.name).collect()
     };
     if let Some(cursor) = &start {
+        if cursor.partition_index < 0 || !(all || names.contains(&cursor.topic_name)) {
+            let topics = names.into_iter().map(|name| failure(name, ErrorCode::InvalidRequest, i32::MIN)).collect();
+            return DescribeTopicPartitionsResponse { topics, ..Default::default() };
+        }
         names = names.split_off(&cursor.topic_name);
     }
     let mut topics = Vec::new();
     for name in names {
         let first = match &start {
-            Some(cursor) if cursor.topic_name == name => cursor.partition_index.max(0),
+            Some(cursor) if cursor.topic_name == name => cursor.partition_index,
             _ => 0,
         };
         if left == 0 {
@@ -63,7 +67,16 @@ fn unknown(name: String) -> DescribeTopicPartitionsResponseTopic {
         Ok(_) => ErrorCode::UnknownTopicOrPartition,
         Err(error) => error.to_error_code(),
     };
-    DescribeTopicPartitionsResponseTopic { error_code: error.into(), name: Some(name), ..Default::default() }
+    failure(name, error, TOPIC)
+}
+
+fn failure(name: String, error: ErrorCode, topic_authorized_operations: i32) -> DescribeTopicPartitionsResponseTopic {
+    DescribeTopicPartitionsResponseTopic {
+        error_code: error.into(),
+        name: Some(name),
+        topic_authorized_operations,
+        ..Default::default()
+    }
 }
 
 fn describe(

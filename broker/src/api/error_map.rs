@@ -82,7 +82,6 @@ impl ToErrorCode for ProduceError {
         match self {
             Self::Invalid(error) => error.to_error_code(),
             Self::Append(error) => error.to_error_code(),
-            Self::NotEnoughReplicas { .. } => ErrorCode::NotEnoughReplicas,
         }
     }
 }

@@ -161,7 +161,8 @@ fn read(api: &Api, fetch: &PartitionFetch, limits: Limits, look: &mut Look) -> R
         ..Default::default()
     };
     if fetch.last_fetched_epoch >= 0
-        && let Some(diverging) = partition.divergence(LeaderEpoch(fetch.last_fetched_epoch), Offset(fetch.fetch_offset))
+        && let Some(diverging) =
+            partition.divergence(LeaderEpoch(fetch.last_fetched_epoch), Offset(fetch.fetch_offset))?
     {
         look.urgent = true;
         let diverging_epoch = EpochEndOffset { epoch: diverging.epoch.0, end_offset: diverging.end_offset.0 };

@@ -44,7 +44,8 @@ pub(super) fn handle(api: &Api, request: FindCoordinatorRequest, call: &Call) ->
         host: host.clone(),
         port,
         error_code: error_code.into(),
-        error_message: error_message.clone(),
+        // Empty instead of null when all is well, as from Kafka.
+        error_message: Some(error_message.clone().unwrap_or_default()),
     };
     FindCoordinatorResponse {
         coordinators: request.coordinator_keys.into_iter().map(answer).collect(),

@@ -11,10 +11,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use ottla_protocol::messages::produce::{
     BatchIndexAndErrorMessage, PartitionProduceData, PartitionProduceResponse, ProduceRequest, ProduceResponse,
     TopicProduceResponse,
 };
+use ottla_protocol::records::{BatchError, BatchView, Compression};
 use ottla_protocol::{ErrorCode, Records};
 
 use super::context::{Api, Call, TopicName};
@@ -23,7 +25,16 @@ use super::error_map::ToErrorCode;
 use super::exchange::{CloseReason, Dispatched, Reply};
 use crate::metadata::INTERNAL_TOPICS;
 use crate::replica::{Durability, Partition, ProduceError};
+use crate::storage::AppendError;
+use crate::storage::validate::ValidateError;
 use crate::types::Offset;
+
+/// The first version whose clients can read zstd back (KIP-110).
+const ZSTD_SINCE: i16 = 7;
+
+/// The least time that a flush is given. A producer's timeout is meant for other replicas: one of 0 asks not to wait for them,
+/// not to give up on the disk.
+const FLUSH_PATIENCE: Duration = Duration::from_secs(5);
 
 /// When a producer wants its answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,7 +69,7 @@ struct Unflushed {
 /// Appends what can be appended and says when the answer is due.
 pub(super) fn dispatch(api: &Arc<Api>, request: ProduceRequest, call: Call) -> Dispatched {
     let acks = Acks::parse(request.acks);
-    let timeout = Duration::from_millis(u64::try_from(request.timeout_ms).unwrap_or(0));
+    let timeout = Duration::from_millis(u64::try_from(request.timeout_ms).unwrap_or(0)).max(FLUSH_PATIENCE);
     let mut unflushed = Vec::new();
     let mut responses = Vec::with_capacity(request.topic_data.len());
     for (topic_index, topic) in request.topic_data.into_iter().enumerate() {
@@ -125,7 +136,11 @@ fn append(
             return failure(index, ErrorCode::InvalidRecord, Some(why.to_owned()));
         }
     };
-    match partition.append(&records, acks == Acks::All, api.now_ms()) {
+    if call.version < ZSTD_SINCE && is_zstd(&records) {
+        let why = format!("zstd needs version {ZSTD_SINCE} of Produce, this is version {}", call.version);
+        return failure(index, ErrorCode::UnsupportedCompressionType, Some(why));
+    }
+    match partition.append(&records, api.now_ms()) {
         Ok(appended) => {
             if acks == Acks::All && partition.flushes_before_ack() {
                 wait_for(partition, appended.log_end_offset);
@@ -147,12 +162,24 @@ fn append(
     }
 }
 
+/// True for a whole batch of zstd; what is no batch is refused elsewhere.
+fn is_zstd(records: &Bytes) -> bool {
+    BatchView::split(records).is_ok_and(|(batch, _)| matches!(batch.compression(), Ok(Compression::Zstd)))
+}
+
 fn refused(index: i32, error: &ProduceError, partition: &Partition) -> PartitionProduceResponse {
     let code = error.to_error_code();
-    // A producer may carry on from the log start where its batch was at fault, not the log (KIP-107).
+    // Whether it comes tells nothing; Kafka knows the log start once it has taken the batch apart (KIP-107).
     let log_start_offset = match error {
-        ProduceError::Invalid(_) => partition.offsets().log_start.0,
-        ProduceError::Append(_) | ProduceError::NotEnoughReplicas { .. } => -1,
+        ProduceError::Invalid(
+            ValidateError::NotOneBatch(_)
+            | ValidateError::Corrupt(_)
+            | ValidateError::TooLarge { .. }
+            | ValidateError::NoTransaction
+            | ValidateError::InvalidRecord(BatchError::BadMagic { .. }),
+        )
+        | ProduceError::Append(AppendError::BatchTooLarge { .. } | AppendError::Storage(_)) => -1,
+        ProduceError::Invalid(_) | ProduceError::Append(AppendError::Producer(_)) => partition.offsets().log_start.0,
     };
     PartitionProduceResponse {
         record_errors: error

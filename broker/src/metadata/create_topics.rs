@@ -122,6 +122,11 @@ fn partition_count(topic: &NewTopic, config: &BrokerConfig) -> Result<i32, Contr
         }
         return check_assignments(&topic.assignments, config.node_id);
     }
+    let count = match topic.num_partitions {
+        -1 => config.num_partitions,
+        count if count < 1 => return Err(ControllerError::InvalidPartitionCount { count }),
+        count => count,
+    };
     let replication_factor = match topic.replication_factor {
         -1 => config.default_replication_factor,
         given => i32::from(given),
@@ -129,11 +134,7 @@ fn partition_count(topic: &NewTopic, config: &BrokerConfig) -> Result<i32, Contr
     if replication_factor != 1 {
         return Err(ControllerError::InvalidReplicationFactor { replication_factor });
     }
-    match topic.num_partitions {
-        -1 => Ok(config.num_partitions),
-        count if count < 1 => Err(ControllerError::InvalidPartitionCount { count }),
-        count => Ok(count),
-    }
+    Ok(count)
 }
 
 /// The number of partitions of an explicit assignment: each index from 0 on exactly once, each on this broker.

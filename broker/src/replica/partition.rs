@@ -71,12 +71,6 @@ pub(crate) enum ProduceError {
     /// The log refused it or failed.
     #[error(transparent)]
     Append(#[from] AppendError),
-    /// `acks=all` with `min.insync.replicas` above the one replica that there is.
-    #[error("acks=all needs {wanted} in-sync replicas (min.insync.replicas), and there is one")]
-    NotEnoughReplicas {
-        /// The topic's `min.insync.replicas`.
-        wanted: i32,
-    },
 }
 
 impl ProduceError {
@@ -84,7 +78,7 @@ impl ProduceError {
     pub(crate) fn refused_records(&self) -> &[RefusedRecord] {
         match self {
             Self::Invalid(error) => error.refused_records(),
-            Self::Append(_) | Self::NotEnoughReplicas { .. } => &[],
+            Self::Append(_) => &[],
         }
     }
 }
@@ -225,13 +219,10 @@ impl Partition {
     /// Appends the one batch that `records` holds, and wakes the fetches that wait for it.
     ///
     /// When it returns the batch can be read; it is durable once [`Partition::wait_until_flushed`] says so. An error
-    /// appends nothing.
-    pub(crate) fn append(&self, records: &Bytes, all: bool, now_ms: i64) -> Result<AppendOutcome, ProduceError> {
+    /// appends nothing. `min.insync.replicas` asks for nothing here: it counts up to the number of replicas (KIP-966),
+    /// which is one.
+    pub(crate) fn append(&self, records: &Bytes, now_ms: i64) -> Result<AppendOutcome, ProduceError> {
         let rules = self.rules.load();
-        let wanted = rules.config.min_insync_replicas;
-        if all && wanted > 1 {
-            return Err(ProduceError::NotEnoughReplicas { wanted });
-        }
         let batch = validate(records, &rules.validate, now_ms)?;
         let appended = self.log.append(batch, self.leader_epoch, now_ms)?;
         if !appended.duplicate {
@@ -278,9 +269,10 @@ impl Partition {
     }
 
     /// Where the log parted from that of a reader who last read records of `epoch` before `offset` (KIP-595), if it did.
-    pub(crate) fn divergence(&self, epoch: LeaderEpoch, offset: Offset) -> Option<EpochEndOffset> {
-        let end = self.log.end_offset_for_epoch(epoch)?;
-        (end.epoch < epoch || end.end_offset < offset).then_some(end)
+    /// OFFSET_OUT_OF_RANGE for an epoch that this log never had.
+    pub(crate) fn divergence(&self, epoch: LeaderEpoch, offset: Offset) -> Result<Option<EpochEndOffset>, ErrorCode> {
+        let end = self.end_offset_for_epoch(epoch).ok_or(ErrorCode::OffsetOutOfRange)?;
+        Ok((end.epoch < epoch || end.end_offset < offset).then_some(end))
     }
 
     /// The first record at or after a time.
@@ -293,8 +285,12 @@ impl Partition {
         self.log.max_timestamp_offset()
     }
 
-    /// Where an epoch ended, or the one before it that the log knows.
+    /// Where an epoch ended, or the one before it that the log knows. The epoch of this leadership ends where the log does,
+    /// also before its first record.
     pub(crate) fn end_offset_for_epoch(&self, epoch: LeaderEpoch) -> Option<EpochEndOffset> {
+        if epoch == self.leader_epoch {
+            return Some(EpochEndOffset { epoch, end_offset: self.log.offsets().log_end });
+        }
         self.log.end_offset_for_epoch(epoch)
     }
 

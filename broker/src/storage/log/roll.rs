@@ -28,7 +28,9 @@ impl Log {
         }
         let index_entries_max = |entry_bytes: usize| (config.segment_index_bytes as usize / entry_bytes).max(2);
         let age_ms_max = config.segment_ms.saturating_sub(self.jitter_ms(active.base_offset, config)).max(0);
-        let first_timestamp = writer.cadence.first_timestamp.unwrap_or(header.max_timestamp);
+        // A first batch without a timestamp tells no age; only the clock does then.
+        let first_timestamp = writer.cadence.first_timestamp.filter(|first| *first >= 0);
+        let first_timestamp = first_timestamp.unwrap_or(header.max_timestamp);
         end.size_bytes + u64::from(header.size_bytes) > u64::from(config.segment_bytes)
             || header.last_offset().0 - active.base_offset.0 > i64::from(i32::MAX)
             || active.offset_index.len() + 1 >= index_entries_max(OffsetEntry::BYTES)
