@@ -3,6 +3,7 @@
 
 pub mod batch;
 pub mod connection;
+pub mod in_process;
 pub mod process;
 pub mod reference;
 pub mod wait;

@@ -1,7 +1,7 @@
 //! Puts named placeholders where answers of two right brokers, or of one broker twice, differ.
 //!
-//! Every rule is here. None of them drops a field; the only elements that are left out are other scenarios' topics in
-//! answers about all topics.
+//! Every rule is here. None of them drops a field; the only elements that are left out are other scenarios' topics and the
+//! broker's internal ones in answers about all topics.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -86,7 +86,7 @@ impl NormalForm {
                     "host" if *text == self.address.ip().to_string() => "<host>".to_owned(),
                     "cluster_id" => "<cluster>".to_owned(),
                     "log_dir" => "<log dir>".to_owned(),
-                    "error_message" | "batch_index_error_message" => "<message>".to_owned(),
+                    "error_message" | "batch_index_error_message" if !text.is_empty() => "<message>".to_owned(),
                     "documentation" => "<documentation>".to_owned(),
                     _ => self.text(text),
                 };
@@ -118,11 +118,11 @@ impl NormalForm {
         }
     }
 
-    /// False for a topic of another scenario.
+    /// False for a topic of another scenario and for those that only the broker makes.
     fn is_ours(&self, topic: &Tree) -> bool {
         let Tree::Struct(fields) = topic else { return true };
         fields.iter().filter(|(field, _)| field == "name").all(|(_, value)| match value {
-            Tree::Text(name) => !is_scripted(name) || name.starts_with(&self.namespace),
+            Tree::Text(name) => name.starts_with(&self.namespace) || !(is_scripted(name) || is_internal(name)),
             _ => true,
         })
     }
@@ -132,6 +132,10 @@ impl NormalForm {
 fn is_scripted(name: &str) -> bool {
     let is_version = |part: &str| part.strip_prefix('v').is_some_and(|number| number.parse::<u8>().is_ok());
     name.split('-').skip(1).any(is_version)
+}
+
+fn is_internal(name: &str) -> bool {
+    name.starts_with("__")
 }
 
 fn numbered(seen: &mut HashMap<String, String>, kind: &str, value: &str) -> String {

@@ -31,7 +31,7 @@ pub const RESOURCE_TOPIC: i8 = 2;
 /// The kind of a broker in the configuration APIs.
 pub const RESOURCE_BROKER: i8 = 4;
 
-const TOPIC_ALREADY_EXISTS: i16 = 36;
+const COORDINATOR_LOAD_IN_PROGRESS: i16 = 14;
 
 /// A request without an answer for so long has none.
 const ANSWER_PATIENCE: Duration = Duration::from_secs(5);
@@ -44,7 +44,6 @@ pub struct Play {
     connection: Option<RawConnection>,
     namespace: String,
     normal_form: NormalForm,
-    topics: Vec<String>,
     answers: Vec<(String, Lines)>,
 }
 
@@ -53,7 +52,7 @@ impl Play {
     pub fn new(address: SocketAddr, scenario: &str, version: i16) -> Self {
         let namespace = format!("{}-v{version}-", scenario.replace(['/', '_'], "-"));
         let normal_form = NormalForm::new(namespace.clone(), address);
-        Self { version, address, connection: None, namespace, normal_form, topics: Vec::new(), answers: Vec::new() }
+        Self { version, address, connection: None, namespace, normal_form, answers: Vec::new() }
     }
 
     /// The answers of the steps so far.
@@ -199,14 +198,7 @@ impl Play {
             ..Default::default()
         };
         let request = CreateTopicsRequest { topics: vec![topic], ..Default::default() };
-        let mut response = self.ask(7, &request)?;
-        if response.topics.first().is_some_and(|result| result.error_code == TOPIC_ALREADY_EXISTS) {
-            // Left behind by a run that was interrupted.
-            self.topics.push(full_name.clone());
-            self.tidy_up()?;
-            self.await_no_topic(name)?;
-            response = self.ask(7, &request)?;
-        }
+        let response = self.ask(7, &request)?;
         let result = response.topics.first().context("no result for the topic")?;
         ensure!(result.error_code == 0, "create {full_name}: error {} {:?}", result.error_code, result.error_message);
         self.await_topic(name, partitions)
@@ -224,9 +216,6 @@ impl Play {
         })?;
         self.await_leader(&full_name, partitions)?;
         self.normal_form.bind_id(id, format!("<id of @{name}>"));
-        if !self.topics.contains(&full_name) {
-            self.topics.push(full_name);
-        }
         Ok(id)
     }
 
@@ -245,8 +234,11 @@ impl Play {
 
     /// Waits until the topic `name` is gone.
     pub fn await_no_topic(&mut self, name: &str) -> Result<()> {
-        let full_name = self.name(name);
-        let request = metadata_of(&full_name);
+        self.await_gone(&self.name(name))
+    }
+
+    fn await_gone(&mut self, full_name: &str) -> Result<()> {
+        let request = metadata_of(full_name);
         wait_for(&format!("topic {full_name} is gone"), PATIENCE, || {
             let response = self.ask(12, &request)?;
             Ok(response.topics.iter().all(|topic| topic.error_code == 3).then_some(()))
@@ -280,21 +272,30 @@ impl Play {
 
     /// A producer id of its own.
     pub fn producer_id(&mut self) -> Result<(i64, i16)> {
-        let response = self.ask(4, &InitProducerIdRequest { transaction_timeout_ms: 60_000, ..Default::default() })?;
-        ensure!(response.error_code == 0, "InitProducerId: error {}", response.error_code);
-        Ok((response.producer_id, response.producer_epoch))
+        let request = InitProducerIdRequest { transaction_timeout_ms: 60_000, ..Default::default() };
+        wait_for("a producer id", PATIENCE, || {
+            let response = self.ask(4, &request)?;
+            match response.error_code {
+                0 => Ok(Some((response.producer_id, response.producer_epoch))),
+                COORDINATOR_LOAD_IN_PROGRESS => Ok(None),
+                other => bail!("InitProducerId: error {other}"),
+            }
+        })
     }
 
-    /// Deletes what the scenario created. The broker may still be at it when this returns.
+    /// Deletes what the scenario created, and what a run of it left behind that was interrupted.
     pub fn tidy_up(&mut self) -> Result<()> {
-        let topics: Vec<_> = std::mem::take(&mut self.topics)
-            .into_iter()
+        let all = self.ask(12, &MetadataRequest { allow_auto_topic_creation: false, ..Default::default() })?;
+        let names = all.topics.into_iter().filter_map(|topic| topic.name);
+        let topics: Vec<_> = names
+            .filter(|name| name.starts_with(&self.namespace))
             .map(|name| DeleteTopicState { name: Some(name), topic_id: Uuid::ZERO })
             .collect();
+        let names: Vec<_> = topics.iter().filter_map(|topic| topic.name.clone()).collect();
         if !topics.is_empty() {
             self.ask(6, &DeleteTopicsRequest { topics, timeout_ms: 30_000, ..Default::default() })?;
         }
-        Ok(())
+        names.iter().try_for_each(|name| self.await_gone(name))
     }
 }
 

@@ -41,7 +41,7 @@ pub fn run_scenarios<'a>(
         let mut answers = Answers::default();
         for &version in &scenario.versions {
             let mut play = Play::new(address, scenario.name, version);
-            let played = (scenario.script)(&mut play);
+            let played = play.tidy_up().and_then(|()| (scenario.script)(&mut play));
             let tidied = play.tidy_up();
             played.and(tidied).with_context(|| format!("scenario {} v{version}", scenario.name))?;
             answers.add(version, play.into_answers());

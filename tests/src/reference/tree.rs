@@ -56,7 +56,6 @@ impl Tree {
     /// What tells this struct from others in its list.
     fn identity(&self) -> Option<String> {
         const IDENTIFYING: [&str; 15] = [
-            "base_offset",
             "name",
             "topic",
             "topic_id",
@@ -71,6 +70,7 @@ impl Tree {
             "resource_name",
             "log_dir",
             "batch_index",
+            "base_offset",
         ];
         let Self::Struct(fields) = self else { return None };
         // A config's synonyms have one name and differ by source.

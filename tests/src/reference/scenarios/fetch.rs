@@ -19,6 +19,7 @@ type Positions<'a> = &'a [(i32, i64)];
 pub(super) fn scenarios() -> Vec<Scenario> {
     vec![
         Scenario::each_version("fetch/positions", ApiKey::Fetch, positions),
+        Scenario::each_version("fetch/zstd", ApiKey::Fetch, zstd),
         Scenario::each_version("fetch/limits", ApiKey::Fetch, limits),
         Scenario::each_version("fetch/errors", ApiKey::Fetch, errors),
         Scenario::each_version("fetch/waiting", ApiKey::Fetch, waiting),
@@ -74,6 +75,17 @@ fn positions(play: &mut Play) -> Result<()> {
     delete_records_to(play, "t", 0, 7)?;
     play.step("all_deleted", &of(&name, id, 0, 7))?;
     play.step("all_deleted_from_6", &of(&name, id, 0, 6))?;
+    Ok(())
+}
+
+fn zstd(play: &mut Play) -> Result<()> {
+    let batch = BatchSpec { codec: Codec::Zstd, ..BatchSpec::of(&["one", "two"]) };
+    let id = play.create_topic("any", 1, &[])?;
+    play.append("any", 0, batch.build())?;
+    play.step("in_a_topic_of_any_codec", &of(&play.name("any"), id, 0, 0))?;
+    let id = play.create_topic("zstd", 1, &[("compression.type", "zstd")])?;
+    play.append("zstd", 0, batch.build())?;
+    play.step("in_a_topic_of_zstd", &of(&play.name("zstd"), id, 0, 0))?;
     Ok(())
 }
 

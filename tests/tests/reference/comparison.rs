@@ -1,0 +1,70 @@
+//! Goal: Ottla answers as Apache Kafka 4.3 does, save where it differs on purpose. Method: the script whose answers Kafka gave is
+//! played to a broker in this process, and the answers are compared field by field with the golden files.
+
+use std::collections::BTreeMap;
+
+use ottla_tests::in_process::InProcessBroker;
+use ottla_tests::reference::differences::DIFFERENCES;
+use ottla_tests::reference::run::{Mismatch, compare};
+use ottla_tests::reference::{golden, run_scenarios, scenarios};
+
+/// So many are printed; the rest is counted.
+const SHOWN_MAX: usize = 4000;
+
+#[test]
+fn ottla_answers_as_kafka_does() {
+    let broker = InProcessBroker::start(&[]).unwrap();
+    // `OTTLA_SCENARIO=fetch/` plays a part; which differences are stale can be told only after the whole.
+    let only = std::env::var("OTTLA_SCENARIO").unwrap_or_default();
+    let all = scenarios::all();
+    let mut unexplained = Vec::new();
+    let mut failures = Vec::new();
+    let mut used = vec![false; DIFFERENCES.len()];
+    let mut compared = 0;
+    for scenario in all.iter().filter(|scenario| scenario.name.starts_with(&only)) {
+        let recorded = golden::read(scenario.name).unwrap();
+        let played = match run_scenarios(broker.address(), [scenario]) {
+            Ok(mut played) => played.remove(scenario.name).unwrap(),
+            Err(error) => {
+                failures.push(format!("{error:#}"));
+                continue;
+            }
+        };
+        compared += played.len();
+        for mismatch in compare(scenario.name, &recorded, &played) {
+            match DIFFERENCES.iter().position(|difference| difference.covers(&mismatch)) {
+                Some(position) => used[position] = true,
+                None => unexplained.push(mismatch),
+            }
+        }
+    }
+    let shown = show(&unexplained);
+    assert!(failures.is_empty() && unexplained.is_empty(), "{}\n{shown}", failures.join("\n"));
+    assert!(compared > 0, "no scenario begins with {only}");
+    if only.is_empty() {
+        let stale: Vec<_> = DIFFERENCES.iter().zip(used).filter(|(_, used)| !used).map(|(row, _)| row.row()).collect();
+        assert!(stale.is_empty(), "listed as different on purpose, but the same:\n{}", stale.join("\n"));
+        assert!(compared > 5000, "only {compared} answers were compared");
+    }
+    broker.stop().unwrap();
+}
+
+/// The mismatches with the versions of each together.
+fn show(mismatches: &[Mismatch]) -> String {
+    let mut grouped: BTreeMap<_, Vec<i16>> = BTreeMap::new();
+    for Mismatch { scenario, step, version, path, kafka, ottla } in mismatches {
+        grouped.entry((scenario, step, path, kafka, ottla)).or_default().push(*version);
+    }
+    let value = |value: &Option<String>| value.clone().unwrap_or_else(|| "absent".to_owned());
+    let mut lines: Vec<String> = grouped
+        .iter()
+        .take(SHOWN_MAX)
+        .map(|((scenario, step, path, kafka, ottla), versions)| {
+            format!("{scenario}/{step} {versions:?} {path}: Kafka {}, Ottla {}", value(kafka), value(ottla))
+        })
+        .collect();
+    if grouped.len() > SHOWN_MAX {
+        lines.push(format!("... and {} more", grouped.len() - SHOWN_MAX));
+    }
+    lines.join("\n")
+}
