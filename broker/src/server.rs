@@ -198,6 +198,7 @@ impl Start {
         let mut housekeeping = JoinSet::new();
         housekeeping.spawn(housekeeping::run(Arc::clone(&controller), Arc::clone(&logs), Arc::clone(&clock)));
         housekeeping.spawn(housekeeping::retain(Arc::clone(&controller), Arc::clone(&logs), Arc::clone(&clock)));
+        let config_now = Arc::clone(&controller);
         let slots = usize::try_from(config.max_incremental_fetch_session_cache_slots).unwrap_or(0);
         let api = Api {
             addresses: advertised(&config, &addresses),
@@ -208,7 +209,7 @@ impl Start {
         };
         let metrics = Arc::new(Metrics::default());
         let dispatcher = Arc::new(Dispatcher::new(Arc::new(api)));
-        let sockets = bound.serve(&config, dispatcher, Arc::clone(&metrics), clock);
+        let sockets = bound.serve(Arc::new(move || config_now.config()), dispatcher, Arc::clone(&metrics), clock);
         Ok(Broker { config, addresses, cluster_id, metrics, sockets, housekeeping, flusher, logs })
     }
 }

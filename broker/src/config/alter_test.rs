@@ -61,7 +61,11 @@ fn broker_keys_change_where_their_mode_allows_it() {
     use BrokerScope::{ClusterWide, PerBroker};
     assert!(matches!(alter(PerBroker, "num.partitions", "5"), Err(ConfigError::ReadOnly { .. })));
     assert!(matches!(alter(PerBroker, "log.retention.hours", "5"), Err(ConfigError::ReadOnly { .. })));
-    assert!(matches!(alter(ClusterWide, "listeners", "PLAINTEXT://:1"), Err(ConfigError::PerBrokerOnly { .. })));
+    assert!(matches!(alter(PerBroker, "listeners", "PLAINTEXT://:1"), Err(ConfigError::ReadOnly { .. })));
+    assert!(matches!(
+        alter(ClusterWide, "principal.builder.class", "some.Class"),
+        Err(ConfigError::PerBrokerOnly { .. })
+    ));
     assert!(matches!(alter(PerBroker, "log.segment.bytes", "1"), Err(ConfigError::InvalidValue { .. })));
     assert!(matches!(alter(PerBroker, "foo.bar", "1"), Err(ConfigError::UnknownKey { .. })));
     assert_eq!(alter(ClusterWide, "log.retention.ms", "55"), Ok(map(&[("log.retention.ms", "55")])));

@@ -19,14 +19,12 @@ pub(super) static GROUPS: &[KeyGroup] = &[
             int("broker.id", "1").kafka("-1", "it is the older name of `node.id`").doc("The older name of `node.id`."),
             key(ConfigType::String, "broker.rack").doc("The rack that Metadata names for this broker."),
             list("listeners", "PLAINTEXT://127.0.0.1:9092")
-                .per_broker()
                 .kafka("PLAINTEXT://:9092", "without authentication a broker should not listen to the world unasked")
-                .doc("The addresses to listen on, `NAME://HOST:PORT` or just `HOST:PORT`; port 0 takes a free one, IPv6 addresses stand in brackets, an empty host means all addresses."),
+                .doc("The addresses to listen on, `NAME://HOST:PORT` or just `HOST:PORT`; port 0 takes a free one, IPv6 addresses stand in brackets, an empty host means all addresses. Kafka can alter it while it runs."),
             key(ConfigType::List, "advertised.listeners")
                 .doc("The addresses that clients are told to connect to, by the names used in `listeners`; those of `listeners` where none is given."),
             string("listener.security.protocol.map", "SASL_SSL:SASL_SSL,PLAINTEXT:PLAINTEXT,SSL:SSL,SASL_PLAINTEXT:SASL_PLAINTEXT")
-                .per_broker()
-                .doc("The security protocol of each listener name. Only PLAINTEXT is served: a listener of another protocol stops the start."),
+                .doc("The security protocol of each listener name. Only PLAINTEXT is served: a listener of another protocol stops the start. Kafka can alter it while it runs."),
             key(ConfigType::List, "controller.listener.names")
                 .kafka("none, required", "the controller lives inside the broker and has no listener")
                 .doc("Names of listeners that Kafka's controller uses: they are left out of `listeners`."),
@@ -91,8 +89,8 @@ pub(super) static GROUPS: &[KeyGroup] = &[
         title: "Connections",
         ignored_because: None,
         keys: &[
-            int("max.connections", "10000").at_least(0).cluster_wide().kafka("2147483647", BOUNDED).doc("How many connections are open at once; further ones wait in the backlog."),
-            int("max.connections.per.ip", "2147483647").at_least(0).cluster_wide().doc("How many connections one address may have open."),
+            int("max.connections", "10000").at_least(0).cluster_wide().kafka("2147483647", BOUNDED).doc("How many connections are open at once; further ones are closed."),
+            int("max.connections.per.ip", "2147483647").at_least(0).cluster_wide().doc("How many connections one address may have open; further ones are closed."),
             string("max.connections.per.ip.overrides", "").cluster_wide().doc("Exceptions from `max.connections.per.ip`: `ADDRESS:COUNT,ADDRESS:COUNT`."),
             long("connections.max.idle.ms", "600000").doc("After how many milliseconds without a request a connection is closed; a negative number is never."),
             int("socket.send.buffer.bytes", "102400").doc("SO_SNDBUF of a connection; -1 leaves it to the operating system."),

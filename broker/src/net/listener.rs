@@ -74,8 +74,7 @@ impl BoundListener {
     fn admit(&self, network: &Arc<Network>, stream: TcpStream, peer: SocketAddr) {
         network.metrics.connections_accepted.add(1);
         let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
-        let of_address = network.per_address.get(&peer.ip()).copied().unwrap_or(network.limits.of_address);
-        let limits = ConnectionLimits { of_address, ..network.limits };
+        let limits = ConnectionLimits::of(&(network.config)(), peer.ip());
         let place = match network.table.enter(peer.ip(), limits, network.clock.monotonic()) {
             Ok(place) => place,
             Err(close) => return network.record(&close, peer),

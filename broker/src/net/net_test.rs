@@ -1,6 +1,7 @@
 //! The whole floor over real sockets with a scripted dispatcher: order, bounds, ends of every kind, and that everything is
 //! given back afterwards.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, IoSlice, Write};
 use std::os::fd::BorrowedFd;
@@ -385,6 +386,19 @@ async fn connections_beyond_the_limits_are_refused() {
     clients.pop();
     server.settled(2).await;
     server.connect().await.echoes(&[ECHO]).await;
+}
+
+#[tokio::test]
+async fn an_altered_number_of_connections_counts_from_the_next_one_on() {
+    let server = Server::start(&[("max.connections.per.ip", "1")]).await;
+    let mut first = server.connect().await;
+    first.echoes(&[ECHO]).await;
+    assert_eq!(server.connect().await.rest().await, NO_BYTES);
+    let altered = BTreeMap::from([("max.connections.per.ip".to_owned(), "2".to_owned())]);
+    let config = server.config.load().with_dynamic(&altered, &BTreeMap::new()).unwrap();
+    server.config.store(Arc::new(config));
+    server.connect().await.echoes(&[ECHO]).await;
+    first.echoes(&[ECHO]).await;
 }
 
 /// A file whose bytes only `read_at` gives.

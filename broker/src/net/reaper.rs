@@ -15,6 +15,7 @@ use tokio::sync::Notify;
 use super::close::Close;
 use super::connection_state::{Activity, ConnectionState, Order};
 use super::limits::{HALF_CLOSED_MAX, NetLimits, RECEIVE_RATE_MIN, WRITE_STALL_MAX, WRITE_STALL_MAX_UNDER_PRESSURE};
+use crate::config::BrokerConfig;
 use crate::metrics::ConnectionClose;
 
 /// All connections.
@@ -44,6 +45,16 @@ struct Entry {
 pub(super) struct ConnectionLimits {
     pub(super) all: usize,
     pub(super) of_address: usize,
+}
+
+impl ConnectionLimits {
+    /// What the configuration allows for a connection from `address`.
+    pub(super) fn of(config: &BrokerConfig, address: IpAddr) -> Self {
+        let of_address =
+            config.max_connections_per_ip_overrides.get(&address).unwrap_or(&config.max_connections_per_ip);
+        let count = |number: i32| usize::try_from(number).unwrap_or(0);
+        ConnectionLimits { all: count(config.max_connections), of_address: count(*of_address) }
+    }
 }
 
 /// A place in the table, given back when it is dropped.

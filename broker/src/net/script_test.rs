@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use bytes::Bytes;
 use ottla_protocol::wire::{Segment, Segments};
 use parking_lot::Mutex;
@@ -136,6 +137,8 @@ pub(super) struct Server {
     pub(super) script: Arc<Script>,
     pub(super) metrics: Arc<Metrics>,
     pub(super) clock: Arc<ManualClock>,
+    /// Changed as an alteration of the broker's configuration changes it.
+    pub(super) config: Arc<ArcSwap<BrokerConfig>>,
 }
 
 impl Server {
@@ -147,8 +150,11 @@ impl Server {
         let (script, metrics) = (Arc::new(Script::default()), Arc::new(Metrics::default()));
         let clock = Arc::new(ManualClock::default());
         let address = bound.addresses()[0];
-        let sockets = bound.serve(&config, Arc::clone(&script) as _, Arc::clone(&metrics), Arc::clone(&clock) as _);
-        Server { sockets, address, script, metrics, clock }
+        let config = Arc::new(ArcSwap::from_pointee(config));
+        let now = Arc::clone(&config);
+        let now = Arc::new(move || now.load_full());
+        let sockets = bound.serve(now, Arc::clone(&script) as _, Arc::clone(&metrics), Arc::clone(&clock) as _);
+        Server { sockets, address, script, metrics, clock, config }
     }
 
     pub(super) async fn connect(&self) -> Client {

@@ -3,10 +3,9 @@
 //! Owns every task of this floor. Invariant: after [`ServerSockets::stop`] no socket is open and no request is being served;
 //! dropping it instead ends everything without answers.
 
-use std::collections::HashMap;
 use std::fmt;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,19 +18,21 @@ use super::connection_state::Order;
 use super::limits::{NetLimits, REAP_INTERVAL};
 use super::listener::BoundListener;
 use super::memory_pool::{MemoryPool, Share};
-use super::reaper::{ConnectionLimits, ConnectionTable};
+use super::reaper::ConnectionTable;
 use crate::api::Dispatch;
 use crate::clock::Clock;
 use crate::config::BrokerConfig;
 use crate::metrics::{ConnectionClose, Metrics};
 
+/// The configuration as of now.
+pub(crate) type ConfigNow = Arc<dyn Fn() -> Arc<BrokerConfig> + Send + Sync>;
+
 /// What listeners and connections share.
 pub(super) struct Network {
     pub(super) shared: Arc<Shared>,
     pub(super) table: Arc<ConnectionTable>,
-    pub(super) limits: ConnectionLimits,
-    /// Exceptions from `limits.of_address`.
-    pub(super) per_address: HashMap<IpAddr, usize>,
+    /// Asked for every new connection: the number of connections can be altered while the broker runs.
+    pub(super) config: ConfigNow,
     pub(super) metrics: Arc<Metrics>,
     pub(super) clock: Arc<dyn Clock>,
     close_log: CloseLog,
@@ -85,15 +86,16 @@ impl BoundSockets {
         self.listeners.iter().map(|listener| listener.address).collect()
     }
 
-    /// Begins to serve.
+    /// Begins to serve. Bounds of memory and time are those of the configuration now; the number of connections is that of
+    /// the configuration when each is made.
     pub(crate) fn serve(
         self,
-        config: &BrokerConfig,
+        config: ConfigNow,
         dispatch: Arc<dyn Dispatch>,
         metrics: Arc<Metrics>,
         clock: Arc<dyn Clock>,
     ) -> ServerSockets {
-        let limits = NetLimits::from_config(config);
+        let limits = NetLimits::from_config(&config());
         let shared = Arc::new(Shared {
             request_memory: MemoryPool::new(limits.request_memory_bytes),
             response_memory: MemoryPool::new(limits.response_memory_bytes),
@@ -101,19 +103,10 @@ impl BoundSockets {
             dispatch,
             metrics: Arc::clone(&metrics),
         });
-        let count = |number: i32| usize::try_from(number).unwrap_or(0);
         let network = Arc::new(Network {
             shared,
             table: Arc::default(),
-            limits: ConnectionLimits {
-                all: count(config.max_connections),
-                of_address: count(config.max_connections_per_ip),
-            },
-            per_address: config
-                .max_connections_per_ip_overrides
-                .iter()
-                .map(|(address, &most)| (*address, count(most)))
-                .collect(),
+            config,
             metrics,
             clock,
             close_log: CloseLog::default(),
