@@ -5,7 +5,7 @@
 //! broker are submitted in the order in which batches are taken, and no more than `max_in_flight` are unanswered; what a
 //! partition has in flight is all at one broker.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
@@ -79,6 +79,8 @@ pub(crate) struct Sender {
     config: ProducerConfig,
     backoff: Backoff,
     partitions: HashMap<TopicPartition, Partition>,
+    /// Those of them that have batches to be sent again.
+    again: BTreeSet<TopicPartition>,
     links: HashMap<i32, Link>,
     identity: ProducerIdentity,
     /// Nothing in the accumulator expires before this.
@@ -106,6 +108,7 @@ impl Sender {
             identity: ProducerIdentity::new(cluster.backoff()),
             cluster,
             partitions: HashMap::new(),
+            again: BTreeSet::new(),
             links: HashMap::new(),
             next_expiry: clock::now() + config.delivery_timeout,
             config,
@@ -170,10 +173,8 @@ impl Sender {
         }
         alarm.at(self.next_expiry);
         let mut late = Vec::new();
-        for (location, partition) in &mut self.partitions {
-            if partition.outbox.peek().is_none() {
-                continue;
-            }
+        for location in &self.again {
+            let Some(partition) = self.partitions.get_mut(location) else { continue };
             let (expired, next) = partition.outbox.take_expired(now);
             late.extend(expired.into_iter().map(|outgoing| (location.clone(), outgoing)));
             if let Some(next) = next {
@@ -204,16 +205,12 @@ impl Sender {
 
     /// Takes the batches of the next request to each leader.
     fn gather(&mut self, metadata: &Metadata, now: Instant, alarm: &mut Alarm) -> BTreeMap<i32, Vec<Batch>> {
-        let mut candidates: Vec<TopicPartition> = Vec::new();
-        for (location, partition) in &self.partitions {
-            if partition.outbox.peek().is_some() {
-                candidates.push(location.clone());
-            }
-        }
+        self.again.retain(|location| self.partitions.get(location).is_some_and(|p| p.outbox.peek().is_some()));
+        let mut candidates: Vec<TopicPartition> = self.again.iter().cloned().collect();
         for (location, ready_at) in self.shared.accumulator.lock().waiting() {
             if ready_at > now {
                 alarm.at(ready_at);
-            } else if self.partitions.get(location).is_none_or(|partition| partition.outbox.peek().is_none()) {
+            } else if !self.again.contains(location) {
                 candidates.push(location.clone());
             }
         }
@@ -402,6 +399,7 @@ impl Sender {
         let expired = outgoing.deadline <= now;
         match partition.outbox.settle(outgoing, answer, now, backoff) {
             Verdict::Retry => {
+                self.again.insert(location.clone());
                 self.shared.counters.retries.fetch_add(1, Ordering::Relaxed);
                 if let Err(error) = outcome {
                     tracing::debug!(partition = %location, %error, "a batch is sent again");

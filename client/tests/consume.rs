@@ -206,6 +206,29 @@ async fn offsets_are_told_by_place_and_time() {
 }
 
 #[tokio::test]
+async fn everything_can_be_moved_to_another_task() {
+    fn movable<T: Send + 'static>(value: T) -> T {
+        value
+    }
+    let cluster = TestCluster::start().await;
+    let topic = cluster.topic(1).await;
+    let (admin, producer) = (movable(cluster.admin().await), movable(cluster.producer().await));
+    let mut consumer = movable(cluster.consumer().await);
+    let all = movable(async move {
+        let delivery = movable(producer.send(ProducerRecord::new(topic.as_str(), "x")).await.unwrap());
+        movable(delivery.await.unwrap());
+        movable(admin.list_topics().await.unwrap());
+        consumer.assign([(TopicPartition::new(topic.as_str(), 0), SeekTo::Beginning)]).await.unwrap();
+        let mut records = movable(movable(consumer.recv_batch().await.unwrap()).records().unwrap());
+        movable(records.next().unwrap().unwrap());
+        consumer.seek(&TopicPartition::new(topic.as_str(), 0), SeekTo::Beginning).await.unwrap();
+        movable(consumer.recv().await.unwrap());
+    });
+    within(tokio::spawn(all)).await.unwrap();
+    cluster.stop().await;
+}
+
+#[tokio::test]
 async fn what_is_not_assigned_is_refused() {
     let cluster = TestCluster::start().await;
     let topic = cluster.topic(1).await;
