@@ -4,13 +4,14 @@
 //! cleanly. The broker itself is `ottla_broker`.
 
 use std::io::{self, IsTerminal, Write};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Error, Result, anyhow, bail};
 use clap::Args;
 use tracing_subscriber::EnvFilter;
 
-use ottla_broker::config::{BrokerConfig, ConfigFile, ConfigFlag, ConfigSources, FlushMode};
+use ottla_broker::config::{BrokerConfig, ConfigFile, ConfigFlag, ConfigSources, FlushMode, Listener};
 use ottla_broker::storage::StorageError;
 use ottla_broker::{Broker, StartError};
 
@@ -105,7 +106,8 @@ pub(crate) async fn run(command: ServeCommand) -> Result<()> {
     let broker = Broker::builder().config(&config).start().await.map_err(explain)?;
     let addresses: Vec<String> = broker.addrs().iter().map(ToString::to_string).collect();
     if !command.quiet {
-        print(&banner(&addresses, &config.data_dir, durability(&config)))?;
+        let advertised = advertised(broker.config(), broker.addrs());
+        print(&banner(&addresses, advertised.as_deref(), &config.data_dir, durability(&config)))?;
     }
     if let Some(path) = &command.port_file {
         announce(path, &addresses)?;
@@ -189,16 +191,30 @@ fn durability(config: &BrokerConfig) -> &'static str {
     }
 }
 
-fn banner(addresses: &[String], directory: &Path, durability: &str) -> String {
+/// The addresses that clients are told, where these are others than those that are listened on.
+fn advertised(config: &BrokerConfig, bound: &[SocketAddr]) -> Option<String> {
+    let told = config.listeners.iter().zip(bound).map(|(listener, bound)| {
+        let port = if listener.advertised_port == 0 { bound.port() } else { listener.advertised_port };
+        format!("{}:{port}", listener.advertised_host)
+    });
+    let differs =
+        |listener: &Listener| listener.advertised_host != listener.host || listener.advertised_port != listener.port;
+    config.listeners.iter().any(differs).then(|| told.collect::<Vec<_>>().join(", "))
+}
+
+fn banner(addresses: &[String], advertised: Option<&str>, directory: &Path, durability: &str) -> String {
     let directory = std::path::absolute(directory).unwrap_or_else(|_| directory.to_owned());
     let first = addresses.first().map_or("", String::as_str);
     let at = if first == "127.0.0.1:9092" { String::new() } else { format!(" -b {first}") };
     format!(
-        "ottla {version}\n\n  listening on  {addresses}\n  data          {directory}\n  durability    {durability}\n\n  \
+        "ottla {version}\n\n  listening on  {addresses}\n{advertised}  data          {directory}\n  durability    {durability}\n\n  \
          try           ottla topic create hello{at}\n                echo 'hello, world' | ottla produce hello{at}\n                \
          ottla consume hello --until-end{at}\n\n",
         version = env!("CARGO_PKG_VERSION"),
         addresses = addresses.join(", "),
+        advertised = advertised
+            .map(|told| format!("  advertised    {told} (what clients are told to connect to: advertised.listeners)\n"))
+            .unwrap_or_default(),
         directory = directory.display(),
     )
 }
@@ -209,10 +225,12 @@ mod tests {
 
     #[test]
     fn the_banner_tells_what_to_try() {
-        let text = banner(&["127.0.0.1:9092".to_owned(), "[::1]:9093".to_owned()], Path::new("/data"), "safe");
+        let text = banner(&["127.0.0.1:9092".to_owned(), "[::1]:9093".to_owned()], None, Path::new("/data"), "safe");
         assert!(text.contains("listening on  127.0.0.1:9092, [::1]:9093\n  data          /data\n"), "{text}");
         assert!(text.contains("ottla topic create hello\n"), "{text}");
-        let text = banner(&["127.0.0.1:41000".to_owned()], Path::new("/data"), "safe");
+        let text = banner(&["0.0.0.0:9092".to_owned()], Some("broker1:9092"), Path::new("/data"), "safe");
+        assert!(text.contains("  advertised    broker1:9092 ("), "{text}");
+        let text = banner(&["127.0.0.1:41000".to_owned()], None, Path::new("/data"), "safe");
         assert!(text.contains("ottla topic create hello -b 127.0.0.1:41000\n"), "{text}");
     }
 

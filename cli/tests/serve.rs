@@ -21,6 +21,16 @@ fn the_banner_and_the_port_file_name_the_address() {
 }
 
 #[test]
+fn the_banner_says_what_clients_are_told_where_that_is_another_address() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let advertised = "advertised.listeners=PLAINTEXT://localhost:0";
+    let mut server = Server::start_in(directory, &["--set", advertised]);
+    let port = server.address.rsplit_once(':').expect("a port").1.to_owned();
+    assert!(server.next_line().contains(&format!("advertised    localhost:{port} (")));
+    assert_eq!(harness::json(&server.ok(&["cluster", "--output", "json"], ""))["brokers"][0]["host"], "localhost");
+}
+
+#[test]
 fn both_signals_stop_it_cleanly_and_the_data_stays() {
     let mut directory = tempfile::tempdir().expect("a temporary directory");
     for (index, signal) in ["INT", "TERM"].into_iter().enumerate() {

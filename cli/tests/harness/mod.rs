@@ -57,6 +57,13 @@ impl Server {
         Server { child, stdout, address, banner, directory }
     }
 
+    /// What is printed next.
+    pub(crate) fn next_line(&mut self) -> String {
+        let mut line = String::new();
+        self.stdout.read_line(&mut line).expect("stdout is text");
+        line
+    }
+
     pub(crate) fn data_dir(&self) -> PathBuf {
         self.directory.path().join("data")
     }
