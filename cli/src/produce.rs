@@ -187,9 +187,13 @@ impl ProduceCommand {
         config
     }
 
+    fn reads_stdin(&self) -> bool {
+        self.file.as_deref().is_none_or(|path| path.as_os_str() == "-")
+    }
+
     fn input(&self, consumed: Arc<AtomicU64>) -> Result<(RecordInput<Input>, Option<u64>)> {
         let (raw, size): (Box<dyn Read + Send>, _) = match self.file.as_deref() {
-            Some(path) if path.as_os_str() != "-" => {
+            Some(path) if !self.reads_stdin() => {
                 let file = File::open(path).with_context(|| format!("cannot open {}", path.display()))?;
                 let size = file.metadata().ok().filter(std::fs::Metadata::is_file).map(|metadata| metadata.len());
                 (Box::new(file), size)
@@ -279,7 +283,8 @@ pub(crate) async fn run(command: ProduceCommand) -> Result<ExitCode> {
     let acknowledged = Arc::new(AtomicU64::new(0));
     let settled = tokio::spawn(settle_all(to_settle, failed, Arc::clone(&acknowledged)));
 
-    let shows_progress = !command.quiet && io::stderr().is_terminal() && !io::stdin().is_terminal();
+    let typed = command.reads_stdin() && io::stdin().is_terminal();
+    let shows_progress = !command.quiet && io::stderr().is_terminal() && !typed;
     let mut progress = Progress::new(shows_progress, input_bytes, SHORT);
     let mut ticks = tokio::time::interval(Duration::from_millis(100));
     let stamp = RecordStamp::new(&command);
