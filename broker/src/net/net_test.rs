@@ -279,17 +279,25 @@ async fn answers_beyond_their_memory_end_those_who_do_not_read_soon() {
         slow.push(client);
     }
     let mut healthy = server.connect().await;
-    let room = async {
-        let gone = |server: &Server| server.closed(ConnectionClose::SlowReader) >= 15;
-        server.until(Duration::from_millis(50), "room is made", gone).await;
+    let time = async {
+        loop {
+            server.clock.advance(Duration::from_millis(50));
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
     };
     let served = async {
         for number in 0..50 {
             healthy.echoes(&[ECHO, number]).await;
             assert!(server.sockets.response_bytes_in_memory() <= 20 << 20);
         }
+        let gone = |server: &Server| server.closed(ConnectionClose::SlowReader) >= 15;
+        server.until(Duration::ZERO, "room is made", gone).await;
+        healthy.echoes(&[ECHO]).await;
     };
-    tokio::join!(room, served);
+    tokio::select! {
+        () = time => unreachable!("time does not end"),
+        () = served => {}
+    }
 }
 
 #[tokio::test]
