@@ -52,7 +52,7 @@ fn message(elapsed: Duration, bytes: u64, input_bytes: Option<u64>, records: u64
 
 fn bar(input_bytes: Option<u64>) -> ProgressBar {
     let (bar, template) = match input_bytes {
-        Some(size) => (ProgressBar::new(size), "{bar:30} {bytes}/{total_bytes}, {msg}"),
+        Some(size) => (ProgressBar::new(size), "{wide_bar} {bytes}/{total_bytes}, {msg}"),
         None => (ProgressBar::new_spinner(), "{spinner} {bytes}, {msg}"),
     };
     let style = ProgressStyle::with_template(template).expect("the templates above are well-formed");
