@@ -146,6 +146,8 @@ pub(super) struct Writer {
     pub(super) epochs_are_dirty: bool,
     /// The offset that the last checkpoint of this log came to.
     pub(super) checkpointed: Option<Offset>,
+    /// While the log ends here, everything that closing would save is saved and durable.
+    pub(super) saved_at: Option<Offset>,
 }
 
 impl Log {

@@ -28,10 +28,13 @@ use super::recovery::OpenMode;
 use super::vfs::DiskSpace;
 use crate::types::{Offset, TopicPartition};
 
+/// Closing a log is waiting for the disk, which serves many at once better than one after the other.
+const CLOSING_THREADS: usize = 16;
+
 /// What all logs of a data directory share.
 #[derive(Debug, Clone)]
 pub struct LogManagerConfig {
-    /// Threads that open and close logs (`num.recovery.threads.per.data.dir`).
+    /// Threads that open and close logs (`num.recovery.threads.per.data.dir`); more are used for closing, unless it is 1.
     pub threads: usize,
     /// Files of sealed segments and indexes that are kept open.
     pub open_files_max: usize,
@@ -106,7 +109,7 @@ impl LogManager {
             stopping: Arc::default(),
         };
         let progress = AtomicUsize::new(0);
-        let opened = manager.in_parallel(&logs, |log| {
+        let opened = in_parallel(manager.threads, &logs, |log| {
             let mode = {
                 let on_record = manager.on_record.lock();
                 OpenMode {
@@ -125,32 +128,6 @@ impl LogManager {
         let opened = opened.into_iter().filter_map(Result::ok);
         manager.logs.store(Arc::new(opened.map(|log| (log.topic_partition().clone(), log)).collect()));
         Ok(Arc::new(manager))
-    }
-
-    /// Runs `work` on all items, on the threads that there are for it.
-    fn in_parallel<I: Sync, O: Send>(&self, items: &[I], work: impl Fn(&I) -> O + Sync) -> Vec<O> {
-        let next = AtomicUsize::new(0);
-        let mut done: Vec<(usize, O)> = Vec::with_capacity(items.len());
-        std::thread::scope(|scope| {
-            let run = || {
-                let mut done = Vec::new();
-                loop {
-                    let index = next.fetch_add(1, Ordering::Relaxed);
-                    let Some(item) = items.get(index) else { return done };
-                    done.push((index, work(item)));
-                }
-            };
-            let threads: Vec<_> = (1..self.threads.min(items.len())).map(|_| scope.spawn(run)).collect();
-            done.extend(run());
-            for thread in threads {
-                match thread.join() {
-                    Ok(part) => done.extend(part),
-                    Err(panic) => std::panic::resume_unwind(panic),
-                }
-            }
-        });
-        done.sort_unstable_by_key(|(index, _)| *index);
-        done.into_iter().map(|(_, output)| output).collect()
     }
 
     fn open_log(&self, log: &LogToOpen, mode: OpenMode, now_ms: i64) -> Result<Arc<Log>, StorageError> {
@@ -184,7 +161,7 @@ impl LogManager {
             };
             return logs.iter().map(|log| Err(refused(log))).collect();
         }
-        let opened = self.in_parallel(logs, |log| {
+        let opened = in_parallel(self.threads, logs, |log| {
             if self.log(&log.topic_partition).is_some() {
                 return Err(StorageError::LogExists { log: log.topic_partition.to_string() });
             }
@@ -328,7 +305,9 @@ impl LogManager {
     pub fn close(&self) -> Result<(), StorageError> {
         self.stop_checkpoints();
         let logs = self.logs();
-        let closed = self.in_parallel(&logs, |log| log.close());
+        // On one thread the order of everything is given, for simulation.
+        let threads = if self.threads == 1 { 1 } else { self.threads.max(CLOSING_THREADS) };
+        let closed = in_parallel(threads, &logs, |log| log.close());
         let mut on_record = self.on_record.lock();
         let table = self.logs.swap(Arc::default());
         let mut first_error = None;
@@ -350,6 +329,32 @@ impl LogManager {
             None => self.data_dir.mark_clean(),
         }
     }
+}
+
+/// Runs `work` on all items, on so many threads; the results are in the items' order.
+fn in_parallel<I: Sync, O: Send>(threads: usize, items: &[I], work: impl Fn(&I) -> O + Sync) -> Vec<O> {
+    let next = AtomicUsize::new(0);
+    let mut done: Vec<(usize, O)> = Vec::with_capacity(items.len());
+    std::thread::scope(|scope| {
+        let run = || {
+            let mut done = Vec::new();
+            loop {
+                let index = next.fetch_add(1, Ordering::Relaxed);
+                let Some(item) = items.get(index) else { return done };
+                done.push((index, work(item)));
+            }
+        };
+        let threads: Vec<_> = (1..threads.min(items.len())).map(|_| scope.spawn(run)).collect();
+        done.extend(run());
+        for thread in threads {
+            match thread.join() {
+                Ok(part) => done.extend(part),
+                Err(panic) => std::panic::resume_unwind(panic),
+            }
+        }
+    });
+    done.sort_unstable_by_key(|(index, _)| *index);
+    done.into_iter().map(|(_, output)| output).collect()
 }
 
 impl Drop for LogManager {

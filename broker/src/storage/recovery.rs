@@ -93,6 +93,8 @@ struct Recovery<'a> {
     sync_failed: bool,
     report: RecoveryReport,
     dir_is_dirty: bool,
+    /// The producer snapshot that was read is that of the end of the log.
+    snapshot_is_newest: bool,
 }
 
 /// A file with this name in a log's folder: a sync failed, so the page cache may show bytes that the kernel takes for written
@@ -144,6 +146,7 @@ fn try_load(
         sync_failed: false,
         report: RecoveryReport::default(),
         dir_is_dirty: false,
+        snapshot_is_newest: false,
     };
     recovery.list()?;
     let clean = mode.clean && !recovery.sync_failed;
@@ -170,9 +173,13 @@ fn try_load(
     if mode.recovery_point.is_some_and(|point| point > log_end) {
         tracing::error!(log = %topic_partition, recovery_point = ?mode.recovery_point, %log_end, "durable records are missing from the end of the log");
     }
+    // Of a log without records nothing needs to be durable, and nothing to be saved.
+    let is_empty = active.size_bytes == 0 && recovery.segments.len() == 1;
     let (producers, mut epochs, mut epochs_are_dirty) = recovery.replay(log_end)?;
     epochs_are_dirty |= epochs.truncate_from_end(log_end) | epochs.truncate_from_start(log_start);
-    if recovery.dir_is_dirty && !recovery.report.created {
+    let as_saved =
+        clean && !recovery.dir_is_dirty && recovery.report.indexes_rebuilt == 0 && recovery.snapshot_is_newest;
+    if recovery.dir_is_dirty && !is_empty {
         context.vfs().sync_dir(dir).map_err(StorageError::io("sync", dir))?;
     }
     if recovery.sync_failed {
@@ -184,9 +191,10 @@ fn try_load(
         epochs,
         cadence: active.builder.cadence,
         unflushed: Vec::new(),
-        dir_is_dirty: recovery.report.created,
+        dir_is_dirty: is_empty,
         epochs_are_dirty,
-        checkpointed: None,
+        checkpointed: (is_empty || as_saved).then_some(log_end),
+        saved_at: (is_empty || as_saved).then_some(log_end),
     };
     let segments = recovery.into_segments(active, log_start);
     Ok(Loaded { log_start, segments: segments.0, writer, report: segments.1 })
@@ -288,7 +296,7 @@ impl Recovery<'_> {
             if self.sync_failed {
                 self.write_again(&path, &*file, size_bytes)?;
             }
-            if !self.clean {
+            if !self.clean && size_bytes > 0 {
                 // What a broker that was killed had written may be in the page cache only.
                 file.sync_data().map_err(StorageError::io("sync", &path))?;
                 self.dir_is_dirty = true;
@@ -437,7 +445,8 @@ impl Recovery<'_> {
     }
 
     fn rewrite_if_wrong(&mut self, at: usize, builder: &IndexBuilder) -> Result<(), StorageError> {
-        let rebuilt = builder.write(self.vfs(), self.dir, self.segments[at].base)?;
+        let is_last = at + 1 == self.segments.len();
+        let rebuilt = builder.write(self.vfs(), self.dir, self.segments[at].base, is_last)?;
         self.report.indexes_rebuilt += rebuilt;
         let sizes = &mut self.segments[at].sizes;
         sizes.offset_index_bytes = Some((builder.offset_entries.len() * OffsetEntry::BYTES) as u64);

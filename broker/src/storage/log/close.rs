@@ -50,8 +50,12 @@ impl Log {
     pub fn close(&self) -> Result<Offset, StorageError> {
         self.check_usable()?;
         {
-            let _no_append_is_under_way = self.writer.lock();
+            let writer = self.writer.lock();
             self.closed.store(true, Ordering::Release);
+            let log_end = self.segments.load().active.end().next_offset;
+            if writer.saved_at == Some(log_end) && !writer.epochs_are_dirty {
+                return Ok(log_end);
+            }
         }
         let flushed = self.flush_open_or_closing()?;
         let mut writer = self.writer.lock();

@@ -32,12 +32,14 @@ impl Log {
         let (sealed, active, dir_is_dirty) = {
             let mut writer = self.writer.lock();
             let active = Arc::clone(&self.segments.load().active);
+            let up_to = active.end().next_offset;
+            if up_to.0 == self.flushed.load(Ordering::Acquire) && writer.unflushed.is_empty() {
+                // The folder may hold names that are not durable: of files without a record in them.
+                return Ok(up_to);
+            }
             (std::mem::take(&mut writer.unflushed), active, std::mem::take(&mut writer.dir_is_dirty))
         };
         let up_to = active.end().next_offset;
-        if up_to.0 == self.flushed.load(Ordering::Acquire) && sealed.is_empty() && !dir_is_dirty {
-            return Ok(up_to);
-        }
         if let Err(error) = self.sync(&sealed, &active, dir_is_dirty) {
             drop(flushing);
             return Err(self.poison_with(error));

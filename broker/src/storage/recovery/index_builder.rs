@@ -107,11 +107,12 @@ impl IndexBuilder {
         (builder, Resume { position, next_offset: header.next_offset() })
     }
 
-    /// Brings the files to what was built; durable when it returns. Returns how many were not so already.
-    pub(super) fn write(&self, vfs: &dyn Vfs, dir: &Path, base: Offset) -> Result<usize, StorageError> {
+    /// Brings the files to what was built; durable when it returns. Returns how many were not so already. A segment that
+    /// is still to grow may do without an index that has no entry.
+    pub(super) fn write(&self, vfs: &dyn Vfs, dir: &Path, base: Offset, grows: bool) -> Result<usize, StorageError> {
         // The time index first: which of its entries count is told by the offset index.
-        let times = write_file(vfs, dir, base, extension::TIME_INDEX, &self.time_entries)?;
-        let offsets = write_file(vfs, dir, base, extension::OFFSET_INDEX, &self.offset_entries)?;
+        let times = write_file(vfs, dir, base, extension::TIME_INDEX, &self.time_entries, grows)?;
+        let offsets = write_file(vfs, dir, base, extension::OFFSET_INDEX, &self.offset_entries, grows)?;
         Ok(usize::from(times) + usize::from(offsets))
     }
 }
@@ -138,12 +139,15 @@ fn write_file<E: IndexEntry>(
     base: Offset,
     extension: &str,
     entries: &[E],
+    grows: bool,
 ) -> Result<bool, StorageError> {
     let path = segment_path(dir, base, extension);
     let mut bytes = Vec::with_capacity(entries.len() * E::BYTES);
     entries.iter().for_each(|entry| entry.encode(base, &mut bytes));
-    if matches!(read_file(vfs, &path, INDEX_BYTES_MAX), Ok(Some(there)) if there == bytes) {
-        return Ok(false);
+    match read_file(vfs, &path, INDEX_BYTES_MAX) {
+        Ok(Some(there)) if there == bytes => return Ok(false),
+        Ok(None) if bytes.is_empty() && grows => return Ok(false),
+        _ => {}
     }
     replace_file(vfs, &path, &bytes).map_err(StorageError::io("replace", &path))?;
     Ok(true)

@@ -26,6 +26,7 @@ impl Recovery<'_> {
         let epochs_known = epochs.is_some();
         let mut producers = self.read_snapshot(log_end)?;
         let from = producers.end_offset();
+        self.snapshot_is_newest = from == log_end;
         let first = match epochs_known {
             true => self.segments.partition_point(|segment| segment.base <= from).saturating_sub(1),
             false => 0,
