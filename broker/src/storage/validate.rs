@@ -155,7 +155,11 @@ pub fn validate(records: &Bytes, rules: &ValidateRules, now_ms: i64) -> Result<V
         .map_err(as_invalid)?;
     findings.verdict()?;
     let stored = match rules.stored_compression.filter(|&stored| stored != codec) {
-        Some(stored) => recompress(&batch, codec, stored, rules)?,
+        Some(codec) => {
+            let limit = rules.max_message_bytes.saturating_sub(HEADER_BYTES);
+            let records = batch.recompress(codec, rules.compression_level, &summary, limit).map_err(as_invalid)?;
+            Stored { codec, records: Bytes::from(records) }
+        }
         None => Stored { codec, records: batch.payload() },
     };
     Ok(finish(&batch, stored, &summary, rules, now_ms))
@@ -206,6 +210,9 @@ fn check_header(batch: &BatchView, rules: &ValidateRules) -> Result<(), Validate
 fn as_invalid(error: BatchError) -> ValidateError {
     match error {
         BatchError::UnknownCodec { codec } => ValidateError::UnknownCodec { codec },
+        BatchError::TooLargeCompressed { size, limit } => {
+            ValidateError::TooLarge { size: HEADER_BYTES + size, limit: HEADER_BYTES + limit }
+        }
         error => ValidateError::InvalidRecord(error),
     }
 }
@@ -277,24 +284,6 @@ impl<'a> Findings<'a> {
 struct Stored {
     codec: Compression,
     records: Bytes,
-}
-
-/// The bytes of the records stay as they are under another codec: nothing in them that we do not read can get lost.
-fn recompress(
-    batch: &BatchView,
-    from: Compression,
-    to: Compression,
-    rules: &ValidateRules,
-) -> Result<Stored, ValidateError> {
-    let records = from.decompress(&batch.payload(), rules.max_decompressed_bytes).map_err(as_invalid)?;
-    let records = to
-        .compress(&records, rules.compression_level)
-        .map_err(|error| ValidateError::InvalidHeader(format!("the topic's codec {to} fails: {error}")))?;
-    let (size, limit) = (HEADER_BYTES + records.len(), rules.max_message_bytes);
-    if size > limit {
-        return Err(ValidateError::TooLarge { size, limit });
-    }
-    Ok(Stored { codec: to, records: Bytes::from(records) })
 }
 
 /// Writes what the log is to have into a copy of the header, with a new checksum where anything changed.

@@ -64,19 +64,18 @@ impl Compression {
         match self {
             Self::None => Ok(records.to_vec()),
             Self::Gzip => {
-                let level = level.and_then(|level| u32::try_from(level).ok()).filter(|&level| level <= 9);
-                let level = level.map_or_else(flate2::Compression::default, flate2::Compression::new);
-                let mut encoder = flate2::write::GzEncoder::new(Vec::with_capacity(records.len() / 2), level);
+                let output = Vec::with_capacity(records.len() / 2);
+                let mut encoder = flate2::write::GzEncoder::new(output, gzip_level(level));
                 encoder.write_all(records)?;
                 encoder.finish()
             }
-            Self::Snappy => compress_xerial(records),
+            Self::Snappy => {
+                let mut output = Vec::with_capacity(XERIAL_HEADER_BYTES + records.len() / 2);
+                write_xerial(records, &mut output)?;
+                Ok(output)
+            }
             Self::Lz4 => {
-                let info = lz4_flex::frame::FrameInfo::new()
-                    .block_size(lz4_flex::frame::BlockSize::Max64KB)
-                    .block_mode(lz4_flex::frame::BlockMode::Independent);
-                let output = Vec::with_capacity(records.len() / 2);
-                let mut encoder = lz4_flex::frame::FrameEncoder::with_frame_info(info, output);
+                let mut encoder = lz4_encoder(Vec::with_capacity(records.len() / 2));
                 encoder.write_all(records)?;
                 encoder.finish().map_err(io::Error::other)
             }
@@ -125,19 +124,37 @@ fn compress_zstd(records: &[u8], level: i32) -> io::Result<Vec<u8>> {
     Ok(output)
 }
 
-fn compress_xerial(records: &[u8]) -> io::Result<Vec<u8>> {
-    let mut output = Vec::with_capacity(XERIAL_HEADER_BYTES + records.len() / 2);
-    output.extend_from_slice(&XERIAL_MAGIC);
-    output.extend_from_slice(&1_i32.to_be_bytes());
-    output.extend_from_slice(&1_i32.to_be_bytes());
+/// The default level for what gzip does not have, -1 among it.
+pub(super) fn gzip_level(level: Option<i32>) -> flate2::Compression {
+    let level = level.and_then(|level| u32::try_from(level).ok()).filter(|&level| level <= 9);
+    level.map_or_else(flate2::Compression::default, flate2::Compression::new)
+}
+
+pub(super) fn lz4_encoder<W: Write>(output: W) -> lz4_flex::frame::FrameEncoder<W> {
+    let info = lz4_flex::frame::FrameInfo::new()
+        .block_size(lz4_flex::frame::BlockSize::Max64KB)
+        .block_mode(lz4_flex::frame::BlockMode::Independent);
+    lz4_flex::frame::FrameEncoder::with_frame_info(info, output)
+}
+
+/// Writes all of `records` as snappy blocks in xerial's framing.
+pub(super) fn write_xerial(mut records: impl Read, output: &mut impl Write) -> io::Result<()> {
+    output.write_all(&XERIAL_MAGIC)?;
+    output.write_all(&1_i32.to_be_bytes())?;
+    output.write_all(&1_i32.to_be_bytes())?;
     let mut encoder = snap::raw::Encoder::new();
+    let mut chunk = Vec::with_capacity(XERIAL_BLOCK_BYTES);
     let mut block = vec![0; snap::raw::max_compress_len(XERIAL_BLOCK_BYTES)];
-    for chunk in records.chunks(XERIAL_BLOCK_BYTES) {
-        let length = encoder.compress(chunk, &mut block).map_err(io::Error::other)?;
-        output.extend_from_slice(&(length as i32).to_be_bytes());
-        output.extend_from_slice(&block[..length]);
+    loop {
+        chunk.clear();
+        records.by_ref().take(XERIAL_BLOCK_BYTES as u64).read_to_end(&mut chunk)?;
+        if chunk.is_empty() {
+            return Ok(());
+        }
+        let length = encoder.compress(&chunk, &mut block).map_err(io::Error::other)?;
+        output.write_all(&(length as i32).to_be_bytes())?;
+        output.write_all(&block[..length])?;
     }
-    Ok(output)
 }
 
 #[cfg(test)]

@@ -19,6 +19,8 @@ pub(super) struct Decoder<'a> {
     codec: Codec<'a>,
     /// Bytes that may still come out.
     allowance: usize,
+    /// The end was read: the LZ4 decoder would look for another frame behind it.
+    ended: bool,
 }
 
 enum Codec<'a> {
@@ -50,7 +52,7 @@ impl<'a> Decoder<'a> {
             }
             Compression::Zstd => Codec::Zstd(ZstdReader::new(compressed)),
         };
-        Self { codec, allowance: limit }
+        Self { codec, allowance: limit, ended: false }
     }
 
     /// Bytes of the input behind what was decompressed; to be asked after the end was read.
@@ -67,6 +69,9 @@ impl<'a> Decoder<'a> {
 
 impl Read for Decoder<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.ended {
+            return Ok(0);
+        }
         let count = match &mut self.codec {
             Codec::None(rest) => rest.read(buffer)?,
             Codec::Gzip(decoder) => decoder.read(buffer)?,
@@ -79,6 +84,7 @@ impl Read for Decoder<'_> {
             },
             Codec::Zstd(reader) => reader.read(buffer)?,
         };
+        self.ended = count == 0 && !buffer.is_empty();
         self.allowance = self.allowance.checked_sub(count).ok_or(io::ErrorKind::FileTooLarge)?;
         Ok(count)
     }

@@ -54,6 +54,14 @@ pub enum BatchError {
         /// The limit in bytes.
         limit: usize,
     },
+    /// Records that another codec makes larger than allowed.
+    #[error("the records of the batch compress to {size} bytes, {limit} are allowed")]
+    TooLargeCompressed {
+        /// The size in bytes.
+        size: usize,
+        /// The limit in bytes.
+        limit: usize,
+    },
     /// Bytes that belong to nothing behind the compressed records.
     #[error("{bytes} bytes follow the compressed records")]
     TrailingBytes {

@@ -10,6 +10,7 @@ mod compression;
 mod crc32c;
 mod decoder;
 mod error;
+mod recompress;
 mod record;
 mod source;
 mod varint;
