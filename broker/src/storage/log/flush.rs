@@ -8,7 +8,7 @@ use crate::storage::error::StorageError;
 use crate::storage::segment::{ActiveSegment, extension, segment_path};
 use crate::types::Offset;
 
-/// How news of a log goes upward. Called on the thread that flushed, without a lock of the log held; must not block.
+/// How news of a log goes upward. Called on the thread that flushed or appended; must neither block nor call the log.
 pub trait LogObserver: Send + Sync {
     /// Everything before `up_to` is durable.
     fn flushed(&self, up_to: Offset);
