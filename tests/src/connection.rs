@@ -44,6 +44,16 @@ impl RawConnection {
         Ok(Self { stream, correlation_id: 0 })
     }
 
+    /// The same connection again, for another thread; correlation ids go on from here on both.
+    pub fn try_clone(&self) -> Result<Self> {
+        Ok(Self { stream: self.stream.try_clone()?, correlation_id: self.correlation_id })
+    }
+
+    /// Tells the other side that nothing more comes.
+    pub fn finish_sending(&mut self) -> Result<()> {
+        Ok(self.stream.shutdown(std::net::Shutdown::Write)?)
+    }
+
     /// The longest that a later read waits.
     pub fn set_read_patience(&mut self, patience: Duration) -> Result<()> {
         Ok(self.stream.set_read_timeout(Some(patience))?)
