@@ -311,3 +311,67 @@ fn searches_by_time_find_the_record_that_a_scan_finds() {
         check(&log, start);
     }
 }
+
+#[test]
+fn readers_follow_a_writer_that_rolls_deletes_and_flushes() {
+    let fixture = Fixture::new(small_segments());
+    let log = fixture.fresh();
+    fill(&log, 30, 0);
+    log.close().unwrap();
+    // Opened again, so that the first segments have to be checked by the readers.
+    let log = fixture.open(CLEAN).0;
+    const BATCHES: usize = 1500;
+    let done = AtomicBool::new(false);
+    let follow = |max_bytes: usize| {
+        let mut at = Offset(0);
+        let mut seen = 0;
+        loop {
+            let finished = done.load(Ordering::Acquire);
+            let end = log.offsets().log_end;
+            match log.read(at, max_bytes, end, true) {
+                Ok(read) => {
+                    let Some(slice) = read.slice else {
+                        if finished && at == log.offsets().log_end {
+                            return seen;
+                        }
+                        std::thread::yield_now();
+                        continue;
+                    };
+                    let bytes = slice.read().unwrap();
+                    let mut position = 0;
+                    while let Some(header) = crate::storage::batch_header::BatchHeader::parse(&bytes[position..]) {
+                        let behind = position + header.size_bytes as usize;
+                        let Some(batch) = bytes.get(position..behind) else { break };
+                        // The start of the log may lie in the middle of a batch, which then comes whole.
+                        let from_middle = position == 0 && header.base_offset < at && at < header.next_offset();
+                        assert!(header.base_offset == at || from_middle, "no gap and no repeat: {at}, {header:?}");
+                        assert_eq!(header.crc, ottla_protocol::records::crc32c(&batch[21..]));
+                        (at, position, seen) = (header.next_offset(), behind, seen + 1);
+                    }
+                    assert!(position > 0, "at least one whole batch");
+                }
+                Err(ReadError::OutOfRange { log_start, .. }) if log_start > at => at = log_start,
+                Err(error) => panic!("{at}: {error}"),
+            }
+        }
+    };
+    std::thread::scope(|scope| {
+        let follow = &follow;
+        let readers = [1, 500, 100_000].map(|max_bytes| scope.spawn(move || follow(max_bytes)));
+        let flusher = scope.spawn(|| {
+            while !done.load(Ordering::Acquire) {
+                log.flush().unwrap();
+                let end = log.offsets().log_end;
+                log.delete_records(Offset(end.0 - 600)).unwrap();
+            }
+        });
+        fill(&log, BATCHES, 30);
+        done.store(true, Ordering::Release);
+        flusher.join().unwrap();
+        for reader in readers {
+            let seen = reader.join().unwrap();
+            assert!(seen > 200, "{seen} batches were seen");
+        }
+    });
+    check_dense(&log);
+}
