@@ -13,39 +13,47 @@ use crate::Subject;
 use crate::allocations::peak_of;
 use crate::generate::{Kind, Random, Sample, encoded_length, message, varint};
 
-/// Peak memory of decoding a hostile frame: four times its size, and what an empty message or an error may cost.
-fn allowance(frame: &[u8]) -> usize {
-    4 * frame.len() + 1024
+/// A message to be broken, and what it takes to decode it whole.
+struct Victim {
+    subject: Subject,
+    sample: Sample,
+    /// Peak memory in bytes.
+    honest: usize,
 }
 
-/// Decodes what must be refused, within the allowance.
-fn refuse(subject: Subject, bytes: Vec<u8>, why: &str) {
-    let frame = Bytes::from(bytes);
-    let (result, peak) = peak_of(|| subject.decode(frame.clone()));
-    if let Ok((decoded, left)) = result {
-        panic!("{subject:?} with {why} is taken for {decoded:#?} with {left} bytes left: {frame:?}");
+impl Victim {
+    /// Decodes what must be refused. The part ahead of the break is sound and costs what it costs, at most twice that of the
+    /// whole message, as arrays grow in steps where fewer bytes follow; the break may add four times the frame.
+    fn refuse(&self, bytes: Vec<u8>, why: &str) {
+        let (subject, frame) = (self.subject, Bytes::from(bytes));
+        let (result, peak) = peak_of(|| subject.decode(frame.clone()));
+        if let Ok((decoded, left)) = result {
+            panic!("{subject:?} with {why} is taken for {decoded:#?} with {left} bytes left: {frame:?}");
+        }
+        let allowance = 2 * self.honest + 4 * frame.len() + 1024;
+        assert!(peak <= allowance, "{subject:?} with {why}: {peak} bytes allocated, {allowance} allowed: {frame:?}");
     }
-    assert!(
-        peak <= allowance(&frame),
-        "{subject:?} with {why}: {peak} bytes allocated for {} on the wire",
-        frame.len()
-    );
 }
 
 /// Random messages of every subject, from a sequence of their own.
-fn samples(random: &mut Random, per_subject: usize) -> impl Iterator<Item = (Subject, Sample)> + use<> {
+fn victims(random: &mut Random, per_subject: usize) -> impl Iterator<Item = Victim> + use<> {
     let mut random = Random::new(random.next());
-    Subject::all()
-        .flat_map(move |subject| std::iter::repeat_n(subject, per_subject))
-        .map(move |subject| (subject, message(&mut random, subject.shape(), subject.form())))
+    Subject::all().flat_map(move |subject| std::iter::repeat_n(subject, per_subject)).map(move |subject| {
+        let sample = message(&mut random, subject.shape(), subject.form());
+        let frame = Bytes::from(sample.bytes.clone());
+        let (whole, honest) = peak_of(|| subject.decode(frame));
+        assert!(matches!(whole, Ok((_, 0))), "{subject:?}: {whole:?}");
+        Victim { subject, sample, honest }
+    })
 }
 
 #[test]
 fn a_message_cut_anywhere_is_refused() {
     let mut random = Random::from_environment("cut");
-    for (subject, sample) in samples(&mut random, 2) {
+    for victim in victims(&mut random, 2) {
+        let sample = &victim.sample;
         for end in 0..sample.bytes.len() {
-            refuse(subject, sample.bytes[..end].to_vec(), "its end cut off");
+            victim.refuse(sample.bytes[..end].to_vec(), "its end cut off");
         }
     }
 }
@@ -53,7 +61,8 @@ fn a_message_cut_anywhere_is_refused() {
 #[test]
 fn a_length_past_the_end_is_refused() {
     let mut random = Random::from_environment("lengths");
-    for (subject, sample) in samples(&mut random, 4) {
+    for victim in victims(&mut random, 4) {
+        let (subject, sample) = (victim.subject, &victim.sample);
         let flexible = subject.form().flexible;
         for &mark in sample.marks.iter().filter(|mark| mark.kind != Kind::Presence) {
             let past_end = (sample.bytes.len() - mark.start) as i64;
@@ -64,17 +73,17 @@ fn a_length_past_the_end_is_refused() {
             };
             for length in [past_end, largest] {
                 let replacement = encoded_length(mark.kind, Some(length), flexible);
-                refuse(subject, sample.with(mark, &replacement), "a length past its end");
+                victim.refuse(sample.with(mark, &replacement), "a length past its end");
                 // Cut behind the length: the shortest frame that can ask for so much.
                 let shortest = [&sample.bytes[..mark.start], &replacement].concat();
-                refuse(subject, shortest, "a length and nothing behind it");
+                victim.refuse(shortest, "a length and nothing behind it");
             }
             if flexible {
                 for overflow in [&[0x80, 0x80, 0x80, 0x80, 0x80, 0][..], &[0xff, 0xff, 0xff, 0xff, 0x1f]] {
-                    refuse(subject, sample.with(mark, overflow), "a length that overflows");
+                    victim.refuse(sample.with(mark, overflow), "a length that overflows");
                 }
             } else {
-                refuse(subject, sample.with(mark, &encoded_length(mark.kind, Some(-2), false)), "the length -2");
+                victim.refuse(sample.with(mark, &encoded_length(mark.kind, Some(-2), false)), "the length -2");
             }
         }
     }
@@ -84,10 +93,11 @@ fn a_length_past_the_end_is_refused() {
 fn null_is_refused_where_the_schema_has_none() {
     let mut random = Random::from_environment("null");
     let mut tried = 0;
-    for (subject, sample) in samples(&mut random, 4) {
+    for victim in victims(&mut random, 4) {
+        let (subject, sample) = (victim.subject, &victim.sample);
         for &mark in sample.marks.iter().filter(|mark| !mark.nullable) {
             let null = encoded_length(mark.kind, None, subject.form().flexible);
-            refuse(subject, sample.with(mark, &null), "null");
+            victim.refuse(sample.with(mark, &null), "null");
             tried += 1;
         }
     }
@@ -100,7 +110,8 @@ fn tagged_fields_must_ascend_and_fit_and_unknown_ones_are_skipped() {
     // Beyond every tag that Kafka has assigned.
     let (low, high) = (varint(1_000), varint(1_001));
     let tag = |tag: &[u8], size: u32, content: &[u8]| [tag, &varint(size), content].concat();
-    for (subject, sample) in samples(&mut random, 4) {
+    for victim in victims(&mut random, 4) {
+        let (subject, sample) = (victim.subject, &victim.sample);
         let Some(tagged_from) = sample.tagged_from else { continue };
         let with = |tail: &[&[u8]]| [&sample.bytes[..tagged_from], &tail.concat()].concat();
         let (value, left) = subject.decode(Bytes::from(with(&[&[0]]))).unwrap();
@@ -108,20 +119,20 @@ fn tagged_fields_must_ascend_and_fit_and_unknown_ones_are_skipped() {
         if !matches!(subject.decode(Bytes::from(skipped.clone())), Ok((other, 0)) if other == value && left == 0) {
             panic!("{subject:?} does not skip unknown tagged fields: {skipped:?}");
         }
-        refuse(subject, with(&[&varint(u32::MAX)]), "2^32-1 tagged fields");
-        refuse(subject, with(&[&varint(u32::MAX), &tag(&low, 0, b"")]), "2^32-1 tagged fields");
-        refuse(subject, with(&[&[2], &tag(&low, 0, b""), &tag(&low, 0, b"")]), "a tag twice");
-        refuse(subject, with(&[&[2], &tag(&high, 0, b""), &tag(&low, 0, b"")]), "descending tags");
-        refuse(subject, with(&[&[1], &tag(&low, 4, b"abc")]), "a tagged field past the end");
-        refuse(subject, with(&[&[1], &tag(&low, u32::MAX, b"abc")]), "a tagged field of 4 GB");
-        refuse(subject, with(&[&[1], &[0x80, 0x80, 0x80, 0x80, 0x80, 0], &[0]]), "a tag that overflows");
+        victim.refuse(with(&[&varint(u32::MAX)]), "2^32-1 tagged fields");
+        victim.refuse(with(&[&varint(u32::MAX), &tag(&low, 0, b"")]), "2^32-1 tagged fields");
+        victim.refuse(with(&[&[2], &tag(&low, 0, b""), &tag(&low, 0, b"")]), "a tag twice");
+        victim.refuse(with(&[&[2], &tag(&high, 0, b""), &tag(&low, 0, b"")]), "descending tags");
+        victim.refuse(with(&[&[1], &tag(&low, 4, b"abc")]), "a tagged field past the end");
+        victim.refuse(with(&[&[1], &tag(&low, u32::MAX, b"abc")]), "a tagged field of 4 GB");
+        victim.refuse(with(&[&[1], &[0x80, 0x80, 0x80, 0x80, 0x80, 0], &[0]]), "a tag that overflows");
     }
 }
 
 #[test]
 fn bytes_behind_a_message_are_reported() {
     let mut random = Random::from_environment("rest");
-    for (subject, mut sample) in samples(&mut random, 1) {
+    for Victim { subject, mut sample, .. } in victims(&mut random, 1) {
         sample.bytes.extend(b"rest");
         assert_eq!(subject.decode(Bytes::from(sample.bytes)).unwrap().1, 4, "{subject:?}");
     }
@@ -130,7 +141,7 @@ fn bytes_behind_a_message_are_reported() {
 #[test]
 fn flipped_bits_and_noise_never_panic_and_stay_within_the_budget() {
     let mut random = Random::from_environment("noise");
-    for (subject, sample) in samples(&mut random, 30) {
+    for Victim { subject, sample, .. } in victims(&mut random, 30) {
         let mut bytes = match random.below(3) {
             0 => {
                 let len = random.below(200) as usize;
@@ -146,8 +157,8 @@ fn flipped_bits_and_noise_never_panic_and_stay_within_the_budget() {
         }
         let frame = Bytes::from(bytes);
         let (result, peak) = peak_of(|| subject.decode(frame.clone()));
-        // Short arrays start at four elements, so that a small frame may take more than its share; the budget holds.
-        assert!(peak <= 32 * frame.len() + 1024, "{subject:?}: {peak} bytes allocated for {frame:?}");
+        // What noise happens to spell is decoded; the budget of a request bounds it.
+        assert!(peak <= 4 * frame.len() + 256 * 1024, "{subject:?}: {peak} bytes allocated for {frame:?}");
         if let Ok((decoded, _)) = result {
             // NaN is the one value that differs from itself: compare what goes out.
             if let Ok(encoded) = decoded.encode(subject.version) {
