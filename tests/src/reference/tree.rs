@@ -125,9 +125,10 @@ fn write_list(path: &str, elements: &[Tree], lines: &mut Vec<(String, String)>) 
             .count();
         named.push((if repeats == 0 { identity } else { format!("{identity} again {repeats}") }, element));
     }
-    named.sort_by(|(left, _), (right, _)| match (left.parse::<i64>(), right.parse::<i64>()) {
-        (Ok(left), Ok(right)) => left.cmp(&right),
-        _ => left.cmp(right),
+    // By number where there is one, so that 9 and its repeats come before 10.
+    named.sort_by_key(|(identity, _)| {
+        let number = identity.split(' ').next().and_then(|first| first.parse::<i64>().ok());
+        (number.is_none(), number, identity.clone())
     });
     for (identity, element) in named {
         element.write(&format!("{path}{{{identity}}}"), lines);
