@@ -12,25 +12,23 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::batch_scan::{BatchCursor, SEARCH_BLOCK_BYTES, Step};
 use super::checkpoint;
 use super::error::StorageError;
-use super::index::{IndexEntry, OffsetEntry, TimeEntry};
 use super::log::{CorruptRange, LogContext, Segments, Writer};
 use super::log_config::LogConfig;
 use super::segment::{
     ActiveSegment, Cadence, SealedSegment, SegmentContent, SegmentSizes, extension, parse_segment_name, segment_path,
 };
-use super::vfs::{Access, Vfs, VfsFile, read_exact_at, write_all_at};
-use crate::types::{LeaderEpoch, Offset, TopicPartition};
+use super::vfs::{Access, Vfs, VfsFile};
+use crate::types::{Offset, TopicPartition};
 
+mod check;
 mod index_builder;
 mod quarantine;
 mod replay;
 mod scan;
 
-use index_builder::{IndexBuilder, Resume};
-use scan::{Event, Scan, ScanStart};
+use index_builder::IndexBuilder;
 pub(super) use scan::{find_damage, verify};
 
 /// What is known about a log before it is opened.
@@ -209,13 +207,6 @@ struct ActiveState {
     builder: IndexBuilder,
 }
 
-/// How a segment ended.
-enum SegmentEnding {
-    Whole,
-    /// No good batch from this position on.
-    Tail(u64),
-}
-
 impl Recovery<'_> {
     fn vfs(&self) -> &dyn Vfs {
         self.context.vfs()
@@ -247,86 +238,6 @@ impl Recovery<'_> {
         Ok(())
     }
 
-    /// Checks what is not trusted, cuts a torn tail, and says what the last segment is.
-    fn check_segments(&mut self, trusted_below: Offset) -> Result<ActiveState, StorageError> {
-        let mut at = 0;
-        let mut epoch = LeaderEpoch::NONE;
-        loop {
-            let next_base = self.segments.get(at + 1).map(|next| next.base);
-            if let Some(next_base) = next_base.filter(|next_base| *next_base <= trusted_below) {
-                self.trust(at, next_base)?;
-                at += 1;
-                continue;
-            }
-            let base = self.segments[at].base;
-            let path = segment_path(self.dir, base, extension::LOG);
-            let file = self.vfs().open(&path, Access::Write).map_err(StorageError::io("open", &path))?;
-            let size_bytes = self.segments[at].sizes.log_bytes;
-            if self.sync_failed {
-                self.remove_beside(base, &[extension::OFFSET_INDEX, extension::TIME_INDEX])?;
-            }
-            let (mut builder, resume) =
-                IndexBuilder::from_files(self.vfs(), self.dir, base, &*file, size_bytes, trusted_below);
-            let (next_offset, ending) = self.scan(at, &*file, &mut builder, resume, next_base, &mut epoch)?;
-            self.segments[at].next_offset = Some(next_offset);
-            self.segments[at].checked_from = resume.position;
-            let mut size_bytes = size_bytes;
-            let good_behind = next_base.is_some() && self.any_good_batch_behind(at)?;
-            match (ending, next_base) {
-                (ending, Some(next_base)) if good_behind => {
-                    let position = match ending {
-                        SegmentEnding::Whole => size_bytes,
-                        SegmentEnding::Tail(position) => position,
-                    };
-                    if next_offset < next_base {
-                        self.note_damage(next_offset, next_base, base, position, size_bytes);
-                    }
-                    self.segments[at].next_offset = Some(next_base);
-                }
-                (SegmentEnding::Whole, Some(next_base)) if next_offset == next_base => {}
-                (ending, _) => {
-                    self.quarantine_segments_behind(at)?;
-                    if let SegmentEnding::Tail(position) = ending {
-                        self.cut(&path, &*file, position, size_bytes)?;
-                        size_bytes = position;
-                        self.segments[at].sizes.log_bytes = position;
-                    }
-                }
-            }
-            if self.sync_failed {
-                self.write_again(&path, &*file, size_bytes)?;
-            }
-            if !self.clean && size_bytes > 0 {
-                // What a broker that was killed had written may be in the page cache only.
-                file.sync_data().map_err(StorageError::io("sync", &path))?;
-                self.dir_is_dirty = true;
-            }
-            // As sealing, closing and checkpoints do.
-            builder.push_time_entry();
-            if at + 1 == self.segments.len() {
-                self.rewrite_if_wrong(at, &builder)?;
-                builder.cadence.created_ms = self.now_ms;
-                return Ok(ActiveState { file, base, size_bytes, next_offset, builder });
-            }
-            self.rewrite_if_wrong(at, &builder)?;
-            at += 1;
-        }
-    }
-
-    /// Makes the kernel take for unwritten what it has in its cache, so that the next sync means something.
-    fn write_again(&self, path: &Path, file: &dyn VfsFile, size_bytes: u64) -> Result<(), StorageError> {
-        tracing::warn!(segment = %path.display(), size_bytes, "a sync failed earlier: writing the segment again");
-        let mut block = vec![0; (1 << 20).min(size_bytes as usize)];
-        let mut done = 0;
-        while done < size_bytes {
-            let len = block.len().min((size_bytes - done) as usize);
-            read_exact_at(file, &mut block[..len], done).map_err(StorageError::io("read", path))?;
-            write_all_at(file, &block[..len], &[], done).map_err(StorageError::io("write", path))?;
-            done += len as u64;
-        }
-        Ok(())
-    }
-
     /// Removes files that go with a segment.
     fn remove_beside(&mut self, base: Offset, extensions: &[&str]) -> Result<(), StorageError> {
         for extension in extensions {
@@ -338,119 +249,6 @@ impl Recovery<'_> {
                 _ => self.dir_is_dirty = true,
             }
         }
-        Ok(())
-    }
-
-    /// Takes a segment as it is, save that it must have indexes.
-    fn trust(&mut self, at: usize, next_base: Offset) -> Result<(), StorageError> {
-        let SegmentState { base, sizes, next_offset, .. } = &mut self.segments[at];
-        *next_offset = Some(next_base);
-        let whole = |size: Option<u64>, entry: usize| size.is_some_and(|size| size.is_multiple_of(entry as u64));
-        if whole(sizes.offset_index_bytes, OffsetEntry::BYTES) && whole(sizes.time_index_bytes, TimeEntry::BYTES) {
-            return Ok(());
-        }
-        let (base, size_bytes) = (*base, sizes.log_bytes);
-        let path = segment_path(self.dir, base, extension::LOG);
-        let file = self.vfs().open(&path, Access::Read).map_err(StorageError::io("open", &path))?;
-        let mut builder = IndexBuilder::default();
-        let resume = Resume { position: 0, next_offset: base };
-        let (end, ending) =
-            self.scan(at, &*file, &mut builder, resume, Some(next_base), &mut LeaderEpoch::NONE.clone())?;
-        if end < next_base {
-            let position = if let SegmentEnding::Tail(position) = ending { position } else { size_bytes };
-            self.note_damage(end, next_base, base, position, size_bytes);
-        }
-        builder.push_time_entry();
-        self.rewrite_if_wrong(at, &builder)
-    }
-
-    fn scan(
-        &mut self,
-        at: usize,
-        file: &dyn VfsFile,
-        builder: &mut IndexBuilder,
-        resume: Resume,
-        limit: Option<Offset>,
-        epoch: &mut LeaderEpoch,
-    ) -> Result<(Offset, SegmentEnding), StorageError> {
-        let SegmentState { base, sizes, .. } = self.segments[at];
-        let path = segment_path(self.dir, base, extension::LOG);
-        let epoch_behind = self.segments.get(at + 1).and_then(|behind| self.first_epoch(behind));
-        let start = ScanStart {
-            segment_base: base,
-            position: resume.position,
-            expected: resume.next_offset,
-            limit,
-            epoch: *epoch,
-            epoch_behind,
-            epochs: None,
-        };
-        let mut scan = Scan::new(file, sizes.log_bytes, start);
-        loop {
-            match scan.next().map_err(StorageError::io("read", &path))? {
-                Event::Batch { position, header } => {
-                    self.report.checked_bytes += u64::from(header.size_bytes);
-                    *epoch = header.leader_epoch;
-                    builder.push(position, &header, self.config.index_interval_bytes);
-                }
-                Event::Damage(range) => {
-                    self.note_damage(range.from, range.to, base, range.position, range.end_position);
-                }
-                Event::Tail { position } => return Ok((scan.next_offset(), SegmentEnding::Tail(position))),
-                Event::End => return Ok((scan.next_offset(), SegmentEnding::Whole)),
-            }
-        }
-    }
-
-    /// The epoch that a segment starts with, if its first batch can be read and is the one that it should be.
-    fn first_epoch(&self, segment: &SegmentState) -> Option<LeaderEpoch> {
-        let file = self.vfs().open(&segment_path(self.dir, segment.base, extension::LOG), Access::Read).ok()?;
-        let mut cursor = BatchCursor::new(&*file, 0, segment.sizes.log_bytes, SEARCH_BLOCK_BYTES);
-        match cursor.next().ok()? {
-            Step::Batch { header, .. } if header.base_offset == segment.base => Some(header.leader_epoch),
-            _ => None,
-        }
-    }
-
-    fn note_damage(&mut self, from: Offset, to: Offset, segment_base: Offset, position: u64, end_position: u64) {
-        tracing::error!(log = %self.topic_partition, %from, %to, "batches are damaged on disk, good ones lie behind: they are kept and refused");
-        self.report.corrupt.push(CorruptRange { from, to, segment_base, position, end_position });
-    }
-
-    /// Whether any later segment holds a batch that is good.
-    fn any_good_batch_behind(&self, at: usize) -> Result<bool, StorageError> {
-        for (index, segment) in self.segments.iter().enumerate().skip(at + 1) {
-            if segment.sizes.log_bytes == 0 {
-                continue;
-            }
-            let path = segment_path(self.dir, segment.base, extension::LOG);
-            let file = self.vfs().open(&path, Access::Read).map_err(StorageError::io("open", &path))?;
-            let limit = self.segments.get(index + 1).map(|next| next.base);
-            let start = ScanStart {
-                segment_base: segment.base,
-                position: 0,
-                expected: segment.base,
-                limit,
-                epoch: LeaderEpoch::NONE,
-                epoch_behind: None,
-                epochs: None,
-            };
-            let mut scan = Scan::new(&*file, segment.sizes.log_bytes, start);
-            let first = scan.next().map_err(StorageError::io("read", &path))?;
-            if matches!(first, Event::Batch { .. } | Event::Damage(_)) {
-                return Ok(true);
-            }
-        }
-        Ok(false)
-    }
-
-    fn rewrite_if_wrong(&mut self, at: usize, builder: &IndexBuilder) -> Result<(), StorageError> {
-        let is_last = at + 1 == self.segments.len();
-        let rebuilt = builder.write(self.vfs(), self.dir, self.segments[at].base, is_last)?;
-        self.report.indexes_rebuilt += rebuilt;
-        let sizes = &mut self.segments[at].sizes;
-        sizes.offset_index_bytes = Some((builder.offset_entries.len() * OffsetEntry::BYTES) as u64);
-        sizes.time_index_bytes = Some((builder.time_entries.len() * TimeEntry::BYTES) as u64);
         Ok(())
     }
 

@@ -6,8 +6,9 @@ use std::collections::BTreeMap;
 
 use super::*;
 use crate::storage::test_batch::TestBatch;
-use crate::storage::vfs::{FaultVfs, read_file};
+use crate::storage::vfs::{FaultVfs, read_file, write_all_at};
 use crate::storage::{Log, LogOffsets, OpenFiles, ProducerLimits, ReadError};
+use crate::types::LeaderEpoch;
 
 const CLEAN: OpenMode = OpenMode { clean: true, recovery_point: None, log_start: None };
 const KILLED: OpenMode = OpenMode { clean: false, recovery_point: None, log_start: None };
