@@ -15,7 +15,7 @@ use ottla_tests::process::{OttlaOptions, OttlaProcess, Usage};
 use ottla_tests::wait::{PATIENCE, wait_for};
 
 /// The healthy client is served within this time, whatever goes on.
-const SERVED_WITHIN: Duration = Duration::from_secs(2);
+const SERVED_WITHIN: Duration = Duration::from_secs(5);
 /// A hostile connection is closed within this time unless a test says otherwise.
 pub(crate) const CLOSED_WITHIN: Duration = Duration::from_secs(5);
 /// Resident memory may settle this much above the start: allocators keep what they had to use once.

@@ -3,10 +3,12 @@
 
 use std::collections::BTreeMap;
 
+use anyhow::{Context, Result};
 use ottla_tests::in_process::InProcessBroker;
 use ottla_tests::reference::differences::DIFFERENCES;
+use ottla_tests::reference::golden::Answers;
 use ottla_tests::reference::run::{Mismatch, compare};
-use ottla_tests::reference::{golden, run_scenarios, scenarios};
+use ottla_tests::reference::{Scenario, golden, run_scenarios, scenarios};
 
 /// So many are printed; the rest is counted.
 const SHOWN_MAX: usize = 4000;
@@ -23,8 +25,8 @@ fn ottla_answers_as_kafka_does() {
     let mut compared = 0;
     for scenario in all.iter().filter(|scenario| scenario.name.starts_with(&only)) {
         let recorded = golden::read(scenario.name).unwrap();
-        let played = match run_scenarios(broker.address(), [scenario]) {
-            Ok(mut played) => played.remove(scenario.name).unwrap(),
+        let played = match play(&broker, scenario, &recorded) {
+            Ok(played) => played,
             Err(error) => {
                 failures.push(format!("{error:#}"));
                 continue;
@@ -47,6 +49,28 @@ fn ottla_answers_as_kafka_does() {
         assert!(compared > 5000, "only {compared} answers were compared");
     }
     broker.stop().unwrap();
+}
+
+/// Plays a scenario; again when it differs in what took long, which a busy machine may be to blame for.
+fn play(broker: &InProcessBroker, scenario: &Scenario, recorded: &Answers) -> Result<Answers> {
+    for _ in 0..2 {
+        let played = play_once(broker, scenario)?;
+        if compare(scenario.name, recorded, &played)
+            .iter()
+            .all(|mismatch| mismatch.path != "elapsed" || explained(mismatch))
+        {
+            return Ok(played);
+        }
+    }
+    play_once(broker, scenario)
+}
+
+fn explained(mismatch: &Mismatch) -> bool {
+    DIFFERENCES.iter().any(|difference| difference.covers(mismatch))
+}
+
+fn play_once(broker: &InProcessBroker, scenario: &Scenario) -> Result<Answers> {
+    run_scenarios(broker.address(), [scenario])?.remove(scenario.name).context("an answer for the scenario")
 }
 
 /// The mismatches with the versions of each together.
