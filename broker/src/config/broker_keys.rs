@@ -95,7 +95,10 @@ pub(super) static GROUPS: &[KeyGroup] = &[
             long("connections.max.idle.ms", "600000").doc("After how many milliseconds without a request a connection is closed; a negative number is never."),
             int("socket.send.buffer.bytes", "102400").doc("SO_SNDBUF of a connection; -1 leaves it to the operating system."),
             int("socket.receive.buffer.bytes", "102400").doc("SO_RCVBUF of a connection; -1 leaves it to the operating system."),
-            int("socket.listen.backlog.size", "50").at_least(1).doc("How many connections may wait to be accepted."),
+            int("socket.listen.backlog.size", "1024")
+                .at_least(1)
+                .kafka("50", "clients that all come back at once would wait a second for their next attempt")
+                .doc("How many connections may wait to be accepted."),
         ],
     },
     KeyGroup {

@@ -5,8 +5,8 @@
 //! Memory: an idle connection holds none. What a read brings lands in a buffer of the thread; complete small frames in it
 //! are copied out together (one allocation a read), and the beginning of another frame goes into a buffer of its own, which
 //! then is read into directly. Invariant: every byte that outlives a call is covered by a permit, which lives exactly as long
-//! as the memory: the frames carry it. A buffer is never sized by what a size prefix announces unless the frame is small
-//! and half of the pool is free; otherwise it doubles as bytes arrive.
+//! as the memory: the frames carry it. A buffer is sized by what came, not by what a size prefix announces: many times
+//! that while it is little and half of the pool is free, otherwise it doubles.
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -28,6 +28,8 @@ use crate::metrics::ConnectionClose;
 const PREFIX_BYTES: usize = size_of::<i32>();
 /// A buffer grows at least by this much.
 const GROWTH_MIN_BYTES: usize = 4 * 1024;
+/// Memory that is taken ahead, in terms of what is held: one full chunk gets a small frame all that it needs.
+const AHEAD_FACTOR: usize = SMALL_FRAME_BYTES / READ_CHUNK_BYTES;
 
 thread_local! {
     static CHUNK: RefCell<Box<[u8]>> = RefCell::new(vec![0; READ_CHUNK_BYTES].into_boxed_slice());
@@ -297,9 +299,11 @@ impl PartialFrame {
         self.bytes.len() == self.permit.bytes()
     }
 
-    /// Takes memory for bytes to come if there is plenty: for all of a small frame, or to double a large one.
+    /// Takes memory for bytes to come if there is plenty: many times what is held while that is little, so that the next read
+    /// can bring all of a small frame, then twice. A client that announces much and sends nothing gets nearly nothing.
     fn take_ahead(&mut self, held: usize) -> bool {
-        let target = self.size.min(SMALL_FRAME_BYTES.max(held * 2));
+        let ahead = (held * AHEAD_FACTOR).clamp(GROWTH_MIN_BYTES, SMALL_FRAME_BYTES);
+        let target = self.size.min(ahead.max(held * 2));
         target > held && self.permit.try_grow(target - held, Share::Half)
     }
 
