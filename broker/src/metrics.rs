@@ -6,6 +6,8 @@
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use ottla_protocol::ApiKey;
+
 /// A number that only rises.
 #[derive(Debug, Default)]
 pub struct Counter(AtomicU64);
@@ -114,7 +116,7 @@ impl fmt::Display for ConnectionClose {
 }
 
 /// Everything that the broker counts.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Metrics {
     /// Connections accepted.
     pub connections_accepted: Counter,
@@ -122,14 +124,37 @@ pub struct Metrics {
     pub bytes_in: Counter,
     /// Bytes that went out on all connections.
     pub bytes_out: Counter,
-    /// Requests handed to the APIs.
-    pub requests: Counter,
+    /// Requests that had bytes behind their body. They are served: a later version of a message may have grown.
+    pub trailing_bytes: Counter,
     /// Failed calls of accept, such as those for want of descriptors.
     pub accept_errors: Counter,
+    requests: [Counter; ApiKey::ALL.len()],
     closed: [Counter; ConnectionClose::ALL.len()],
 }
 
+impl Default for Metrics {
+    fn default() -> Self {
+        Metrics {
+            connections_accepted: Counter::default(),
+            bytes_in: Counter::default(),
+            bytes_out: Counter::default(),
+            trailing_bytes: Counter::default(),
+            accept_errors: Counter::default(),
+            requests: std::array::from_fn(|_| Counter::default()),
+            closed: std::array::from_fn(|_| Counter::default()),
+        }
+    }
+}
+
 impl Metrics {
+    /// Requests of this API whose header could be read, in any version.
+    #[must_use]
+    pub fn requests(&self, api_key: ApiKey) -> &Counter {
+        // The table of APIs is sorted and does not end.
+        let index = ApiKey::ALL.binary_search(&api_key).expect("the table has every API");
+        &self.requests[index]
+    }
+
     /// Connections that ended for this reason.
     #[must_use]
     pub fn closed(&self, kind: ConnectionClose) -> &Counter {
@@ -151,5 +176,12 @@ mod tests {
         for (index, kind) in ConnectionClose::ALL.into_iter().enumerate() {
             assert_eq!(metrics.closed(kind).get(), index as u64 + 1, "{kind}");
         }
+    }
+
+    #[test]
+    fn every_api_has_a_counter_of_its_own() {
+        let metrics = Metrics::default();
+        ApiKey::ALL.iter().for_each(|&api_key| metrics.requests(api_key).add(1));
+        assert!(ApiKey::ALL.iter().all(|&api_key| metrics.requests(api_key).get() == 1));
     }
 }

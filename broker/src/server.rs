@@ -200,14 +200,15 @@ impl Start {
         housekeeping.spawn(housekeeping::retain(Arc::clone(&controller), Arc::clone(&logs), Arc::clone(&clock)));
         let config_now = Arc::clone(&controller);
         let slots = usize::try_from(config.max_incremental_fetch_session_cache_slots).unwrap_or(0);
+        let metrics = Arc::new(Metrics::default());
         let api = Api {
             addresses: advertised(&config, &addresses),
             controller,
             replicas,
             fetch_sessions: FetchSessionCache::new(slots),
             clock: Arc::clone(&clock),
+            metrics: Arc::clone(&metrics),
         };
-        let metrics = Arc::new(Metrics::default());
         let dispatcher = Arc::new(Dispatcher::new(Arc::new(api)));
         let sockets = bound.serve(Arc::new(move || config_now.config()), dispatcher, Arc::clone(&metrics), clock);
         Ok(Broker { config, addresses, cluster_id, metrics, sockets, housekeeping, flusher, logs })

@@ -40,6 +40,7 @@ async fn a_broker_starts_on_nothing_and_again_on_what_it_left() {
     let mut stream = TcpStream::connect(broker.addr()).await.unwrap();
     let versions: ApiVersionsResponse = ask(&mut stream, 2, &ApiVersionsRequest::default()).await;
     assert!(versions.api_keys.iter().any(|api| api.api_key == ApiKey::Produce.key()));
+    assert_eq!(broker.metrics().requests(ApiKey::ApiVersions).get(), 1);
     let topic = CreatableTopic {
         name: "flights".to_owned(),
         num_partitions: 3,
@@ -124,4 +125,20 @@ async fn a_wrong_setting_or_a_taken_address_stops_the_start() {
     let taken = Broker::builder().data_dir(other.path()).listen(first.addr().to_string()).start().await.unwrap_err();
     assert!(matches!(&taken, StartError::Bind { .. }), "{taken}");
     first.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn bytes_behind_a_body_are_served_and_counted() {
+    let dir = tempfile::tempdir().unwrap();
+    let broker = start(&dir).await.unwrap();
+    let mut stream = TcpStream::connect(broker.addr()).await.unwrap();
+    // ApiVersions v0 of correlation id 5 without a client id, and three bytes too many.
+    stream.write_all(&[0, 0, 0, 13, 0, 18, 0, 0, 0, 0, 0, 5, 0xff, 0xff, 1, 2, 3]).await.unwrap();
+    let size = stream.read_i32().await.unwrap();
+    let mut answer = vec![0; usize::try_from(size).unwrap()];
+    stream.read_exact(&mut answer).await.unwrap();
+    let (correlation_id, versions): (i32, ApiVersionsResponse) =
+        decode_response(Bytes::from(answer), ApiKey::ApiVersions, 0).unwrap();
+    assert_eq!((correlation_id, versions.error_code, broker.metrics().trailing_bytes.get()), (5, 0, 1));
+    broker.stop().await.unwrap();
 }

@@ -9,6 +9,7 @@ use super::server_address::ServerAddresses;
 use crate::clock::Clock;
 use crate::config::BrokerConfig;
 use crate::metadata::{Controller, MetadataImage};
+use crate::metrics::Metrics;
 use crate::replica::{FetchSessionCache, Partition, ReplicaManager};
 
 /// The parts of the broker that handlers work with.
@@ -18,6 +19,7 @@ pub(crate) struct Api {
     pub(crate) replicas: Arc<ReplicaManager>,
     pub(crate) fetch_sessions: FetchSessionCache,
     pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) metrics: Arc<Metrics>,
 }
 
 /// One request's header, decoded, and who sent it.

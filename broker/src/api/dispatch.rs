@@ -17,6 +17,7 @@ use super::{
     describe_configs, describe_log_dirs, describe_topic_partitions, fetch, find_coordinator, incremental_alter_configs,
     init_producer_id, list_offsets, metadata, offset_for_leader_epoch, produce,
 };
+use crate::metrics::Metrics;
 use crate::storage::vfs::FileSlice;
 
 /// Serves requests from the parts of a broker.
@@ -30,7 +31,7 @@ impl Dispatcher {
         Self { api }
     }
 
-    fn serve(&self, call: Call, body: Body) -> Result<Dispatched, CloseReason> {
+    fn serve(&self, call: Call, body: Body<'_>) -> Result<Dispatched, CloseReason> {
         let api = &self.api;
         let ready = |reply| Ok(Dispatched::Ready(reply));
         match call.api_key {
@@ -116,6 +117,7 @@ impl Dispatcher {
         let (api_key, version) = (header.api_key, header.api_version);
         let unsupported = CloseReason::Unsupported { api_key, version };
         let api_key = ApiKey::from_i16(api_key).ok_or(unsupported.clone())?;
+        self.api.metrics.requests(api_key).add(1);
         let call = Call {
             api_key,
             version,
@@ -130,7 +132,7 @@ impl Dispatcher {
             let call = Call { version: 0, ..call };
             return Ok(Dispatched::Ready(respond(&call, &api_versions::unsupported())));
         }
-        self.serve(call, Body { reader, version })
+        self.serve(call, Body { reader, version, metrics: &self.api.metrics })
     }
 }
 
@@ -141,15 +143,20 @@ impl Dispatch for Dispatcher {
 }
 
 /// A request's body that is still to be decoded.
-struct Body {
+struct Body<'a> {
     reader: Reader,
     version: i16,
+    metrics: &'a Metrics,
 }
 
-impl Body {
+impl Body<'_> {
     fn decode<R: Request>(mut self) -> Result<R, CloseReason> {
-        R::decode(&mut self.reader, self.version)
-            .map_err(|error| CloseReason::BadRequest(format!("{} v{}: {error}", R::API_KEY, self.version)))
+        let request = R::decode(&mut self.reader, self.version)
+            .map_err(|error| CloseReason::BadRequest(format!("{} v{}: {error}", R::API_KEY, self.version)))?;
+        if self.reader.remaining() > 0 {
+            self.metrics.trailing_bytes.add(1);
+        }
+        Ok(request)
     }
 }
 

@@ -11,6 +11,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tokio::net::TcpStream;
 
 use super::close::Close;
@@ -51,6 +52,8 @@ pub(super) struct Connection {
     ending: Option<Close>,
     /// The client closed its end; others may have set `ending`.
     half_closed: bool,
+    /// At the end of the last turn, requests were being served and nothing was read meanwhile.
+    deaf: bool,
     has_waker: bool,
     counted_in: u64,
     counted_out: u64,
@@ -104,6 +107,7 @@ impl Connection {
             held_back: false,
             ending: None,
             half_closed: false,
+            deaf: false,
             has_waker: false,
             counted_in: 0,
             counted_out: 0,
@@ -121,9 +125,25 @@ impl Connection {
             Some(Order::Close(close)) => return Poll::Ready(close),
             Some(Order::Drain) => self.end_with(Close::new(ConnectionClose::Shutdown, "the broker stops")),
         }
+        let was_deaf = self.deaf;
         let turn = self.take_turn(cx);
+        if was_deaf && self.is_deaf() {
+            self.half_closed |= self.has_hung_up();
+        }
         self.show();
         turn
+    }
+
+    /// Whether requests are being served and nothing is read meanwhile.
+    fn is_deaf(&mut self) -> bool {
+        !self.pending.is_empty() && self.ending.is_none() && (self.reader.has_frames() || !self.has_room())
+    }
+
+    /// Whether the client closed its end, seen without reading what it sent before.
+    fn has_hung_up(&self) -> bool {
+        let mut polled = [PollFd::new(&self.stream, PollFlags::RDHUP)];
+        let gone = PollFlags::RDHUP | PollFlags::HUP | PollFlags::ERR;
+        poll(&mut polled, Some(&Timespec::default())).is_ok() && polled[0].revents().intersects(gone)
     }
 
     fn take_turn(&mut self, cx: &mut Context<'_>) -> Poll<Close> {
@@ -214,7 +234,6 @@ impl Connection {
             let request_bytes = frame.len();
             self.in_flight_requests += 1;
             self.in_flight_bytes += request_bytes;
-            self.shared.metrics.requests.add(1);
             let inbound = Inbound { frame, client: Arc::clone(&self.client) };
             let (reply, exclusive) = match self.shared.dispatch.dispatch(inbound) {
                 Dispatched::Ready(reply) => (PendingReply::Ready(reply), false),
@@ -275,6 +294,7 @@ impl Connection {
             metrics.bytes_out.add(bytes_out - self.counted_out);
             self.counted_out = bytes_out;
         }
+        self.deaf = self.is_deaf();
         let reading = self.ending.is_none() && !self.reader.has_frames() && self.has_room();
         self.state.show(&Activity {
             bytes_in,
@@ -286,6 +306,7 @@ impl Connection {
             serving: !self.pending.is_empty(),
             half_closed: self.half_closed,
             held_back: self.held_back,
+            deaf: self.deaf,
         });
     }
 }

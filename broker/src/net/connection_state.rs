@@ -27,6 +27,8 @@ pub(super) struct Activity {
     pub(super) half_closed: bool,
     /// It holds requests back because answers of all connections fill their memory.
     pub(super) held_back: bool,
+    /// It waits for answers and reads nothing meanwhile, so that it does not see the client leave.
+    pub(super) deaf: bool,
 }
 
 const RECEIVING: u64 = 1;
@@ -35,6 +37,7 @@ const SENDING: u64 = 1 << 2;
 const SERVING: u64 = 1 << 3;
 const HALF_CLOSED: u64 = 1 << 4;
 const HELD_BACK: u64 = 1 << 5;
+const DEAF: u64 = 1 << 6;
 
 /// The cells.
 #[derive(Debug, Default)]
@@ -69,7 +72,8 @@ impl ConnectionState {
             | flag(activity.sending, SENDING)
             | flag(activity.serving, SERVING)
             | flag(activity.half_closed, HALF_CLOSED)
-            | flag(activity.held_back, HELD_BACK);
+            | flag(activity.held_back, HELD_BACK)
+            | flag(activity.deaf, DEAF);
         self.phase.store(phase, Ordering::Relaxed);
     }
 
@@ -86,6 +90,7 @@ impl ConnectionState {
             serving: phase & SERVING != 0,
             half_closed: phase & HALF_CLOSED != 0,
             held_back: phase & HELD_BACK != 0,
+            deaf: phase & DEAF != 0,
         }
     }
 

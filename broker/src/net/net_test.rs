@@ -322,6 +322,11 @@ async fn waits_go_when_the_socket_does() {
         client.send(&[EXCLUSIVE, b'a']).await;
         clients.push(client);
     }
+    // As many in flight as are allowed, and one that is not read any more.
+    for client in clients.iter_mut().skip(25) {
+        client.send(&[ECHO]).await;
+        client.send(&[ECHO; 60_000]).await;
+    }
     let waiting = |server: &Server| server.script.waiting.load(Ordering::SeqCst);
     server.until(Duration::ZERO, "all wait", |server| waiting(server) == 50).await;
     drop(clients);

@@ -118,14 +118,15 @@ impl ConnectionTable {
         self.inner.lock().connections.len()
     }
 
-    /// Orders every connection that has stood still for too long to end. `pressure`: answers fill their memory.
+    /// Orders every connection that has stood still for too long to end, and wakes those that may have missed something: room
+    /// for answers, or that the client left. `pressure`: answers fill their memory.
     pub(super) fn reap(&self, limits: &NetLimits, now: Duration, pressure: bool) {
         let mut wake = Vec::new();
         for entry in self.inner.lock().connections.values_mut() {
             let activity = entry.state.activity();
             if let Some(close) = entry.watch.judge(&activity, limits, now, pressure) {
                 wake.push((Arc::clone(&entry.state), Some(close)));
-            } else if activity.held_back {
+            } else if activity.held_back || activity.deaf {
                 wake.push((Arc::clone(&entry.state), None));
             }
         }
