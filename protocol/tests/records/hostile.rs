@@ -5,14 +5,18 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use ottla_protocol::records::{
-    BatchBuilder, BatchError, BatchFields, BatchView, Compression, OffsetDeltas, batches_lenient, crc32c,
+    BatchBuilder, BatchError, BatchFields, BatchView, Compression, Header, OffsetDeltas, batches_lenient, crc32c,
 };
 use proptest::prelude::*;
 
+use crate::allocations::peak_of;
 use crate::{CODECS, LIMIT, view};
 
 const BOMB_BYTES: usize = 2 << 30;
 const CHUNK_BYTES: usize = 64 * 1024;
+
+/// What the check of a batch may hold at once: a window, a block (snappy: of 1 MiB here) and the state of a codec.
+const CHECK_MEMORY_MAX: usize = 2 << 20;
 
 fn small(compression: Compression) -> Vec<u8> {
     let mut builder = BatchBuilder::new();
@@ -149,12 +153,28 @@ fn bombs_of_two_gigabytes_end_at_the_limit() {
     ] {
         let batch = view(around(codec, &bomb));
         let start = Instant::now();
-        let stopped = batch.check_records(OffsetDeltas::Dense, LIMIT, |_| {});
+        let (stopped, peak) = peak_of(|| batch.check_records(OffsetDeltas::Dense, LIMIT, |_| {}));
         assert_eq!(stopped, Err(BatchError::TooLargeDecompressed { limit: LIMIT }), "{codec}, {} bytes", bomb.len());
-        assert!(matches!(batch.records(LIMIT), Err(BatchError::TooLargeDecompressed { .. })));
+        assert!(peak <= CHECK_MEMORY_MAX, "{codec}: {peak} bytes at once");
+        let (refused, peak) = peak_of(|| batch.records(LIMIT).err());
+        assert_eq!(refused, Some(BatchError::TooLargeDecompressed { limit: LIMIT }));
+        // A buffer that grows is there twice while it moves.
+        assert!(peak <= 4 * LIMIT, "{codec}: {peak} bytes at once");
         // A hundredth of the bomb: seconds would mean that all of it was decompressed.
         assert!(start.elapsed() < Duration::from_secs(5), "{codec}: {:?}", start.elapsed());
     }
+}
+
+#[test]
+fn the_check_of_uncompressed_records_allocates_nothing() {
+    let mut builder = BatchBuilder::new();
+    for index in 0..5_000_i64 {
+        let header = Header { key: "h".into(), value: None };
+        builder.append(index, Some(&index.to_be_bytes()), Some(b"value"), &[header]);
+    }
+    let batch = view(builder.build(&BatchFields::default()).expect("nothing to compress"));
+    let (checked, peak) = peak_of(|| batch.check_records(OffsetDeltas::Dense, LIMIT, |_| {}));
+    assert_eq!((checked.map(|summary| summary.record_count), peak), (Ok(5_000), 0));
 }
 
 #[test]

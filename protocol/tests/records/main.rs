@@ -1,5 +1,7 @@
 //! Record batches against what others wrote and read, against chance, and against malice.
 
+#[path = "../codec/allocations.rs"]
+mod allocations;
 mod golden;
 mod hostile;
 mod oracle;
