@@ -237,17 +237,19 @@ impl<'a> Findings<'a> {
     #[inline]
     fn see(&mut self, record: RecordShape) {
         if record.key_is_null && self.rules.compacted {
-            self.refuse(record, "a compacted topic needs a key".to_owned());
+            self.refuse(record, || "a compacted topic needs a key".to_owned());
         } else if self.claims_append_time {
             self.timestamp_refused = true;
-            self.refuse(record, "only brokers stamp records with the time of the append".to_owned());
+            self.refuse(record, || "only brokers stamp records with the time of the append".to_owned());
         } else if !self.timestamp_is_within_bounds(record.timestamp) {
             self.timestamp_refused = true;
-            let reason = format!(
-                "timestamp {} is not within {} ms before and {} ms after the broker's clock, {}",
-                record.timestamp, self.rules.timestamp_before_max_ms, self.rules.timestamp_after_max_ms, self.now_ms
-            );
-            self.refuse(record, reason);
+            let (rules, now_ms) = (self.rules, self.now_ms);
+            self.refuse(record, || {
+                format!(
+                    "timestamp {} is not within {} ms before and {} ms after the broker's clock, {now_ms}",
+                    record.timestamp, rules.timestamp_before_max_ms, rules.timestamp_after_max_ms
+                )
+            });
         }
     }
 
@@ -262,11 +264,12 @@ impl<'a> Findings<'a> {
         })
     }
 
+    /// `reason` is asked for only while it is listed: a batch can hold tens of millions of records to refuse.
     #[cold]
-    fn refuse(&mut self, record: RecordShape, reason: String) {
+    fn refuse(&mut self, record: RecordShape, reason: impl FnOnce() -> String) {
         self.refused_total += 1;
         if self.refused.len() < RECORD_ERRORS_MAX {
-            self.refused.push(RefusedRecord { batch_index: record.index, reason });
+            self.refused.push(RefusedRecord { batch_index: record.index, reason: reason() });
         }
     }
 

@@ -141,6 +141,19 @@ fn timestamps_are_held_against_both_bounds() {
 }
 
 #[test]
+fn refused_records_are_counted_and_the_first_thousand_named() {
+    let mut builder = BatchBuilder::new();
+    (0..3_000).for_each(|_| builder.append(NOW_MS, None, None, &[]));
+    let batch = builder.build(&BatchFields { compression: Compression::Zstd, ..BatchFields::default() }).unwrap();
+    let refused = validate(&batch, &ValidateRules { compacted: true, ..rules() }, NOW_MS).unwrap_err();
+    assert!(matches!(refused, ValidateError::KeysMissing { total: 3_000, .. }));
+    assert_eq!(refused.refused_records().len(), RECORD_ERRORS_MAX);
+    let bounded = ValidateRules { timestamp_before_max_ms: 0, compacted: true, ..rules() };
+    let mixed = validate(&batch, &bounded, NOW_MS + 1).unwrap_err();
+    assert!(matches!(mixed, ValidateError::KeysMissing { .. }), "a record is refused once, for its key first: {mixed}");
+}
+
+#[test]
 fn a_topic_that_stamps_the_time_overrides_the_producers() {
     let stamping = ValidateRules { log_append_time: true, timestamp_after_max_ms: 0, ..rules() };
     let validated = validate(&Bytes::from(plain()), &stamping, NOW_MS + 5).unwrap();
