@@ -20,7 +20,7 @@ use crate::clock::{Clock, SystemClock};
 use crate::config::{BrokerConfig, ConfigError};
 use crate::metadata::{Controller, ControllerContext, ControllerError};
 use crate::metrics::Metrics;
-use crate::net::{BoundSockets, ServerSockets};
+use crate::net::{BoundSockets, PanicGuard, ServerSockets};
 use crate::replica::{FetchSessionCache, ReplicaManager};
 use crate::storage::vfs::{RealVfs, Vfs};
 use crate::storage::{DataDir, Flusher, LogManager, LogManagerConfig, LogToOpen, ProducerLimits, StorageError};
@@ -195,9 +195,7 @@ impl Start {
         let Floors { controller, logs, flusher, replicas } = floors;
         let config = controller.config();
         let cluster_id = controller.image().cluster_id().to_string();
-        let mut housekeeping = JoinSet::new();
-        housekeeping.spawn(housekeeping::run(Arc::clone(&controller), Arc::clone(&logs), Arc::clone(&clock)));
-        housekeeping.spawn(housekeeping::retain(Arc::clone(&controller), Arc::clone(&logs), Arc::clone(&clock)));
+        let keeper = Arc::clone(&controller);
         let config_now = Arc::clone(&controller);
         let slots = usize::try_from(config.max_incremental_fetch_session_cache_slots).unwrap_or(0);
         let metrics = Arc::new(Metrics::default());
@@ -210,7 +208,12 @@ impl Start {
             metrics: Arc::clone(&metrics),
         };
         let dispatcher = Arc::new(Dispatcher::new(Arc::new(api)));
-        let sockets = bound.serve(Arc::new(move || config_now.config()), dispatcher, Arc::clone(&metrics), clock);
+        let now = Arc::clone(&clock);
+        let sockets = bound.serve(Arc::new(move || config_now.config()), dispatcher, Arc::clone(&metrics), now);
+        let mut housekeeping = JoinSet::new();
+        let purging = housekeeping::run(Arc::clone(&keeper), Arc::clone(&logs), Arc::clone(&clock));
+        housekeeping.spawn(guarded(sockets.panic_guard(), purging));
+        housekeeping.spawn(guarded(sockets.panic_guard(), housekeeping::retain(keeper, Arc::clone(&logs), clock)));
         Ok(Broker { config, addresses, cluster_id, metrics, sockets, housekeeping, flusher, logs })
     }
 }
@@ -269,6 +272,12 @@ async fn unblocked<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static)
         Ok(done) => done,
         Err(error) => std::panic::resume_unwind(error.into_panic()),
     }
+}
+
+/// A task whose panic ends the service.
+async fn guarded(guard: PanicGuard, work: impl Future<Output = ()>) {
+    let _guard = guard;
+    work.await;
 }
 
 /// What each listener tells its clients: a port of 0 was unknown before it was bound.

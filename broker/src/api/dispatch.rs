@@ -106,6 +106,8 @@ impl Dispatcher {
         Dispatched::Exclusive(Box::pin(async move {
             match running.await {
                 Ok(reply) => reply,
+                // It goes on in the connection's task, whose guard ends the service.
+                Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
                 Err(error) => Reply::Close(CloseReason::Unanswerable(format!("the handler did not finish: {error}"))),
             }
         }))

@@ -20,4 +20,4 @@ mod net_test;
 #[cfg(test)]
 mod script_test;
 
-pub(crate) use server_sockets::{BoundSockets, ServerSockets};
+pub(crate) use server_sockets::{BoundSockets, PanicGuard, ServerSockets};

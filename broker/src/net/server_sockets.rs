@@ -44,15 +44,26 @@ impl Network {
         self.close_log.record(close, peer, &self.metrics, &*self.clock);
     }
 
-    /// A connection's task panicked: what it left behind is unknown, so nothing is served any more.
+    /// A task panicked: what it left behind is unknown, so nothing is served any more.
     pub(super) fn panicked(&self) {
-        tracing::error!("serving a request panicked: nothing more is served");
+        tracing::error!("a task of the broker panicked: nothing more is served");
         self.panicked.send_replace(true);
-        self.table.order_all(&Order::Close(Close::new(ConnectionClose::Shutdown, "serving a request panicked")));
+        self.table.order_all(&Order::Close(Close::new(ConnectionClose::Shutdown, "a task of the broker panicked")));
     }
 
     pub(super) fn watch_panics(&self) -> watch::Receiver<bool> {
         self.panicked.subscribe()
+    }
+}
+
+/// Held by a task that the broker cannot do without: if it panics, nothing more is served.
+pub(crate) struct PanicGuard(Arc<Network>);
+
+impl Drop for PanicGuard {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.panicked();
+        }
     }
 }
 
@@ -114,9 +125,13 @@ impl BoundSockets {
         });
         let mut tasks = JoinSet::new();
         for listener in self.listeners {
-            tasks.spawn(listener.accept_all(Arc::clone(&network)));
+            let (network, guard) = (Arc::clone(&network), PanicGuard(Arc::clone(&network)));
+            tasks.spawn(async move {
+                let _guard = guard;
+                listener.accept_all(network).await;
+            });
         }
-        let reaper = tokio::spawn(reap(Arc::clone(&network)));
+        let reaper = tokio::spawn(reap(Arc::clone(&network), PanicGuard(Arc::clone(&network))));
         ServerSockets { network, accepting: tasks, reaper }
     }
 }
@@ -150,7 +165,12 @@ impl ServerSockets {
         self.network.shared.response_memory.used()
     }
 
-    /// Becomes true when a task that serves a connection panicked.
+    /// To be held by a task of another floor that the broker cannot do without.
+    pub(crate) fn panic_guard(&self) -> PanicGuard {
+        PanicGuard(Arc::clone(&self.network))
+    }
+
+    /// Becomes true when a task panicked.
     pub(crate) fn panicked(&self) -> watch::Receiver<bool> {
         self.network.watch_panics()
     }
@@ -178,7 +198,7 @@ impl Drop for ServerSockets {
     }
 }
 
-async fn reap(network: Arc<Network>) {
+async fn reap(network: Arc<Network>, _guard: PanicGuard) {
     let mut ticks = tokio::time::interval(REAP_INTERVAL);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
     loop {
