@@ -1,0 +1,111 @@
+//! Requests as bytes, made once and sent many times, and answers read from a blocking connection.
+//!
+//! An answer whose error code is not zero is an error here: a broker that refuses everything would be the fastest.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+
+use anyhow::{Context, Result, ensure};
+use bytes::Bytes;
+use ottla_protocol::frame::{RequestHeader, decode_response, encode_request};
+use ottla_protocol::messages::create_topics::{CreatableTopic, CreateTopicsRequest, CreateTopicsResponse};
+use ottla_protocol::messages::fetch::{FetchPartition, FetchRequest, FetchResponse, FetchTopic};
+use ottla_protocol::messages::produce::{PartitionProduceData, ProduceRequest, ProduceResponse, TopicProduceData};
+use ottla_protocol::records::{BatchBuilder, BatchFields};
+use ottla_protocol::{ApiKey, Records, Request};
+
+/// The last versions that name topics by name.
+const PRODUCE_VERSION: i16 = 12;
+const FETCH_VERSION: i16 = 12;
+const CREATE_TOPICS_VERSION: i16 = 7;
+const FRAME_BYTES_MAX: usize = 64 << 20;
+const NOW_MS: i64 = 1_700_000_000_000;
+
+fn encode<R: Request>(version: i16, request: &R) -> Result<Bytes> {
+    let header = RequestHeader {
+        api_key: R::API_KEY.key(),
+        api_version: version,
+        correlation_id: 1,
+        client_id: Some("ottla-benches".to_owned()),
+    };
+    encode_request(&header, request)?.into_bytes().context("a request in one piece")
+}
+
+/// An uncompressed batch of about so many bytes, in records of 100 bytes; one record where `bytes` is not more.
+pub(crate) fn batch(bytes: usize) -> Result<Bytes> {
+    let mut builder = BatchBuilder::with_capacity(bytes);
+    while builder.is_empty() || builder.size_in_bytes() < bytes {
+        let value = [b'a' + (builder.record_count() % 26) as u8; 100];
+        builder.append(NOW_MS, None, Some(&value), &[]);
+    }
+    Ok(builder.build(&BatchFields::default())?)
+}
+
+/// A produce of `batch` to partition 0 of `topic`.
+pub(crate) fn produce(topic: &str, acks: i16, batch: &Bytes) -> Result<Bytes> {
+    let partition = PartitionProduceData { index: 0, records: Records::Bytes(batch.clone()) };
+    let data = TopicProduceData { name: topic.to_owned(), partition_data: vec![partition], ..Default::default() };
+    encode(PRODUCE_VERSION, &ProduceRequest { acks, timeout_ms: 30_000, topic_data: vec![data], ..Default::default() })
+}
+
+/// Fails unless `frame` says that all was appended.
+pub(crate) fn check_produced(frame: &[u8]) -> Result<()> {
+    let (_, answer) =
+        decode_response::<ProduceResponse>(Bytes::copy_from_slice(frame), ApiKey::Produce, PRODUCE_VERSION)?;
+    for partition in answer.responses.iter().flat_map(|topic| &topic.partition_responses) {
+        ensure!(partition.error_code == 0, "produce was answered with error {}", partition.error_code);
+    }
+    Ok(())
+}
+
+/// A fetch from partition 0 of `topic`.
+pub(crate) fn fetch(topic: &str, offset: i64, bytes_max: i32) -> Result<Bytes> {
+    let partition = FetchPartition { fetch_offset: offset, partition_max_bytes: bytes_max, ..Default::default() };
+    let topic = FetchTopic { topic: topic.to_owned(), partitions: vec![partition], ..Default::default() };
+    let request = FetchRequest {
+        max_wait_ms: 500,
+        min_bytes: 1,
+        max_bytes: bytes_max,
+        topics: vec![topic],
+        ..Default::default()
+    };
+    encode(FETCH_VERSION, &request)
+}
+
+/// The record bytes that `frame` brought; fails at an error code.
+pub(crate) fn fetched(frame: Bytes) -> Result<Bytes> {
+    let (_, answer) = decode_response::<FetchResponse>(frame, ApiKey::Fetch, FETCH_VERSION)?;
+    ensure!(answer.error_code == 0, "fetch was answered with error {}", answer.error_code);
+    let partition = answer.responses.into_iter().flat_map(|topic| topic.partitions).next().context("no partition")?;
+    ensure!(partition.error_code == 0, "fetch was answered with error {}", partition.error_code);
+    match partition.records {
+        Records::Bytes(bytes) => Ok(bytes),
+        other => anyhow::bail!("fetch was answered with {other:?}"),
+    }
+}
+
+/// Makes a topic of one partition.
+pub(crate) fn create_topic(stream: &mut TcpStream, name: &str) -> Result<()> {
+    let topic =
+        CreatableTopic { name: name.to_owned(), num_partitions: 1, replication_factor: 1, ..Default::default() };
+    let request = CreateTopicsRequest { topics: vec![topic], timeout_ms: 30_000, ..Default::default() };
+    stream.write_all(&encode(CREATE_TOPICS_VERSION, &request)?)?;
+    let mut frame = Vec::new();
+    read_frame(stream, &mut frame)?;
+    let (_, answer) =
+        decode_response::<CreateTopicsResponse>(Bytes::from(frame), ApiKey::CreateTopics, CREATE_TOPICS_VERSION)?;
+    for topic in answer.topics {
+        ensure!(topic.error_code == 0, "the topic was answered with error {}", topic.error_code);
+    }
+    Ok(())
+}
+
+/// Reads one frame without its size into `frame`, whose memory is used again.
+pub(crate) fn read_frame(stream: &mut TcpStream, frame: &mut Vec<u8>) -> Result<()> {
+    let mut size = [0; 4];
+    stream.read_exact(&mut size)?;
+    let size = u32::from_be_bytes(size) as usize;
+    ensure!(size <= FRAME_BYTES_MAX, "a frame of {size} bytes");
+    frame.resize(size, 0);
+    Ok(stream.read_exact(frame)?)
+}
