@@ -2,8 +2,6 @@
 //!
 //! Superseded by IncrementalAlterConfigs, but still what sarama, kafkajs and older Python clients send.
 
-use std::collections::HashMap;
-
 use ottla_protocol::ErrorCode;
 use ottla_protocol::messages::alter_configs::{
     AlterConfigsRequest, AlterConfigsResource, AlterConfigsResourceResponse, AlterConfigsResponse,
@@ -11,17 +9,16 @@ use ottla_protocol::messages::alter_configs::{
 
 use super::config_resource::{ConfigResource, ResourceError};
 use super::context::Api;
+use super::repeated::repeated;
 use crate::metadata::ConfigChange;
 
 /// Answers each resource by itself. Durable when it returns.
 pub(super) fn handle(api: &Api, request: AlterConfigsRequest) -> AlterConfigsResponse {
-    let mut times_named: HashMap<(i8, String), usize> = HashMap::new();
-    for resource in &request.resources {
-        *times_named.entry((resource.resource_type, resource.resource_name.clone())).or_default() += 1;
-    }
+    let named = request.resources.iter().map(|resource| (resource.resource_type, resource.resource_name.clone()));
+    let repeated = repeated(named);
     let answer = |resource: AlterConfigsResource| {
         let (resource_type, resource_name) = (resource.resource_type, resource.resource_name.clone());
-        let replaced = if times_named[&(resource_type, resource_name.clone())] > 1 {
+        let replaced = if repeated.contains(&(resource_type, resource_name.clone())) {
             Err((ErrorCode::InvalidRequest, "the resource is named more than once in this request".to_owned()))
         } else {
             replace(api, resource, request.validate_only)

@@ -2,8 +2,6 @@
 //!
 //! New partitions take produce with the very next request. The number can only rise.
 
-use std::collections::HashMap;
-
 use ottla_protocol::ErrorCode;
 use ottla_protocol::messages::create_partitions::{
     CreatePartitionsRequest, CreatePartitionsResponse, CreatePartitionsTopicResult,
@@ -11,19 +9,18 @@ use ottla_protocol::messages::create_partitions::{
 
 use super::context::Api;
 use super::error_map::ToErrorCode;
+use super::repeated::repeated;
 use crate::metadata::NewPartitions;
 
 /// Answers each topic by itself. Durable when it returns.
 pub(super) fn handle(api: &Api, request: CreatePartitionsRequest) -> CreatePartitionsResponse {
-    let mut times_named: HashMap<&str, usize> = HashMap::new();
-    for topic in &request.topics {
-        *times_named.entry(topic.name.as_str()).or_default() += 1;
-    }
+    let repeated = repeated(request.topics.iter().map(|topic| topic.name.as_str()));
+    let mut refusals_due = repeated.clone();
     let mut results: Vec<CreatePartitionsTopicResult> = Vec::new();
     let mut new = Vec::new();
     for topic in &request.topics {
-        if times_named[topic.name.as_str()] > 1 {
-            if !results.iter().any(|result| result.name == topic.name) {
+        if repeated.contains(topic.name.as_str()) {
+            if refusals_due.remove(topic.name.as_str()) {
                 results.push(CreatePartitionsTopicResult {
                     name: topic.name.clone(),
                     error_code: ErrorCode::InvalidRequest.into(),

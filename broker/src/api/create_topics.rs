@@ -4,8 +4,6 @@
 //! (KIP-525), 7 its id (KIP-516). A topic that is answered takes produce with the very next request; Kafka answers earlier.
 //! All topics of a request share one flush of their folders and one of the metadata log.
 
-use std::collections::HashMap;
-
 use ottla_protocol::ErrorCode;
 use ottla_protocol::messages::create_topics::{
     CreatableReplicaAssignment, CreatableTopic, CreatableTopicConfigs, CreatableTopicResult, CreateTopicsRequest,
@@ -14,20 +12,19 @@ use ottla_protocol::messages::create_topics::{
 
 use super::context::{Api, Call};
 use super::error_map::ToErrorCode;
+use super::repeated::repeated;
 use crate::config::{ConfigEntry, describe_topic};
 use crate::metadata::{NewTopic, ReplicaAssignment, TopicImage};
 
 /// Answers each topic by itself. Durable when it returns.
 pub(super) fn handle(api: &Api, request: CreateTopicsRequest, call: &Call) -> CreateTopicsResponse {
-    let mut times_named: HashMap<String, usize> = HashMap::new();
-    for topic in &request.topics {
-        *times_named.entry(topic.name.clone()).or_default() += 1;
-    }
+    let repeated = repeated(request.topics.iter().map(|topic| topic.name.clone()));
+    let mut refusals_due = repeated.clone();
     let mut results: Vec<CreatableTopicResult> = Vec::with_capacity(request.topics.len());
     let mut new = Vec::new();
     for topic in request.topics {
-        if times_named[&topic.name] > 1 {
-            if !results.iter().any(|result| result.name == topic.name) {
+        if repeated.contains(&topic.name) {
+            if refusals_due.remove(&topic.name) {
                 let why = format!("topic {:?} is named more than once in this request", topic.name);
                 results.push(refused(topic.name, ErrorCode::InvalidRequest, Some(why)));
             }

@@ -3,8 +3,6 @@
 //! An alteration is in force for the next request and after a crash. A resource named twice gets INVALID_REQUEST, as does an
 //! unknown operation; a value out of bounds gets INVALID_CONFIG with the key, the value and the bounds.
 
-use std::collections::HashMap;
-
 use ottla_protocol::ErrorCode;
 use ottla_protocol::messages::incremental_alter_configs::{
     AlterConfigsResource, AlterConfigsResourceResponse, IncrementalAlterConfigsRequest, IncrementalAlterConfigsResponse,
@@ -12,18 +10,17 @@ use ottla_protocol::messages::incremental_alter_configs::{
 
 use super::config_resource::{ConfigResource, ResourceError};
 use super::context::Api;
+use super::repeated::repeated;
 use crate::config::{AlterOp, Alteration};
 use crate::metadata::ConfigChange;
 
 /// Answers each resource by itself. Durable when it returns.
 pub(super) fn handle(api: &Api, request: IncrementalAlterConfigsRequest) -> IncrementalAlterConfigsResponse {
-    let mut times_named: HashMap<(i8, String), usize> = HashMap::new();
-    for resource in &request.resources {
-        *times_named.entry((resource.resource_type, resource.resource_name.clone())).or_default() += 1;
-    }
+    let named = request.resources.iter().map(|resource| (resource.resource_type, resource.resource_name.clone()));
+    let repeated = repeated(named);
     let answer = |resource: AlterConfigsResource| {
         let (resource_type, resource_name) = (resource.resource_type, resource.resource_name.clone());
-        let altered = if times_named[&(resource_type, resource_name.clone())] > 1 {
+        let altered = if repeated.contains(&(resource_type, resource_name.clone())) {
             Err((ErrorCode::InvalidRequest, "the resource is named more than once in this request".to_owned()))
         } else {
             alter(api, resource, request.validate_only)

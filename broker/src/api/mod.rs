@@ -27,6 +27,7 @@ mod list_offsets;
 mod metadata;
 mod offset_for_leader_epoch;
 mod produce;
+mod repeated;
 mod server_address;
 
 pub(crate) use context::Api;
