@@ -1,6 +1,8 @@
 //! ConsumerGroupDescribe (69): describes groups of the consumer protocol and their members. Versions 0 to 1.
 //!
 //! By version: 0: KIP-848 · 1: which protocol a member speaks (KIP-1099).
+//!
+//! The fields with tag 10000 are Ottla's own: other clients skip them, other brokers leave them out.
 
 use crate::Uuid;
 use crate::message;
@@ -41,6 +43,7 @@ message! {
         assignor_name: String = since(0);
         members: Vec<Member> = since(0);
         authorized_operations: i32 = since(0), default i32::MIN;
+        state_since_ms: i64 = since(0).tag(10000), default -1;
     }
 
     /// Part of [`ConsumerGroupDescribeResponse`].
@@ -56,5 +59,6 @@ message! {
         assignment: Assignment = since(0);
         target_assignment: Assignment = since(0);
         member_type: i8 = since(1).ignorable(), default -1;
+        last_heard_ms: i64 = since(0).tag(10000), default -1;
     }
 }

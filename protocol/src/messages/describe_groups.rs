@@ -2,6 +2,8 @@
 //!
 //! By version: 1: throttle time · 2: throttled after the answer (KIP-219) · 3: authorized operations (KIP-430) · 4:
 //! static members (KIP-345) · 5: flexible (KIP-482) · 6: GROUP_ID_NOT_FOUND with a message (KIP-1043).
+//!
+//! The fields with tag 10000 are Ottla's own: other clients skip them, other brokers leave them out.
 
 use bytes::Bytes;
 
@@ -30,6 +32,7 @@ message! {
         protocol_data: String = since(0);
         members: Vec<DescribedGroupMember> = since(0);
         authorized_operations: i32 = since(3), default i32::MIN;
+        state_since_ms: i64 = since(5).ignorable().tag(10000), default -1;
     }
 
     /// Part of [`DescribeGroupsResponse`].
@@ -40,5 +43,6 @@ message! {
         client_host: String = since(0);
         member_metadata: Bytes = since(0);
         member_assignment: Bytes = since(0);
+        last_heard_ms: i64 = since(5).ignorable().tag(10000), default -1;
     }
 }
