@@ -62,28 +62,26 @@ struct Shared {
     cleaning_threads: usize,
     throttle: SharedThrottle,
     progress: Progress,
-    /// Called when a thread panics: what it left behind is unknown.
-    on_panic: Box<dyn Fn() + Send + Sync>,
 }
 
 impl LogCleaner {
-    /// Starts `cleaning_threads` threads that compact (`log.cleaner.threads`), and one that merges.
-    pub fn start(
+    /// Starts `cleaning_threads` threads that compact (`log.cleaner.threads`), and one that merges. Each holds a guard, by
+    /// whose drop its owner learns of a panic: what the thread left behind is unknown.
+    pub(crate) fn start<G: Send + 'static>(
         logs: Arc<LogManager>,
         clock: Arc<dyn Clock>,
         config: CleanerConfigSource,
         cleaning_threads: usize,
-        on_panic: Box<dyn Fn() + Send + Sync>,
+        guard: impl Fn() -> G,
     ) -> LogCleaner {
         let throttle = SharedThrottle::new(Arc::clone(&clock), config().bytes_per_second_max);
         let progress = Progress::load(&logs);
-        let shared = Arc::new(Shared { logs, clock, config, cleaning_threads, throttle, progress, on_panic });
+        let shared = Arc::new(Shared { logs, clock, config, cleaning_threads, throttle, progress });
         let spawn = |name: String, work: fn(&Shared)| {
-            let shared = Arc::clone(&shared);
+            let (shared, guard) = (Arc::clone(&shared), guard());
             let guarded = move || {
-                let guard = PanicAlarm(&shared);
-                work(guard.0);
-                std::mem::forget(guard);
+                let _guard = guard;
+                work(&shared);
             };
             let thread = std::thread::Builder::new().name(name).spawn(guarded);
             thread.expect("a thread can be started when the broker starts")
@@ -112,15 +110,6 @@ impl LogCleaner {
 impl Drop for LogCleaner {
     fn drop(&mut self) {
         self.stop();
-    }
-}
-
-/// Dropped while a thread unwinds.
-struct PanicAlarm<'a>(&'a Shared);
-
-impl Drop for PanicAlarm<'_> {
-    fn drop(&mut self) {
-        (self.0.on_panic)();
     }
 }
 
@@ -166,8 +155,9 @@ impl Shared {
                 // Compaction joins the segments of its logs itself, and both at once would be in each other's way.
                 let Some(_turn) = self.progress.begin(log.topic_partition()) else { continue };
                 match log.merge_segments(self.clock.now_ms(), &self.throttle) {
-                    Ok(_) | Err(StorageError::Closed { .. } | StorageError::Poisoned { .. }) => {}
+                    Ok(_) | Err(StorageError::Poisoned { .. }) => {}
                     Err(StorageError::Stopped) => return,
+                    Err(_) if log.is_closed() => {}
                     Err(error) => {
                         tracing::warn!(log = %log.topic_partition(), %error, "small segments could not be merged; it is tried again");
                     }
@@ -187,9 +177,4 @@ fn is_due(log: &Log, dirt: &clean::Dirt, now_ms: i64) -> Option<f64> {
     let waited_ms = dirt.oldest_dirty_ms.map_or(0, |oldest| now_ms.saturating_sub(oldest));
     let overdue = waited_ms > config.max_compaction_lag_ms;
     (overdue || ratio > config.min_cleanable_dirty_ratio).then_some(if overdue { 1.0 + ratio } else { ratio })
-}
-
-/// Only for the messages of this floor.
-fn is_passing(error: &StorageError) -> bool {
-    matches!(error, StorageError::Stopped | StorageError::Closed { .. })
 }

@@ -294,6 +294,11 @@ impl Log {
         self.poison.get().cloned()
     }
 
+    /// Whether it was closed or is to be deleted.
+    pub(super) fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Acquire)
+    }
+
     fn name(&self) -> String {
         self.topic_partition.to_string()
     }

@@ -263,23 +263,15 @@ impl Pass<'_> {
         let (vfs, dir) = (self.log.vfs(), self.log.dir());
         let new = NewSegment::create(vfs, dir, group[0].base_offset, self.config.index_interval_bytes)?;
         let mut writer = DenseWriter::new(new);
-        let mut changed = group.len() > 1;
-        for segment in group {
-            match self.rewrite_segment(segment, &mut writer) {
-                Ok(segment_changed) => changed |= segment_changed,
-                Err(error) => {
-                    writer.into_unfinished().discard(vfs);
-                    return Err(error);
-                }
+        let written = self.write_group(group, &mut writer);
+        let new = writer.into_segment();
+        let finished = match written {
+            Ok(true) if new.size_bytes() <= SEGMENT_BYTES_MAX => new.finish(vfs)?,
+            Ok(_) => {
+                new.discard(vfs);
+                return Ok(());
             }
-        }
-        if !changed || writer.size_bytes() > SEGMENT_BYTES_MAX {
-            writer.into_unfinished().discard(vfs);
-            return Ok(());
-        }
-        let finished = match writer.finish(group[group.len() - 1].next_offset) {
-            Ok(new) => new.finish(vfs)?,
-            Err((new, error)) => {
+            Err(error) => {
                 new.discard(vfs);
                 return Err(error);
             }
@@ -290,6 +282,16 @@ impl Pass<'_> {
             self.report.bytes_written += written;
         }
         Ok(())
+    }
+
+    /// Whether there is a difference worth a replacement.
+    fn write_group(&mut self, group: &[Arc<SealedSegment>], writer: &mut DenseWriter) -> Result<bool, StorageError> {
+        let mut changed = group.len() > 1;
+        for segment in group {
+            changed |= self.rewrite_segment(segment, writer)?;
+        }
+        writer.end_before(group[group.len() - 1].next_offset)?;
+        Ok(changed)
     }
 
     fn rewrite_segment(

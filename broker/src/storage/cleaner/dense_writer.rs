@@ -59,21 +59,14 @@ impl DenseWriter {
         Ok(())
     }
 
-    /// Bytes that were written so far, and are about to be.
-    pub(super) fn size_bytes(&self) -> u64 {
-        self.new.size_bytes() + self.pending.as_ref().map_or(0, |pending| pending.batch.len() as u64)
-    }
-
     /// Writes what is left. The segment ends before `next_offset`.
-    pub(super) fn finish(mut self, next_offset: Offset) -> Result<NewSegment, (NewSegment, StorageError)> {
-        match self.close_gap(next_offset).and_then(|()| self.write_pending()) {
-            Ok(()) => Ok(self.new),
-            Err(error) => Err((self.new, error)),
-        }
+    pub(super) fn end_before(&mut self, next_offset: Offset) -> Result<(), StorageError> {
+        self.close_gap(next_offset)?;
+        self.write_pending()
     }
 
-    /// Gives the segment back unfinished.
-    pub(super) fn into_unfinished(self) -> NewSegment {
+    /// The segment, as far as it was written.
+    pub(super) fn into_segment(self) -> NewSegment {
         self.new
     }
 

@@ -8,7 +8,7 @@ use std::sync::{Arc, Weak};
 use parking_lot::Mutex;
 
 use super::clean::CleanReport;
-use super::{is_due, is_passing};
+use super::is_due;
 use crate::storage::checkpoint::{self, CLEANED, Offsets};
 use crate::storage::error::StorageError;
 use crate::storage::log::Log;
@@ -118,7 +118,7 @@ impl Progress {
                         filthiest = Some((filth, log, from));
                     }
                 }
-                Err(error) => self.0.lock().note_failure(log.topic_partition(), &error, now_ms),
+                Err(error) => self.0.lock().note_failure(&log, &error, now_ms),
             }
         }
         let (_, log, from) = filthiest?;
@@ -147,7 +147,7 @@ impl Progress {
                 state.cleaned.insert(name.clone(), Cleaned { log: Arc::downgrade(log), up_to: report.cleaned_up_to });
                 state.write(logs);
             }
-            Err(error) => state.note_failure(name, &error, now_ms),
+            Err(error) => state.note_failure(log, &error, now_ms),
         }
     }
 
@@ -177,10 +177,12 @@ impl State {
         up_to
     }
 
-    fn note_failure(&mut self, name: &TopicPartition, error: &StorageError, now_ms: i64) {
-        if is_passing(error) {
+    fn note_failure(&mut self, log: &Log, error: &StorageError, now_ms: i64) {
+        // The broker stops, or the topic was deleted.
+        if matches!(error, StorageError::Stopped) || log.is_closed() {
             return;
         }
+        let name = log.topic_partition();
         self.status.failures += 1;
         let failures = self.failed.get(name).map_or(0, |failed| failed.failures).saturating_add(1);
         let wait_ms = RETRY_MS.saturating_mul(1 << (failures - 1).min(20)).min(RETRY_MS_MAX);
