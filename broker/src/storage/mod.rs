@@ -13,6 +13,7 @@ mod batch_header;
 mod batch_scan;
 mod checkpoint;
 mod data_dir;
+mod disk_reserve;
 mod error;
 mod flusher;
 mod index;
@@ -35,6 +36,7 @@ mod test_batch;
 
 pub use batch_header::HEADER_BYTES;
 pub use data_dir::DataDir;
+pub use disk_reserve::{DiskReserve, ReserveChange};
 pub use error::{AppendError, ReadError, StorageError};
 pub use flusher::Flusher;
 pub use leader_epoch::{EpochEndOffset, LeaderEpochCache};
