@@ -32,6 +32,8 @@ mod verified;
 #[cfg(test)]
 mod crash_test;
 #[cfg(test)]
+mod full_disk_test;
+#[cfg(test)]
 mod test_batch;
 
 pub use batch_header::HEADER_BYTES;
