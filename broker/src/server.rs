@@ -29,6 +29,7 @@ use crate::storage::{
 };
 
 mod builder;
+mod disk_watch;
 mod housekeeping;
 
 pub use builder::BrokerBuilder;
@@ -222,6 +223,8 @@ impl Start {
         let now = Arc::clone(&clock);
         let sockets = bound.serve(Arc::new(move || config_now.config()), dispatcher, Arc::clone(&metrics), now);
         let mut housekeeping = JoinSet::new();
+        let watching = disk_watch::run(Arc::clone(&keeper), Arc::clone(&logs));
+        housekeeping.spawn(guarded(sockets.panic_guard(), watching));
         let purging = housekeeping::run(Arc::clone(&keeper), Arc::clone(&logs), Arc::clone(&clock));
         housekeeping.spawn(guarded(sockets.panic_guard(), purging));
         let cleaner = start_cleaner(&keeper, &logs, &clock, &sockets);
@@ -265,6 +268,8 @@ impl Floors {
             // A log may have been cut: clients that have read further find out by the epoch (KIP-320).
             controller.begin_leader_epoch()?;
         }
+        // Before the first producer comes.
+        disk_watch::look(&controller, &logs, true);
         let flusher = Arc::new(Flusher::start(FLUSH_THREADS));
         let replicas =
             Arc::new(ReplicaManager::new(Arc::clone(&logs), Arc::clone(&flusher), clock, Arc::clone(&config)));

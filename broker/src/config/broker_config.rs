@@ -32,6 +32,8 @@ pub struct BrokerConfig {
     pub log_retention_check_interval_ms: i64,
     /// ms between two writes of the recovery points.
     pub log_flush_offset_checkpoint_interval_ms: i32,
+    /// Bytes of the file system that producers may not use; `None` for the smaller of 1 GiB and 5 % of it.
+    pub log_reserve_bytes: Option<u64>,
     /// ms after the start until background tasks begin.
     pub log_initial_task_delay_ms: i64,
     /// Whether compacted topics are compacted.
@@ -130,6 +132,7 @@ impl BrokerConfig {
             num_recovery_threads_per_data_dir: values.int("num.recovery.threads.per.data.dir")?,
             log_retention_check_interval_ms: values.long("log.retention.check.interval.ms")?,
             log_flush_offset_checkpoint_interval_ms: values.int("log.flush.offset.checkpoint.interval.ms")?,
+            log_reserve_bytes: values.optional_bytes("log.reserve.bytes")?,
             log_initial_task_delay_ms: values.long("log.initial.task.delay.ms")?,
             log_cleaner_enable: values.boolean("log.cleaner.enable")?,
             log_cleaner_threads: values.int("log.cleaner.threads")?,
@@ -210,6 +213,13 @@ impl Values<'_> {
         match self.value(name)? {
             Some(Value::Integer(number)) => Ok(number),
             other => unreachable!("{name} is an integer with a default in the table, not {other:?}"),
+        }
+    }
+
+    fn optional_bytes(&self, name: &str) -> Result<Option<u64>, ConfigError> {
+        match self.value(name)? {
+            Some(Value::Integer(number)) => Ok(u64::try_from(number).ok()),
+            _ => Ok(None),
         }
     }
 

@@ -145,6 +145,8 @@ pub(super) struct Writer {
     pub(super) unflushed: Vec<Arc<ActiveSegment>>,
     /// Files were created since the folder was last synced.
     pub(super) dir_is_dirty: bool,
+    /// Bytes of a refused batch were cut off since the last flush: they must not be back after a power cut.
+    pub(super) took_back: bool,
     /// The epochs in memory are not yet those of the file.
     pub(super) epochs_are_dirty: bool,
     /// The offset that the last checkpoint of this log came to.

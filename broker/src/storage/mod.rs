@@ -14,6 +14,7 @@ mod batch_scan;
 mod checkpoint;
 mod cleaner;
 mod data_dir;
+mod disk_reserve;
 mod error;
 mod flusher;
 mod index;
@@ -36,11 +37,14 @@ mod verified;
 #[cfg(test)]
 mod crash_test;
 #[cfg(test)]
+mod full_disk_test;
+#[cfg(test)]
 mod test_batch;
 
 pub use batch_header::HEADER_BYTES;
 pub use cleaner::{CleanLimits, CleanReport, CleanerConfig, CleanerStatus, LogCleaner, UncleanableLog};
 pub use data_dir::DataDir;
+pub use disk_reserve::{DiskReserve, ReserveChange};
 pub use error::{AppendError, ReadError, StorageError};
 pub use flusher::Flusher;
 pub use leader_epoch::{EpochEndOffset, LeaderEpochCache};

@@ -360,10 +360,13 @@ impl ActiveSegment {
     }
 
     /// Writes the indexes down completely; the last time entry is the largest timestamp of all. Writer only.
-    pub(super) fn save_indexes(&self, vfs: &dyn Vfs, cadence: &mut Cadence) {
+    ///
+    /// # Errors
+    /// The disk is full: what is missing in the files stays in memory.
+    pub(super) fn save_indexes(&self, vfs: &dyn Vfs, cadence: &mut Cadence) -> io::Result<()> {
         self.push_time_entry(vfs, cadence);
-        self.offset_index.save::<OffsetEntry>(vfs);
-        self.time_index.save::<TimeEntry>(vfs);
+        self.offset_index.save::<OffsetEntry>(vfs)?;
+        self.time_index.save::<TimeEntry>(vfs)
     }
 
     /// Freezes the segment, whose indexes were saved.

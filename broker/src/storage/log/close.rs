@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 
 use super::{Log, Writer};
 use crate::storage::error::StorageError;
-use crate::storage::segment::{extension, segment_path};
+use crate::storage::segment::{ActiveSegment, extension, segment_path};
 use crate::storage::vfs::{Access, replace_file};
 use crate::types::Offset;
 
@@ -30,7 +30,7 @@ impl Log {
             // If a segment was sealed since, its indexes become durable with the next flush.
             if writer.unflushed.is_empty() {
                 let active = Arc::clone(&self.segments.load().active);
-                active.save_indexes(self.vfs(), &mut writer.cadence);
+                self.save_indexes(&active, &mut writer);
                 self.write_epochs(&mut writer);
                 break (flushed, active);
             }
@@ -54,14 +54,14 @@ impl Log {
             let writer = self.writer.lock();
             self.closed.store(true, Ordering::Release);
             let log_end = self.segments.load().active.end().next_offset;
-            if writer.saved_at == Some(log_end) && !writer.epochs_are_dirty {
+            if writer.saved_at == Some(log_end) && !writer.epochs_are_dirty && !writer.took_back {
                 return Ok(log_end);
             }
         }
         let flushed = self.flush_open_or_closing()?;
         let mut writer = self.writer.lock();
         let active = Arc::clone(&self.segments.load().active);
-        active.save_indexes(self.vfs(), &mut writer.cadence);
+        self.save_indexes(&active, &mut writer);
         self.write_epochs(&mut writer);
         self.write_producer_snapshot(&writer, flushed);
         for (base, extension) in [
@@ -89,6 +89,13 @@ impl Log {
         }
         if let Some(observer) = self.observer.get() {
             observer.failed(&StorageError::Closed { log: self.name() });
+        }
+    }
+
+    /// What there is no space for is built again from the batches behind the last entry, at the next start.
+    fn save_indexes(&self, active: &ActiveSegment, writer: &mut Writer) {
+        if let Err(error) = active.save_indexes(self.vfs(), &mut writer.cadence) {
+            tracing::warn!(segment = %active.path.display(), %error, "cannot save the indexes of a segment yet");
         }
     }
 
