@@ -4,3 +4,5 @@ mod assignment;
 mod assignor;
 mod assignor_range;
 mod assignor_uniform;
+mod consumer_member;
+mod consumer_reconcile;
