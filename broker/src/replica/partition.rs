@@ -183,7 +183,7 @@ impl Partition {
 
     /// Puts altered settings in force, for the log too.
     pub(super) fn update_config(&self, config: Arc<TopicConfig>, max_decompressed_bytes: usize) {
-        self.log.update_config(Arc::new(log_config(&config)));
+        self.log.update_config(Arc::new(log_config(&config, max_decompressed_bytes)));
         self.rules.store(Arc::new(PartitionRules::new(config, max_decompressed_bytes)));
     }
 
@@ -307,8 +307,8 @@ impl Partition {
     }
 }
 
-/// The part of a topic's settings that its logs follow.
-pub(super) fn log_config(config: &TopicConfig) -> LogConfig {
+/// The part of a topic's and the broker's settings that its logs follow.
+pub(super) fn log_config(config: &TopicConfig, max_decompressed_bytes: usize) -> LogConfig {
     LogConfig {
         segment_bytes: config.segment_bytes.unsigned_abs(),
         segment_ms: config.segment_ms,
@@ -321,5 +321,6 @@ pub(super) fn log_config(config: &TopicConfig) -> LogConfig {
             FlushMode::Sync => crate::storage::FlushMode::Sync,
             FlushMode::Async => crate::storage::FlushMode::Async,
         },
+        decompressed_bytes_max: max_decompressed_bytes,
     }
 }

@@ -29,6 +29,8 @@ pub struct LogConfig {
     pub retention_bytes: i64,
     /// `flush.mode`.
     pub flush_mode: FlushMode,
+    /// `max.decompressed.bytes` of the broker: what a batch may come to when it is decompressed in a look-up by time.
+    pub decompressed_bytes_max: usize,
 }
 
 impl Default for LogConfig {
@@ -42,6 +44,7 @@ impl Default for LogConfig {
             retention_ms: 7 * 24 * 3_600_000,
             retention_bytes: -1,
             flush_mode: FlushMode::Sync,
+            decompressed_bytes_max: 256 << 20,
         }
     }
 }

@@ -20,6 +20,8 @@ mod log;
 mod log_config;
 mod log_manager;
 mod open_files;
+mod open_transactions;
+mod producer_entry;
 mod recovery;
 mod segment;
 mod txn_index;
@@ -40,7 +42,8 @@ pub use log::{AppendOutcome, CorruptRange, Log, LogContext, LogObserver, LogOffs
 pub use log_config::{FlushMode, LogConfig};
 pub use log_manager::{LogManager, LogManagerConfig, LogToOpen};
 pub use open_files::OpenFiles;
-pub use producer_state::{EndTxnMarker, ProducerLimits, ProducerState, ProducerStateError};
+pub use open_transactions::EndTxnMarker;
+pub use producer_state::{ProducerLimits, ProducerState, ProducerStateError};
 pub use recovery::{OpenMode, RecoveryReport};
 pub use txn_index::AbortedTxn;
 pub use validated_batch::ValidatedBatch;

@@ -3,7 +3,6 @@
 //! Owns the order of the measurements and how they are printed. The processor time is the broker's alone, kernel included;
 //! MB and GB are 10^6 and 10^9 bytes. Where the machine is shared, trust the ratios and the processor time, not the rates.
 
-mod broker_process;
 mod load;
 mod roofline;
 mod wire;
@@ -20,7 +19,7 @@ use comfy_table::presets::UTF8_FULL_CONDENSED;
 use ottla_protocol::records::batches;
 use serde::Serialize;
 
-use broker_process::BrokerProcess;
+use ottla_benches::BrokerProcess;
 use roofline::Roofline;
 
 const TOPIC: &str = "bench";

@@ -16,7 +16,7 @@ const START_LOOK: Duration = Duration::from_millis(1);
 
 /// A running `ottla serve`; dropping it ends it.
 #[derive(Debug)]
-pub(crate) struct BrokerProcess {
+pub struct BrokerProcess {
     child: Child,
     address: SocketAddr,
     started: Instant,
@@ -25,7 +25,10 @@ pub(crate) struct BrokerProcess {
 
 impl BrokerProcess {
     /// Starts `binary` on an empty directory below `parent` and waits until it says that it is ready.
-    pub(crate) fn start(binary: &Path, parent: &Path, settings: &[String]) -> Result<Self> {
+    ///
+    /// # Errors
+    /// It cannot be started, ends, or is not ready in time.
+    pub fn start(binary: &Path, parent: &Path, settings: &[String]) -> Result<Self> {
         let data = tempfile::tempdir_in(parent)?;
         let port_file = data.path().join("address");
         let mut command = Command::new(binary);
@@ -59,19 +62,24 @@ impl BrokerProcess {
     }
 
     /// Since the process was started.
-    pub(crate) fn age(&self) -> Duration {
+    pub fn age(&self) -> Duration {
         self.started.elapsed()
     }
 
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
     /// A new connection to it.
-    pub(crate) fn connect(&self) -> Result<TcpStream> {
+    pub fn connect(&self) -> Result<TcpStream> {
         let stream = TcpStream::connect(self.address)?;
         stream.set_nodelay(true)?;
         Ok(stream)
     }
 
     /// Processor time of all its threads, user and kernel, in steps of the kernel's tick (10 ms as a rule).
-    pub(crate) fn cpu(&self) -> Result<Duration> {
+    pub fn cpu(&self) -> Result<Duration> {
         let path = format!("/proc/{}/stat", self.child.id());
         let text = std::fs::read_to_string(&path)?;
         // The second field is the name in parentheses, which may hold spaces; utime and stime are the 14th and 15th.
@@ -84,7 +92,7 @@ impl BrokerProcess {
     }
 
     /// Resident memory, in bytes. Pages of files that are mapped count, the page cache does not.
-    pub(crate) fn resident_bytes(&self) -> Result<u64> {
+    pub fn resident_bytes(&self) -> Result<u64> {
         let path = format!("/proc/{}/status", self.child.id());
         let text = std::fs::read_to_string(&path)?;
         let line = text.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS")?;
