@@ -1,18 +1,15 @@
 //! What the handling of a consumer group's request depends on beside the request and the group: time, topics, configuration.
 
-use std::time::Duration;
-
 use super::assignor::Assignor;
 use super::consumer_member::ConsumerMember;
+use super::timers::Moment;
 use crate::metadata::MetadataImage;
 
 /// See the module's text.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct ConsumerContext<'a> {
-    /// Wall-clock time, in milliseconds since 1970: for what is recorded.
-    pub(crate) now_ms: i64,
-    /// Monotonic time: for deadlines.
-    pub(crate) now: Duration,
+    /// The time.
+    pub(crate) now: Moment,
     /// The topics.
     pub(crate) image: &'a MetadataImage,
     /// Another number for every other image, rising.
@@ -22,12 +19,15 @@ pub(crate) struct ConsumerContext<'a> {
 }
 
 impl ConsumerContext<'_> {
-    /// How long a member may be silent: what it said itself if it speaks the classic protocol.
-    pub(crate) fn session_timeout(&self, member: &ConsumerMember) -> Duration {
-        match &member.classic {
-            Some(classic) => Duration::from_millis(u64::try_from(classic.session_timeout_ms).unwrap_or(0)),
-            None => self.config.session_timeout,
-        }
+    /// When the session of a member ends that is heard of now. One of the classic protocol said itself how long it may be silent.
+    pub(crate) fn session_deadline_ms(&self, member: &ConsumerMember) -> u64 {
+        let timeout_ms = member.classic.as_ref().map_or(self.config.session_timeout_ms, |classic| classic.session_timeout_ms);
+        self.now.in_ms(timeout_ms)
+    }
+
+    /// When a member must have done what a rebalance asks of it.
+    pub(crate) fn rebalance_deadline_ms(&self, member: &ConsumerMember) -> u64 {
+        self.now.in_ms(member.rebalance_timeout_ms)
     }
 }
 
@@ -59,8 +59,8 @@ impl MigrationPolicy {
 /// The keys `group.consumer.*`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ConsumerGroupConfig {
-    /// How long a member may be silent.
-    pub(crate) session_timeout: Duration,
+    /// How long a member may be silent, in milliseconds.
+    pub(crate) session_timeout_ms: i32,
     /// How often members are told to send heartbeats, in milliseconds.
     pub(crate) heartbeat_interval_ms: i32,
     /// How many members a group may have.

@@ -120,7 +120,7 @@ impl<'a> ConsumerDraft<'a> {
                 let value = ConsumerGroupRegularExpressionValue {
                     topics,
                     version: context.image_version.cast_signed(),
-                    timestamp: context.now_ms,
+                    timestamp: context.now.wall_ms,
                 };
                 records.push(ConsumerGroupRecord::Regex(pattern.to_owned(), Some(value)));
             }
@@ -146,7 +146,7 @@ impl<'a> ConsumerDraft<'a> {
         let group = &self.group;
         let made_at = group.assignment_timestamp_ms();
         // A clock that was set back must not stop assignments, so a difference in either direction counts.
-        let is_due = made_at == 0 || context.now_ms.abs_diff(made_at) >= context.config.assignment_interval_ms;
+        let is_due = made_at == 0 || context.now.wall_ms.abs_diff(made_at) >= context.config.assignment_interval_ms;
         if group.epoch() <= group.assignment_epoch() || !is_due {
             return;
         }
@@ -183,7 +183,7 @@ impl<'a> ConsumerDraft<'a> {
             .collect();
         records.push(ConsumerGroupRecord::TargetEpoch(Some(ConsumerGroupTargetAssignmentMetadataValue {
             assignment_epoch: group.epoch(),
-            assignment_timestamp: context.now_ms,
+            assignment_timestamp: context.now.wall_ms,
         })));
         records.into_iter().for_each(|record| self.write(record));
     }

@@ -6,7 +6,6 @@
 //! Does not know whether the group exists, or speaks the classic protocol: that is the shard's.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use super::assignment::Assignment;
 use super::assignor::Assignor;
@@ -213,7 +212,7 @@ pub(crate) fn heartbeat(
         }
     }
 
-    memory.heard(&member.member_id, context.now_ms, context.now + context.config.session_timeout);
+    memory.heard(&member.member_id, context.now.wall_ms, context.session_deadline_ms(&member));
     let assignment = member.assigned.to_assignment();
     let is_told = request.is_full() || assignment != before.assigned.to_assignment();
     Ok(HeartbeatAnswer {
@@ -241,7 +240,7 @@ fn unchanged(
     if request.is_full() {
         return None;
     }
-    memory.heard(&member.member_id, context.now_ms, context.now + context.config.session_timeout);
+    memory.heard(&member.member_id, context.now.wall_ms, context.session_deadline_ms(&member));
     Some(HeartbeatAnswer {
         member_id: member.member_id.clone(),
         member_epoch: member.epoch,
@@ -334,14 +333,14 @@ pub(super) fn compare_topics(
         return;
     }
     let has_regexes = draft.group().members().any(|member| !member.subscribed_regex.is_empty());
-    let is_due = memory.regexes_resolved_at.is_none_or(|at| {
-        context.now.saturating_sub(at).as_millis() >= u128::from(REGEX_REFRESH_INTERVAL_MIN_MS)
-    });
+    let is_due = memory
+        .regexes_resolved_at_ms
+        .is_none_or(|at| context.now.monotonic_ms.saturating_sub(at) >= REGEX_REFRESH_INTERVAL_MIN_MS);
     let again = topics_changed && has_regexes && is_due;
     draft.resolve_regexes(context, again);
     draft.raise_epoch(context, subscription_changed);
     if again {
-        memory.regexes_resolved_at = Some(context.now);
+        memory.regexes_resolved_at_ms = Some(context.now.monotonic_ms);
     }
     // Patterns that have to wait are looked up at a later heartbeat.
     if again || !has_regexes {
@@ -352,8 +351,7 @@ pub(super) fn compare_topics(
 /// Starts or ends the time that a member has to give up partitions.
 pub(super) fn remember_revocation(memory: &mut ConsumerMemory, context: &ConsumerContext<'_>, member: &ConsumerMember) {
     if member.state == MemberState::UnrevokedPartitions {
-        let timeout = Duration::from_millis(u64::try_from(member.rebalance_timeout_ms).unwrap_or(0));
-        memory.expect_revocation(&member.member_id, member.epoch, context.now + timeout);
+        memory.expect_revocation(&member.member_id, member.epoch, context.rebalance_deadline_ms(member));
     } else {
         memory.revoked(&member.member_id);
     }

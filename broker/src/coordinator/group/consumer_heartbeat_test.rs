@@ -1,6 +1,8 @@
 //! Goal: members of a consumer group join, keep up, leave and are refused as KIP-848 and Apache Kafka 4.3 have it.
 //! Method: one script for each rule, on a group whose records all go through a log.
 
+use std::time::Duration;
+
 use super::*;
 use crate::coordinator::group::consumer::ConsumerGroupState;
 use crate::coordinator::group::consumer_record::ConsumerGroupRecord;
@@ -158,7 +160,7 @@ fn a_silent_member_is_removed_after_its_session() {
     assert_eq!(group.beat("m", 3, None).assignment, Some(group.partitions("t", &[0, 1, 2, 3])));
     group.pass(seconds(45));
     assert_eq!(group.state(), Empty);
-    assert_eq!(group.memory.next_deadline(), None);
+    assert_eq!(group.memory.next_deadline_ms(), None);
 }
 
 #[test]

@@ -93,7 +93,7 @@ pub(super) fn replace_static_member(
 /// Removes the members whose time is over.
 pub(crate) fn expire_members(draft: &mut ConsumerDraft<'_>, memory: &mut ConsumerMemory, context: &ConsumerContext<'_>) {
     let mut expired = Vec::new();
-    while let Some((member_id, reason)) = memory.take_expired(context.now) {
+    while let Some((member_id, reason)) = memory.take_expired(context.now.monotonic_ms) {
         let member = draft.group().member(&member_id);
         match (member, reason) {
             (None, _) => memory.forget(&member_id),
@@ -114,7 +114,7 @@ pub(crate) fn expire_members(draft: &mut ConsumerDraft<'_>, memory: &mut Consume
 /// Gives every member of a group that was loaded a session of its own: who is silent for that long is gone.
 pub(crate) fn start_sessions(group: &ConsumerGroup, memory: &mut ConsumerMemory, context: &ConsumerContext<'_>) {
     for member in group.members() {
-        memory.start_session(&member.member_id, context.now + context.session_timeout(member));
+        memory.start_session(&member.member_id, context.session_deadline_ms(member));
         if member.classic.is_none() {
             remember_revocation(memory, context, member);
         }

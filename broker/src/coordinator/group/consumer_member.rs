@@ -190,7 +190,8 @@ impl ConsumerMember {
                 protocols: classic
                     .supported_protocols
                     .iter()
-                    .map(|protocol| (protocol.name.clone(), protocol.metadata.clone()))
+                    // A copy: the record is a part of a whole request.
+                    .map(|protocol| (protocol.name.clone(), Bytes::copy_from_slice(&protocol.metadata)))
                     .collect(),
             }),
             ..self.clone()

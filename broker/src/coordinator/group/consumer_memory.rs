@@ -1,14 +1,13 @@
 //! What the live coordinator knows of a consumer group and never writes: when members were heard of, and until when each may
 //! take for what it has to do.
 //!
-//! Lost with the coordinator; after a load every member's session starts afresh. Times for waiting are monotonic.
+//! Lost with the coordinator; after a load every member's session starts afresh. Deadlines are monotonic milliseconds.
 //!
 //! Invariant: every member with a deadline stands in `queue` once, no later than at its earliest deadline. So a heartbeat that
 //! moves a deadline on costs no more than a look-up: the queue catches up when the time comes.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
-use std::time::Duration;
 
 use super::consumer::ConsumerGroupState;
 
@@ -33,26 +32,26 @@ pub(crate) enum ExpiryReason {
 struct MemberMemory {
     /// Milliseconds since 1970.
     last_heard_ms: i64,
-    session: Option<Duration>,
+    session: Option<u64>,
     /// With the epoch in which the member has to give up partitions.
-    rebalance: Option<(Duration, i32)>,
-    join: Option<Duration>,
-    sync: Option<Duration>,
-    queued_at: Option<Duration>,
+    rebalance: Option<(u64, i32)>,
+    join: Option<u64>,
+    sync: Option<u64>,
+    queued_at: Option<u64>,
 }
 
 impl MemberMemory {
-    fn earliest(&self) -> Option<Duration> {
+    fn earliest(&self) -> Option<u64> {
         let deadlines = [self.session, self.rebalance.map(|(deadline, _)| deadline), self.join, self.sync];
         deadlines.into_iter().flatten().min()
     }
 
-    fn expired(&self, now: Duration) -> Option<ExpiryReason> {
-        let is_due = |deadline: Option<Duration>| deadline.is_some_and(|deadline| deadline <= now);
+    fn expired(&self, now_ms: u64) -> Option<ExpiryReason> {
+        let is_due = |deadline: Option<u64>| deadline.is_some_and(|deadline| deadline <= now_ms);
         if is_due(self.session) {
             Some(ExpiryReason::Session)
         } else if let Some((deadline, epoch)) = self.rebalance
-            && deadline <= now
+            && deadline <= now_ms
         {
             Some(ExpiryReason::Rebalance { epoch })
         } else if is_due(self.join) {
@@ -71,29 +70,29 @@ pub(crate) struct ConsumerMemory {
     /// The version of the metadata that the group's topics were last compared with; `None` before the first time.
     pub(crate) compared_version: Option<u64>,
     /// When patterns were last looked up.
-    pub(crate) regexes_resolved_at: Option<Duration>,
+    pub(crate) regexes_resolved_at_ms: Option<u64>,
     state: Option<(ConsumerGroupState, i64)>,
     members: HashMap<Arc<str>, MemberMemory>,
-    queue: BTreeSet<(Duration, Arc<str>)>,
+    queue: BTreeSet<(u64, Arc<str>)>,
 }
 
 impl ConsumerMemory {
-    /// A member was heard of, and may be silent until `session_deadline`.
-    pub(crate) fn heard(&mut self, member_id: &Arc<str>, now_ms: i64, session_deadline: Duration) {
+    /// A member was heard of, and may be silent until `session_deadline_ms`.
+    pub(crate) fn heard(&mut self, member_id: &Arc<str>, now_ms: i64, session_deadline_ms: u64) {
         self.alter(member_id, |member| {
             member.last_heard_ms = now_ms;
-            member.session = Some(session_deadline);
+            member.session = Some(session_deadline_ms);
         });
     }
 
     /// A member's session starts afresh, though it was not heard of: it was loaded.
-    pub(crate) fn start_session(&mut self, member_id: &Arc<str>, session_deadline: Duration) {
-        self.alter(member_id, |member| member.session = Some(session_deadline));
+    pub(crate) fn start_session(&mut self, member_id: &Arc<str>, session_deadline_ms: u64) {
+        self.alter(member_id, |member| member.session = Some(session_deadline_ms));
     }
 
-    /// A member has until `deadline` to give up partitions in `epoch`.
-    pub(crate) fn expect_revocation(&mut self, member_id: &Arc<str>, epoch: i32, deadline: Duration) {
-        self.alter(member_id, |member| member.rebalance = Some((deadline, epoch)));
+    /// A member has until `deadline_ms` to give up partitions in `epoch`.
+    pub(crate) fn expect_revocation(&mut self, member_id: &Arc<str>, epoch: i32, deadline_ms: u64) {
+        self.alter(member_id, |member| member.rebalance = Some((deadline_ms, epoch)));
     }
 
     /// A member has nothing to give up.
@@ -101,18 +100,18 @@ impl ConsumerMemory {
         self.alter(member_id, |member| member.rebalance = None);
     }
 
-    /// A classic member has until `deadline` to join again; one that runs stays.
-    pub(crate) fn expect_join(&mut self, member_id: &Arc<str>, deadline: Duration) {
+    /// A classic member has until `deadline_ms` to join again; one that runs stays.
+    pub(crate) fn expect_join(&mut self, member_id: &Arc<str>, deadline_ms: u64) {
         self.alter(member_id, |member| {
-            member.join.get_or_insert(deadline);
+            member.join.get_or_insert(deadline_ms);
         });
     }
 
-    /// A classic member joined, and has until `sync_deadline` to ask for its assignment.
-    pub(crate) fn joined(&mut self, member_id: &Arc<str>, sync_deadline: Duration) {
+    /// A classic member joined, and has until `sync_deadline_ms` to ask for its assignment.
+    pub(crate) fn joined(&mut self, member_id: &Arc<str>, sync_deadline_ms: u64) {
         self.alter(member_id, |member| {
             member.join = None;
-            member.sync = Some(sync_deadline);
+            member.sync = Some(sync_deadline_ms);
         });
     }
 
@@ -146,17 +145,17 @@ impl ConsumerMemory {
     }
 
     /// When to ask for [`ConsumerMemory::take_expired`] next; it may turn out to be too early.
-    pub(crate) fn next_deadline(&self) -> Option<Duration> {
+    pub(crate) fn next_deadline_ms(&self) -> Option<u64> {
         self.queue.first().map(|(deadline, _)| *deadline)
     }
 
     /// The next member whose time is over, which then is no longer waited for; `None` when there is none.
-    pub(crate) fn take_expired(&mut self, now: Duration) -> Option<(Arc<str>, ExpiryReason)> {
-        while self.queue.first().is_some_and(|(deadline, _)| *deadline <= now) {
+    pub(crate) fn take_expired(&mut self, now_ms: u64) -> Option<(Arc<str>, ExpiryReason)> {
+        while self.queue.first().is_some_and(|(deadline, _)| *deadline <= now_ms) {
             let (_, member_id) = self.queue.pop_first()?;
             let member = self.members.get_mut(&member_id).expect("whoever is queued is known");
             member.queued_at = None;
-            if let Some(reason) = member.expired(now) {
+            if let Some(reason) = member.expired(now_ms) {
                 return Some((member_id, reason));
             }
             self.alter(&member_id, |_| {});
@@ -184,8 +183,8 @@ impl ConsumerMemory {
 mod tests {
     use super::*;
 
-    fn seconds(seconds: u64) -> Duration {
-        Duration::from_secs(seconds)
+    fn seconds(seconds: u64) -> u64 {
+        seconds * 1_000
     }
 
     #[test]
@@ -194,14 +193,14 @@ mod tests {
         memory.heard(&member, 1_000, seconds(10));
         memory.heard(&member, 6_000, seconds(15));
         // The queue still has the first deadline, which turns out to be too early.
-        assert_eq!(memory.next_deadline(), Some(seconds(10)));
+        assert_eq!(memory.next_deadline_ms(), Some(seconds(10)));
         assert_eq!(memory.take_expired(seconds(10)), None);
-        assert_eq!(memory.next_deadline(), Some(seconds(15)));
+        assert_eq!(memory.next_deadline_ms(), Some(seconds(15)));
         assert_eq!(memory.take_expired(seconds(15)), Some((member.clone(), ExpiryReason::Session)));
         assert_eq!(memory.take_expired(seconds(15)), None);
         assert_eq!(memory.last_heard_ms("m"), Some(6_000));
         memory.forget(&member);
-        assert_eq!((memory.next_deadline(), memory.last_heard_ms("m")), (None, None));
+        assert_eq!((memory.next_deadline_ms(), memory.last_heard_ms("m")), (None, None));
     }
 
     #[test]
@@ -209,7 +208,7 @@ mod tests {
         let (member, mut memory): (Arc<str>, _) = ("m".into(), ConsumerMemory::default());
         memory.heard(&member, 0, seconds(45));
         memory.expect_revocation(&member, 5, seconds(20));
-        assert_eq!(memory.next_deadline(), Some(seconds(20)));
+        assert_eq!(memory.next_deadline_ms(), Some(seconds(20)));
         memory.revoked(&member);
         assert_eq!(memory.take_expired(seconds(44)), None);
 
@@ -222,7 +221,7 @@ mod tests {
         memory.joined(&member, seconds(41));
         assert_eq!(memory.take_expired(seconds(44)), Some((member.clone(), ExpiryReason::Sync)));
         memory.synced(&member);
-        assert_eq!(memory.next_deadline(), Some(seconds(45)));
+        assert_eq!(memory.next_deadline_ms(), Some(seconds(45)));
     }
 
     #[test]

@@ -15,6 +15,7 @@ use super::consumer_heartbeat::{ConsumerHeartbeat, HeartbeatAnswer, heartbeat};
 use super::consumer_leave::{expire_members, start_sessions};
 use super::consumer_memory::ConsumerMemory;
 use super::consumer_record::ConsumerGroupRecord;
+use super::timers::Moment;
 use crate::metadata::{ImageDelta, MetadataImage, MetadataRecord};
 use crate::types::TopicId;
 
@@ -40,7 +41,7 @@ impl TestGroup {
             group: ConsumerGroup::default(),
             memory: ConsumerMemory::default(),
             config: ConsumerGroupConfig {
-                session_timeout: Duration::from_secs(45),
+                session_timeout_ms: 45_000,
                 heartbeat_interval_ms: 5_000,
                 max_size: 100,
                 assignment_interval_ms: 0,
@@ -59,8 +60,7 @@ impl TestGroup {
 
     pub(super) fn context(&self) -> ConsumerContext<'_> {
         ConsumerContext {
-            now_ms: self.now_ms(),
-            now: self.now,
+            now: Moment { monotonic_ms: u64::try_from(self.now.as_millis()).unwrap(), wall_ms: self.now_ms() },
             image: &self.image,
             image_version: self.image_version,
             config: &self.config,
@@ -149,7 +149,7 @@ impl TestGroup {
     /// Lets time pass, and with it sessions.
     pub(super) fn pass(&mut self, time: Duration) {
         let until = self.now + time;
-        while let Some(deadline) = self.memory.next_deadline().filter(|deadline| *deadline <= until) {
+        while let Some(deadline) = self.memory.next_deadline_ms().map(Duration::from_millis).filter(|at| *at <= until) {
             self.now = self.now.max(deadline);
             self.expire();
         }

@@ -19,4 +19,5 @@ mod consumer_test_group;
 #[cfg(test)]
 mod consumer_walk_test;
 mod subscription_regex;
+mod timers;
 mod topic_hash;
