@@ -6,12 +6,14 @@ mod assignor_range;
 mod assignor_uniform;
 mod consumer;
 mod consumer_context;
+mod consumer_describe;
 mod consumer_draft;
 mod consumer_error;
 mod consumer_heartbeat;
 mod consumer_leave;
 mod consumer_member;
 mod consumer_memory;
+mod consumer_offsets;
 mod consumer_reconcile;
 mod consumer_record;
 #[cfg(test)]
