@@ -10,6 +10,7 @@ pub mod storage;
 pub mod types;
 
 mod api;
+mod coordinator;
 
 mod coordinator;
 mod net;

@@ -78,6 +78,28 @@ pub struct BrokerConfig {
     pub socket_receive_buffer_bytes: i32,
     /// Connections that wait to be accepted.
     pub socket_listen_backlog_size: i32,
+    /// ms that an empty group waits for more members.
+    pub group_initial_rebalance_delay_ms: i32,
+    /// Shortest session timeout of a member in ms.
+    pub group_min_session_timeout_ms: i32,
+    /// Longest session timeout of a member in ms.
+    pub group_max_session_timeout_ms: i32,
+    /// Members of a group.
+    pub group_max_size: i32,
+    /// Characters stored beside a committed offset.
+    pub offset_metadata_max_bytes: i32,
+    /// ms that a change of a group waits for the disk.
+    pub offsets_commit_timeout_ms: i32,
+    /// Bytes read at once when groups are loaded.
+    pub offsets_load_buffer_size: i32,
+    /// Minutes that offsets are kept which nobody needs.
+    pub offsets_retention_minutes: i32,
+    /// ms between two looks for such offsets.
+    pub offsets_retention_check_interval_ms: i64,
+    /// Partitions of `__consumer_offsets` when it is created.
+    pub offsets_topic_num_partitions: i32,
+    /// `segment.bytes` of `__consumer_offsets` when it is created.
+    pub offsets_topic_segment_bytes: i32,
     /// ms after which a partition forgets a silent producer.
     pub producer_id_expiration_ms: i32,
     /// ms between two looks for producers to forget.
@@ -141,6 +163,17 @@ impl BrokerConfig {
             socket_send_buffer_bytes: values.int("socket.send.buffer.bytes")?,
             socket_receive_buffer_bytes: values.int("socket.receive.buffer.bytes")?,
             socket_listen_backlog_size: values.int("socket.listen.backlog.size")?,
+            group_initial_rebalance_delay_ms: values.int("group.initial.rebalance.delay.ms")?,
+            group_min_session_timeout_ms: values.int("group.min.session.timeout.ms")?,
+            group_max_session_timeout_ms: values.int("group.max.session.timeout.ms")?,
+            group_max_size: values.int("group.max.size")?,
+            offset_metadata_max_bytes: values.int("offset.metadata.max.bytes")?,
+            offsets_commit_timeout_ms: values.int("offsets.commit.timeout.ms")?,
+            offsets_load_buffer_size: values.int("offsets.load.buffer.size")?,
+            offsets_retention_minutes: values.int("offsets.retention.minutes")?,
+            offsets_retention_check_interval_ms: values.long("offsets.retention.check.interval.ms")?,
+            offsets_topic_num_partitions: values.int("offsets.topic.num.partitions")?,
+            offsets_topic_segment_bytes: values.int("offsets.topic.segment.bytes")?,
             producer_id_expiration_ms: values.int("producer.id.expiration.ms")?,
             producer_id_expiration_check_interval_ms: values.int("producer.id.expiration.check.interval.ms")?,
             topic_defaults: TopicConfig::resolve(&layers, &BTreeMap::new())?,

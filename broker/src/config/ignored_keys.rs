@@ -128,8 +128,8 @@ pub(super) static GROUPS: &[KeyGroup] = &[
         ],
     },
     KeyGroup {
-        title: "Consumer groups",
-        ignored_because: Some("Consumer groups are not served yet."),
+        title: "Groups of the consumer protocol",
+        ignored_because: Some("Groups of the consumer protocol (KIP-848) are not served yet."),
         keys: &[
             int("group.consumer.assignment.interval.ms", "1000").at_least(0).cluster_wide(),
             list("group.consumer.assignors", "uniform,range"),
@@ -149,25 +149,20 @@ pub(super) static GROUPS: &[KeyGroup] = &[
             int("group.consumer.min.session.timeout.ms", "45000").at_least(1),
             int("group.consumer.regex.refresh.interval.ms", "600000").at_least(10000).hidden(),
             int("group.consumer.session.timeout.ms", "45000").at_least(1),
+            list("group.coordinator.rebalance.protocols", "classic,consumer,streams")
+                .allow(Allowed::EachOf(&["consumer", "classic", "share", "streams"])),
+        ],
+    },
+    KeyGroup {
+        title: "Threads of the group coordinator",
+        ignored_because: Some(
+            "Groups are handled as their requests come in: there are no threads and no queue for them.",
+        ),
+        keys: &[
             int("group.coordinator.append.linger.ms", "-1").at_least(-1),
             int("group.coordinator.background.threads", "2").at_least(1),
             int("group.coordinator.cached.buffer.max.bytes", "1048588").at_least(524288).cluster_wide(),
-            list("group.coordinator.rebalance.protocols", "classic,consumer,streams")
-                .allow(Allowed::EachOf(&["consumer", "classic", "share", "streams"])),
             int("group.coordinator.threads", "4").at_least(1),
-            int("group.initial.rebalance.delay.ms", "3000"),
-            int("group.max.session.timeout.ms", "1800000"),
-            int("group.max.size", "2147483647").at_least(1),
-            int("group.min.session.timeout.ms", "6000"),
-            int("offset.metadata.max.bytes", "4096"),
-            int("offsets.commit.timeout.ms", "5000").at_least(1),
-            int("offsets.load.buffer.size", "5242880").at_least(1),
-            long("offsets.retention.check.interval.ms", "600000").at_least(1),
-            int("offsets.retention.minutes", "10080").at_least(1),
-            int("offsets.topic.compression.codec", "0"),
-            int("offsets.topic.num.partitions", "50").at_least(1),
-            short("offsets.topic.replication.factor", "3").at_least(1),
-            int("offsets.topic.segment.bytes", "104857600").at_least(1),
         ],
     },
     KeyGroup {

@@ -1,9 +1,17 @@
-//! Groups, as pure state machines: a request becomes an answer and records, and only a replayed record changes a group.
+//! The group coordinator without its log: state machines that know neither files nor tasks nor clocks.
+//!
+//! `group_shard` holds the groups of one partition of `__consumer_offsets` and says how to work with it; `classic` is the
+//! protocol of JoinGroup and SyncGroup, `offset_store` what groups have committed, `group_record` what stands in the log.
+//!
+//! Invariant: what a restart brings back changes in `replay` only, live and at load alike.
 
 mod assignment;
 mod assignor;
 mod assignor_range;
 mod assignor_uniform;
+mod classic;
+mod commit;
+mod config;
 mod consumer;
 mod consumer_context;
 mod consumer_describe;
@@ -16,10 +24,34 @@ mod consumer_memory;
 mod consumer_offsets;
 mod consumer_reconcile;
 mod consumer_record;
+mod error;
+mod group_record;
+mod group_shard;
+mod listing;
+mod member_id;
+mod offset_store;
+mod outcome;
+mod retention;
+mod subscription_regex;
+mod timers;
+mod topic_hash;
+
 #[cfg(test)]
 mod consumer_test_group;
 #[cfg(test)]
 mod consumer_walk_test;
-mod subscription_regex;
-mod timers;
-mod topic_hash;
+#[cfg(test)]
+mod test_shard;
+
+pub(crate) use classic::{
+    ClientIdentity, Departure, JoinAnswer, JoinGroup, JoinedMember, LeaveGroup, SyncAnswer, SyncGroup,
+};
+pub(crate) use commit::{Committer, OffsetToCommit};
+pub(crate) use config::GroupConfig;
+pub(crate) use error::GroupError;
+pub(crate) use group_record::{GroupRecord, GroupRecordError};
+pub(crate) use group_shard::GroupShard;
+pub(crate) use listing::{DescribedGroup, DescribedMember, GroupFilter, GroupKind, ListedGroup};
+pub(crate) use offset_store::CommittedOffset;
+pub(crate) use outcome::{Effects, Outcome, Token, WaitingAnswer};
+pub(crate) use timers::Moment;
