@@ -10,7 +10,6 @@ pub mod storage;
 pub mod types;
 
 mod api;
-mod coordinator;
 
 mod coordinator;
 mod net;

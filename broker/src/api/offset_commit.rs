@@ -21,8 +21,8 @@ use super::exchange::Dispatched;
 use crate::coordinator::group::{Committer, GroupError, OffsetToCommit};
 use crate::metadata::{MetadataImage, TopicImage};
 
-/// The first version that tells an unknown group from a wrong generation.
-const TELLS_UNKNOWN_GROUP_SINCE: i16 = 9;
+/// The first version for members of consumer groups, which have epochs, and that tells an unknown group from a wrong generation.
+const MEMBER_EPOCHS_SINCE: i16 = 9;
 /// The first version that names topics by id.
 const TOPIC_IDS_SINCE: i16 = 10;
 
@@ -41,9 +41,10 @@ pub(super) fn dispatch(api: &Arc<Api>, request: OffsetCommitRequest, call: Call)
         member_id: request.member_id,
         instance_id: request.group_instance_id,
         generation: request.generation_id_or_member_epoch,
+        knows_epochs: call.version >= MEMBER_EPOCHS_SINCE,
     };
     let expires_in_ms = Some(request.retention_time_ms).filter(|&ms| ms != -1);
-    let unknown_group = match call.version >= TELLS_UNKNOWN_GROUP_SINCE {
+    let unknown_group = match call.version >= MEMBER_EPOCHS_SINCE {
         true => GroupError::GroupIdNotFound,
         false => GroupError::IllegalGeneration,
     };

@@ -123,6 +123,36 @@ pub(super) static GROUPS: &[KeyGroup] = &[
         ],
     },
     KeyGroup {
+        title: "Groups of the consumer protocol",
+        ignored_because: None,
+        keys: &[
+            int("group.consumer.session.timeout.ms", "45000").at_least(1).doc("How many milliseconds a member of the consumer protocol (KIP-848) may be silent before it is removed."),
+            int("group.consumer.min.session.timeout.ms", "45000").at_least(1).doc("The least that `group.consumer.session.timeout.ms` may be."),
+            int("group.consumer.max.session.timeout.ms", "60000").at_least(1).doc("The most that `group.consumer.session.timeout.ms` may be."),
+            int("group.consumer.heartbeat.interval.ms", "5000").at_least(1).doc("How many milliseconds members are told to let pass between two heartbeats."),
+            int("group.consumer.min.heartbeat.interval.ms", "5000").at_least(1).doc("The least that `group.consumer.heartbeat.interval.ms` may be."),
+            int("group.consumer.max.heartbeat.interval.ms", "15000").at_least(1).doc("The most that `group.consumer.heartbeat.interval.ms` may be."),
+            int("group.consumer.assignment.interval.ms", "1000").at_least(0).doc("How many milliseconds lie between two assignments of a group at least: members that come together are assigned together. Kafka can alter it while it runs."),
+            int("group.consumer.min.assignment.interval.ms", "0").at_least(0).doc("The least that `group.consumer.assignment.interval.ms` may be."),
+            int("group.consumer.max.assignment.interval.ms", "15000").at_least(0).doc("The most that `group.consumer.assignment.interval.ms` may be."),
+            int("group.consumer.max.size", "10000").at_least(1).kafka("2147483647", BOUNDED).doc("How many members a group of the consumer protocol may have; further ones are refused."),
+            list("group.consumer.assignors", "uniform,range").allow(Allowed::EachOf(&["uniform", "range"])).doc("The assignors that members may ask for; the first one is for groups in which nobody asks."),
+            string("group.consumer.migration.policy", "bidirectional").allow(Allowed::OneOfIgnoringCase(&[
+                "DISABLED",
+                "DOWNGRADE",
+                "UPGRADE",
+                "BIDIRECTIONAL",
+            ])).doc("Whether a group with members may change between the classic and the consumer protocol: when a member of the consumer protocol joins (upgrade), when the last one leaves (downgrade), both, or never."),
+            int("group.consumer.regex.refresh.interval.ms", "600000").at_least(10000).hidden()
+                .unused("patterns are looked up again as soon as a topic comes or goes")
+                .doc("How many milliseconds lie between two look-ups of the topics that a pattern stands for."),
+            list("group.coordinator.rebalance.protocols", "classic,consumer,streams")
+                .allow(Allowed::EachOf(&["consumer", "classic", "share", "streams"]))
+                .unused("the classic and the consumer protocol are always served, the others not yet")
+                .doc("The protocols that groups may speak."),
+        ],
+    },
+    KeyGroup {
         title: "Idempotent producers",
         ignored_because: None,
         keys: &[

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use ottla_protocol::Uuid;
 
 use super::classic::{ClassicGroup, Context};
+use super::consumer_offsets::check_commit;
 use super::error::GroupError;
 use super::group_shard::{Group, GroupShard};
 use super::offset_store::{CommittedOffset, tombstone};
@@ -20,6 +21,8 @@ pub(crate) struct Committer {
     pub(crate) instance_id: Option<String>,
     /// The generation, or the epoch of a member of a consumer group; -1 for a client that belongs to no group.
     pub(crate) generation: i32,
+    /// The request is of a version for members of consumer groups (KIP-848).
+    pub(crate) knows_epochs: bool,
 }
 
 /// An offset to commit.
@@ -56,7 +59,7 @@ impl GroupShard {
         now: Moment,
     ) -> Outcome<Result<Vec<Result<(), GroupError>>, GroupError>> {
         let mut effects = Effects::default();
-        let valid = self.validate_commit(group_id, committer, unknown_group, now, &mut effects);
+        let valid = self.validate_commit(group_id, committer, &offsets, unknown_group, now, &mut effects);
         if let Err(error) = valid {
             return Outcome { answer: Err(error), effects };
         }
@@ -86,6 +89,7 @@ impl GroupShard {
         &mut self,
         group_id: &str,
         committer: &Committer,
+        offsets: &[OffsetToCommit],
         unknown_group: GroupError,
         now: Moment,
         effects: &mut Effects,
@@ -96,6 +100,11 @@ impl GroupShard {
             None if committer.generation < 0 => parts.room_for_group(),
             None => Err(unknown_group),
             Some(Group::Classic(group)) => commit_as_classic_member(group, committer, &mut parts.context),
+            Some(Group::Consumer(group)) => {
+                let Committer { member_id, generation: epoch, knows_epochs, .. } = committer;
+                let partitions = offsets.iter().map(|offset| (offset.topic_id, offset.partition));
+                check_commit(group, member_id, *epoch, *knows_epochs, partitions)
+            }
         }
     }
 

@@ -162,6 +162,11 @@ impl ConsumerGroup {
         self.members().flat_map(|member| self.subscribed_names(member)).collect()
     }
 
+    /// Whether a member subscribes to the topic.
+    pub(crate) fn is_subscribed_to(&self, topic: &str) -> bool {
+        self.members().any(|member| self.subscribed_names(member).any(|name| name == topic))
+    }
+
     /// Whether all members speak the classic protocol, and there are some.
     pub(crate) fn is_all_classic(&self) -> bool {
         !self.members.is_empty() && self.members().all(|member| member.classic.is_some())

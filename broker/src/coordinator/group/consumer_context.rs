@@ -1,9 +1,39 @@
 //! What the handling of a consumer group's request depends on beside the request and the group: time, topics, configuration.
 
+use std::sync::Arc;
+
 use super::assignor::Assignor;
 use super::consumer_member::ConsumerMember;
 use super::timers::Moment;
 use crate::metadata::MetadataImage;
+
+/// The topics as a shard last saw them. Every other image is another version, so that a group can tell with one comparison
+/// that nothing has changed.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct KnownTopics {
+    image: Arc<MetadataImage>,
+    version: u64,
+}
+
+impl KnownTopics {
+    /// Takes note of the image that is in force.
+    pub(crate) fn observe(&mut self, image: Arc<MetadataImage>) {
+        if !Arc::ptr_eq(&self.image, &image) {
+            self.image = image;
+            self.version += 1;
+        }
+    }
+
+    /// The topics.
+    pub(crate) fn image(&self) -> &MetadataImage {
+        &self.image
+    }
+
+    /// What handlers work with.
+    pub(crate) fn context<'a>(&'a self, config: &'a ConsumerGroupConfig, now: Moment) -> ConsumerContext<'a> {
+        ConsumerContext { now, image: &self.image, image_version: self.version, config }
+    }
+}
 
 /// See the module's text.
 #[derive(Debug, Clone, Copy)]
@@ -45,6 +75,16 @@ pub(crate) enum MigrationPolicy {
 }
 
 impl MigrationPolicy {
+    /// The policy of this name, in any case; both ways for every other name, which the configuration does not let pass.
+    pub(crate) fn from_name(name: &str) -> Self {
+        match name.to_ascii_lowercase().as_str() {
+            "disabled" => MigrationPolicy::Disabled,
+            "upgrade" => MigrationPolicy::Upgrade,
+            "downgrade" => MigrationPolicy::Downgrade,
+            _ => MigrationPolicy::Bidirectional,
+        }
+    }
+
     /// Whether a classic group becomes a consumer group when a member of that protocol joins.
     pub(crate) fn upgrades(self) -> bool {
         matches!(self, MigrationPolicy::Upgrade | MigrationPolicy::Bidirectional)

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::assignment::Assignment;
 use super::consumer::ConsumerGroup;
-use super::consumer_context::ConsumerContext;
+use super::consumer_context::ConsumerGroupConfig;
 use super::consumer_draft::preferred_assignor;
 use super::consumer_member::ConsumerMember;
 use super::consumer_memory::ConsumerMemory;
@@ -72,15 +72,16 @@ pub(crate) struct DescribedTopic {
 pub(crate) fn describe(
     group: &ConsumerGroup,
     memory: &ConsumerMemory,
-    context: &ConsumerContext<'_>,
+    image: &MetadataImage,
+    config: &ConsumerGroupConfig,
 ) -> DescribedConsumerGroup {
     DescribedConsumerGroup {
         state: group.state().name(),
         state_since_ms: memory.state_since_ms().unwrap_or(-1),
         epoch: group.epoch(),
         assignment_epoch: group.assignment_epoch(),
-        assignor: preferred_assignor(group, context).name(),
-        members: group.members().map(|member| describe_member(group, member, memory, context.image)).collect(),
+        assignor: preferred_assignor(group, config).name(),
+        members: group.members().map(|member| describe_member(group, member, memory, image)).collect(),
     }
 }
 
@@ -137,7 +138,7 @@ mod tests {
         group.join("n", &["t"]);
         group.beat("m", 2, None);
         group.delete_topic("gone");
-        let described = describe(&group.group, &group.memory, &group.context());
+        let described = describe(&group.group, &group.memory, &group.image, &group.config);
         assert_eq!((described.state, described.epoch, described.assignment_epoch), ("Reconciling", 3, 3));
         assert_eq!((described.state_since_ms, described.assignor), (START_MS + 4_000, "uniform"));
 
@@ -151,7 +152,7 @@ mod tests {
         assert_eq!((&n.assignment, &n.target_assignment), (&vec![], &topic(&[1])));
         assert_eq!((m.epoch, n.epoch, m.last_heard_ms, m.is_classic), (2, 3, START_MS + 4_000, false));
         group.restart();
-        let described = describe(&group.group, &group.memory, &group.context());
+        let described = describe(&group.group, &group.memory, &group.image, &group.config);
         assert_eq!((described.state_since_ms, described.members[0].last_heard_ms), (-1, -1));
     }
 }

@@ -15,7 +15,7 @@ use ottla_protocol::messages::group_records::{
 use super::assignment::Assignment;
 use super::assignor::{Assignor, AssignorMember};
 use super::consumer::ConsumerGroup;
-use super::consumer_context::ConsumerContext;
+use super::consumer_context::{ConsumerContext, ConsumerGroupConfig};
 use super::consumer_error::ConsumerGroupError;
 use super::consumer_member::ConsumerMember;
 use super::consumer_reconcile::Reconciliation;
@@ -171,7 +171,7 @@ impl<'a> ConsumerDraft<'a> {
                 previous: group.target(&member.member_id).unwrap_or(&nothing),
             })
             .collect();
-        let targets = preferred_assignor(group, context).assign(&members, &partition_counts);
+        let targets = preferred_assignor(group, context.config).assign(&members, &partition_counts);
 
         let mut records: Vec<ConsumerGroupRecord> = group
             .members()
@@ -218,10 +218,10 @@ impl<'a> ConsumerDraft<'a> {
 }
 
 /// The assignor that most members ask for; the broker's first one where nobody asks.
-pub(crate) fn preferred_assignor(group: &ConsumerGroup, context: &ConsumerContext<'_>) -> Assignor {
+pub(crate) fn preferred_assignor(group: &ConsumerGroup, config: &ConsumerGroupConfig) -> Assignor {
     let mut votes: BTreeMap<Assignor, usize> = BTreeMap::new();
     let named = group.members().filter_map(|member| Assignor::from_name(member.server_assignor.as_deref()?));
     named.for_each(|assignor| *votes.entry(assignor).or_default() += 1);
     let most = votes.into_iter().max_by_key(|(assignor, votes)| (*votes, std::cmp::Reverse(*assignor)));
-    most.map_or(context.config.default_assignor(), |(assignor, _)| assignor)
+    most.map_or(config.default_assignor(), |(assignor, _)| assignor)
 }

@@ -13,6 +13,12 @@ pub(crate) enum ConsumerGroupError {
     /// A field that no request may have so.
     #[error("{0}")]
     InvalidRequest(&'static str),
+    /// No such group, or one of the classic protocol that cannot become one of this.
+    #[error("{0}")]
+    GroupIdNotFound(&'static str),
+    /// There are as many groups as the coordinator can keep.
+    #[error("the coordinator has as many groups as it can keep")]
+    TooManyGroups,
     /// An assignor that this broker does not have.
     #[error("the assignor {name:?} is not supported; there are: {supported}")]
     UnsupportedAssignor {

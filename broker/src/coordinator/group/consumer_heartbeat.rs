@@ -187,7 +187,7 @@ pub(crate) fn heartbeat(
     }
     let before = match &request.instance_id {
         None => dynamic_member(draft.group(), request)?,
-        Some(instance_id) => static_member(draft, memory, request, instance_id)?,
+        Some(instance_id) => static_member(draft, request, instance_id)?,
     };
 
     let asks = request.apply_to(&before);
@@ -213,6 +213,9 @@ pub(crate) fn heartbeat(
     }
 
     memory.heard(&member.member_id, context.now.wall_ms, context.session_deadline_ms(&member));
+    if before.classic.is_some() {
+        memory.speaks_consumer_protocol(&member.member_id);
+    }
     let assignment = member.assigned.to_assignment();
     let is_told = request.is_full() || assignment != before.assigned.to_assignment();
     Ok(HeartbeatAnswer {
@@ -266,7 +269,6 @@ fn dynamic_member(
 /// The member that a request with an instance id comes from. One that joins takes the place of the member that left under it.
 fn static_member(
     draft: &mut ConsumerDraft<'_>,
-    memory: &mut ConsumerMemory,
     request: &ConsumerHeartbeat,
     instance_id: &str,
 ) -> Result<Arc<ConsumerMember>, ConsumerGroupError> {
@@ -280,7 +282,7 @@ fn static_member(
                 owner: owner.member_id.to_string(),
             });
         }
-        return Ok(replace_static_member(draft, memory, &owner, &request.member_id));
+        return Ok(replace_static_member(draft, &owner, &request.member_id));
     }
     let owner = check_instance(owner, &request.member_id, instance_id)?;
     check_epoch(&owner, request)?;

@@ -11,6 +11,9 @@ use super::consumer_heartbeat::{ConsumerHeartbeat, HeartbeatAnswer, check_instan
 use super::consumer_member::{ConsumerMember, MemberState, STATIC_LEAVE_EPOCH};
 use super::consumer_memory::{ConsumerMemory, ExpiryReason};
 
+/// After how many milliseconds the removal of a member is tried again that could not be written.
+const RETRY_MS: i32 = 1_000;
+
 /// Handles the heartbeat of a member that leaves, for good or, if it is static, for a while.
 ///
 /// # Errors
@@ -32,7 +35,7 @@ pub(super) fn leave(
     if request.member_epoch == STATIC_LEAVE_EPOCH {
         leave_for_a_while(draft, memory, &member);
     } else {
-        remove_members(draft, memory, context, [&member.member_id]);
+        remove_members(draft, context, [&member.member_id]);
     }
     Ok(HeartbeatAnswer {
         member_id: member.member_id.clone(),
@@ -51,16 +54,15 @@ fn leave_for_a_while(draft: &mut ConsumerDraft<'_>, memory: &mut ConsumerMemory,
     memory.revoked(&member.member_id);
 }
 
-/// Removes members, and raises the group's epoch so that others get what they had.
+/// Removes members, and raises the group's epoch so that others get what they had. They are remembered until the records are
+/// replayed.
 pub(super) fn remove_members<'m>(
     draft: &mut ConsumerDraft<'_>,
-    memory: &mut ConsumerMemory,
     context: &ConsumerContext<'_>,
     member_ids: impl IntoIterator<Item = &'m Arc<str>>,
 ) {
     for member_id in member_ids {
         draft.remove_member(member_id);
-        memory.forget(member_id);
     }
     draft.resolve_regexes(context, false);
     draft.raise_epoch(context, true);
@@ -69,22 +71,25 @@ pub(super) fn remove_members<'m>(
 /// Lets a member under a new id take the place of a static member, with everything that one owned and is to own.
 pub(super) fn replace_static_member(
     draft: &mut ConsumerDraft<'_>,
-    memory: &mut ConsumerMemory,
     owner: &ConsumerMember,
     member_id: &Arc<str>,
 ) -> Arc<ConsumerMember> {
     let target = draft.group().target(&owner.member_id).cloned();
-    draft.remove_member(&owner.member_id);
-    memory.forget(&owner.member_id);
+    let is_same_id = owner.member_id == *member_id;
+    if !is_same_id {
+        draft.remove_member(&owner.member_id);
+    }
 
     let mut member = owner.clone();
     member.member_id = member_id.clone();
     member.epoch = 0;
     member.previous_epoch = 0;
     member.state = MemberState::Stable;
-    draft.write_metadata(&member);
-    if let Some(target) = target {
-        draft.write_target(member_id, &target);
+    if !is_same_id {
+        draft.write_metadata(&member);
+        if let Some(target) = target {
+            draft.write_target(member_id, &target);
+        }
     }
     draft.write_current_assignment(&member);
     Arc::new(member)
@@ -101,13 +106,14 @@ pub(crate) fn expire_members(draft: &mut ConsumerDraft<'_>, memory: &mut Consume
             (Some(member), ExpiryReason::Rebalance { epoch }) if member.epoch != epoch => memory.revoked(&member_id),
             (Some(_), reason) => {
                 tracing::info!(member = %member_id, ?reason, "a member of a consumer group is removed");
-                memory.forget(&member_id);
+                // It is forgotten with the replay of its removal. Should that not be written, this is tried again.
+                memory.expire_again(&member_id, context.now.in_ms(RETRY_MS));
                 expired.push(member_id);
             }
         }
     }
     if !expired.is_empty() {
-        remove_members(draft, memory, context, &expired);
+        remove_members(draft, context, &expired);
     }
 }
 

@@ -120,6 +120,19 @@ impl ConsumerMemory {
         self.alter(member_id, |member| member.sync = None);
     }
 
+    /// Nothing but the time matters any more at which the member's removal is tried again.
+    pub(crate) fn expire_again(&mut self, member_id: &Arc<str>, deadline_ms: u64) {
+        self.alter(member_id, |member| {
+            (member.rebalance, member.join, member.sync) = (None, None, None);
+            member.session = Some(deadline_ms);
+        });
+    }
+
+    /// A member left the classic protocol behind: no request of it is waited for.
+    pub(crate) fn speaks_consumer_protocol(&mut self, member_id: &Arc<str>) {
+        self.alter(member_id, |member| (member.join, member.sync) = (None, None));
+    }
+
     /// A member is gone.
     pub(crate) fn forget(&mut self, member_id: &str) {
         if let Some((member_id, MemberMemory { queued_at: Some(at), .. })) = self.members.remove_entry(member_id) {

@@ -2,26 +2,11 @@
 
 use super::consumer::ConsumerGroup;
 use super::consumer_member::ConsumerMember;
+use super::error::GroupError;
 use crate::types::TopicId;
 
-/// The first version of OffsetCommit that knows member epochs.
-const COMMIT_VERSION_MIN: i16 = 9;
-
-/// Why a member may not.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum OffsetRefusal {
-    /// It is none.
-    UnknownMember,
-    /// A member of the consumer protocol is not in that epoch.
-    StaleMemberEpoch,
-    /// A member of the classic protocol is not in that generation.
-    IllegalGeneration,
-    /// The version of its request has no member epochs.
-    UnsupportedVersion,
-}
-
 /// Checks a commit of offsets of `partitions`. Behind the member's epoch it may be as long as the member has owned all of them
-/// since: a commit may have been under way while the epoch rose.
+/// since: a commit may have been under way while the epoch rose. `knows_epochs` says that the request is of a version that has them.
 ///
 /// # Errors
 /// Nothing of it may be committed.
@@ -29,15 +14,15 @@ pub(crate) fn check_commit(
     group: &ConsumerGroup,
     member_id: &str,
     epoch: i32,
-    version: i16,
+    knows_epochs: bool,
     mut partitions: impl Iterator<Item = (TopicId, i32)>,
-) -> Result<(), OffsetRefusal> {
+) -> Result<(), GroupError> {
     if epoch < 0 && group.member_count() == 0 {
         return Ok(());
     }
-    let member = group.member(member_id).ok_or(OffsetRefusal::UnknownMember)?;
-    if member.classic.is_none() && version < COMMIT_VERSION_MIN {
-        return Err(OffsetRefusal::UnsupportedVersion);
+    let member = group.member(member_id).ok_or(GroupError::UnknownMemberId)?;
+    if member.classic.is_none() && !knows_epochs {
+        return Err(GroupError::UnsupportedVersion);
     }
     let since = |(topic, partition): (TopicId, i32)| {
         member.assigned.epoch(&topic, partition).or(member.pending_revocation.epoch(&topic, partition))
@@ -51,18 +36,18 @@ pub(crate) fn check_commit(
 ///
 /// # Errors
 /// Nothing of it may be told.
-pub(crate) fn check_fetch(group: &ConsumerGroup, member_id: Option<&str>, epoch: i32) -> Result<(), OffsetRefusal> {
+pub(crate) fn check_fetch(group: &ConsumerGroup, member_id: Option<&str>, epoch: i32) -> Result<(), GroupError> {
     let Some(member_id) = member_id else {
-        return if epoch < 0 { Ok(()) } else { Err(OffsetRefusal::UnknownMember) };
+        return if epoch < 0 { Ok(()) } else { Err(GroupError::UnknownMemberId) };
     };
-    let member = group.member(member_id).ok_or(OffsetRefusal::UnknownMember)?;
+    let member = group.member(member_id).ok_or(GroupError::UnknownMemberId)?;
     if epoch == member.epoch { Ok(()) } else { Err(stale(member)) }
 }
 
-fn stale(member: &ConsumerMember) -> OffsetRefusal {
+fn stale(member: &ConsumerMember) -> GroupError {
     match member.classic {
-        Some(_) => OffsetRefusal::IllegalGeneration,
-        None => OffsetRefusal::StaleMemberEpoch,
+        Some(_) => GroupError::IllegalGeneration,
+        None => GroupError::StaleMemberEpoch,
     }
 }
 
@@ -80,9 +65,9 @@ mod tests {
         group
     }
 
-    fn commit(group: &TestGroup, member: &str, epoch: i32, partitions: &[i32]) -> Result<(), OffsetRefusal> {
+    fn commit(group: &TestGroup, member: &str, epoch: i32, partitions: &[i32]) -> Result<(), GroupError> {
         let partitions = group.partitions("t", partitions);
-        check_commit(&group.group, member, epoch, 9, partitions.iter())
+        check_commit(&group.group, member, epoch, true, partitions.iter())
     }
 
     #[test]
@@ -95,24 +80,24 @@ mod tests {
 
         // What it has kept since, it may commit for the epoch before; what it gave up, and anything with it, not.
         assert_eq!(commit(&group, "m", 2, &[0]), Ok(()));
-        assert_eq!(commit(&group, "m", 1, &[0]), Err(OffsetRefusal::StaleMemberEpoch));
-        assert_eq!(commit(&group, "m", 2, &[1]), Err(OffsetRefusal::StaleMemberEpoch));
-        assert_eq!(commit(&group, "m", 2, &[0, 1]), Err(OffsetRefusal::StaleMemberEpoch));
-        assert_eq!(commit(&group, "m", 4, &[0]), Err(OffsetRefusal::StaleMemberEpoch));
+        assert_eq!(commit(&group, "m", 1, &[0]), Err(GroupError::StaleMemberEpoch));
+        assert_eq!(commit(&group, "m", 2, &[1]), Err(GroupError::StaleMemberEpoch));
+        assert_eq!(commit(&group, "m", 2, &[0, 1]), Err(GroupError::StaleMemberEpoch));
+        assert_eq!(commit(&group, "m", 4, &[0]), Err(GroupError::StaleMemberEpoch));
         group.beat("n", 3, None);
-        assert_eq!(commit(&group, "n", 2, &[1]), Err(OffsetRefusal::StaleMemberEpoch));
+        assert_eq!(commit(&group, "n", 2, &[1]), Err(GroupError::StaleMemberEpoch));
     }
 
     #[test]
     fn a_stranger_commits_to_an_empty_group_only() {
         let mut group = group();
-        assert_eq!(commit(&group, "", -1, &[0]), Err(OffsetRefusal::UnknownMember));
-        assert_eq!(commit(&group, "x", 3, &[0]), Err(OffsetRefusal::UnknownMember));
-        let old = check_commit(&group.group, "m", 2, 8, std::iter::empty());
-        assert_eq!(old, Err(OffsetRefusal::UnsupportedVersion));
+        assert_eq!(commit(&group, "", -1, &[0]), Err(GroupError::UnknownMemberId));
+        assert_eq!(commit(&group, "x", 3, &[0]), Err(GroupError::UnknownMemberId));
+        let old = check_commit(&group.group, "m", 2, false, std::iter::empty());
+        assert_eq!(old, Err(GroupError::UnsupportedVersion));
         group.pass(std::time::Duration::from_secs(100));
         assert_eq!(commit(&group, "", -1, &[0]), Ok(()));
-        assert_eq!(commit(&group, "m", 2, &[0]), Err(OffsetRefusal::UnknownMember));
+        assert_eq!(commit(&group, "m", 2, &[0]), Err(GroupError::UnknownMemberId));
     }
 
     #[test]
@@ -120,10 +105,10 @@ mod tests {
         let group = group();
         let fetch = |member, epoch| check_fetch(&group.group, member, epoch);
         assert_eq!((fetch(None, -1), fetch(Some("m"), 2)), (Ok(()), Ok(())));
-        assert_eq!(fetch(Some("m"), 3), Err(OffsetRefusal::StaleMemberEpoch));
+        assert_eq!(fetch(Some("m"), 3), Err(GroupError::StaleMemberEpoch));
         for stranger in [Some("x"), Some("")] {
-            assert_eq!(fetch(stranger, -1), Err(OffsetRefusal::UnknownMember));
+            assert_eq!(fetch(stranger, -1), Err(GroupError::UnknownMemberId));
         }
-        assert_eq!(fetch(None, 3), Err(OffsetRefusal::UnknownMember));
+        assert_eq!(fetch(None, 3), Err(GroupError::UnknownMemberId));
     }
 }

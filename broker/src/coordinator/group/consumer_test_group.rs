@@ -168,6 +168,9 @@ impl TestGroup {
     fn append(&mut self, records: Vec<ConsumerGroupRecord>) {
         for record in records {
             self.group.replay(&record);
+            if let ConsumerGroupRecord::Member(member_id, None) = &record {
+                self.memory.forget(member_id);
+            }
             self.log.push(record);
         }
         self.memory.observe_state(self.group.state(), self.now_ms());
