@@ -13,8 +13,8 @@ use bytes::Bytes;
 use super::classic::{CONSUMER_PROTOCOL_TYPE, Departure, JoinAnswer, JoinGroup, SyncAnswer, SyncGroup};
 use super::consumer::ConsumerGroup;
 use super::consumer_context::ConsumerContext;
-use super::consumer_draft::ConsumerDraft;
-use super::consumer_heartbeat::compare_topics;
+use super::consumer_draft::{ConsumerDraft, is_assignment_due};
+use super::consumer_heartbeat::write_request;
 use super::consumer_leave::{remove_members, replace_static_member};
 use super::consumer_member::{ClassicMember, ConsumerMember, MemberState, sorted_names};
 use super::consumer_memory::ConsumerMemory;
@@ -65,11 +65,7 @@ pub(crate) fn join(
         protocols: request.protocols.clone(),
     });
 
-    let subscription_changed = !asks.subscribes_like(&before);
-    if asks != *before {
-        draft.write_metadata(&asks);
-    }
-    compare_topics(draft, memory, context, subscription_changed);
+    let subscription_changed = write_request(draft, memory, context, &before, &asks);
     draft.assign(context);
     let mut member = Arc::new(asks);
     if subscription_changed || !member.is_reconciled_to(draft.group().assignment_epoch()) {
@@ -142,7 +138,7 @@ pub(crate) fn sync(
         return Err(GroupError::InconsistentGroupProtocol);
     }
     // One that gives up partitions has joined again already, and does so once more when it has.
-    if member.epoch < group.epoch() && member.state != MemberState::UnrevokedPartitions {
+    if is_behind(group, member, context) && member.state != MemberState::UnrevokedPartitions {
         memory.expect_join(&member.member_id, context.rebalance_deadline_ms(member));
         return Err(GroupError::RebalanceInProgress);
     }
@@ -173,7 +169,7 @@ pub(crate) fn classic_heartbeat(
     }
     memory.heard(&member.member_id, context.now.wall_ms, context.session_deadline_ms(member));
     let must_join = match member.state {
-        _ if member.epoch < group.epoch() => true,
+        _ if is_behind(group, member, context) => true,
         MemberState::UnrevokedPartitions => true,
         MemberState::UnreleasedPartitions => !waits_for_others(group, member),
         MemberState::Stable | MemberState::Unknown => false,
@@ -183,6 +179,11 @@ pub(crate) fn classic_heartbeat(
         return Err(GroupError::RebalanceInProgress);
     }
     Ok(())
+}
+
+/// Whether a join would bring the member on: there is a newer assignment, or it would make one.
+fn is_behind(group: &ConsumerGroup, member: &ConsumerMember, context: &ConsumerContext<'_>) -> bool {
+    member.epoch < group.assignment_epoch() || is_assignment_due(group, context)
 }
 
 /// Whether any of what the member is to own belongs to others still.

@@ -144,10 +144,7 @@ impl<'a> ConsumerDraft<'a> {
     /// between two. The next heartbeat after that makes it.
     pub(crate) fn assign(&mut self, context: &ConsumerContext<'_>) {
         let group = &self.group;
-        let made_at = group.assignment_timestamp_ms();
-        // A clock that was set back must not stop assignments, so a difference in either direction counts.
-        let is_due = made_at == 0 || context.now.wall_ms.abs_diff(made_at) >= context.config.assignment_interval_ms;
-        if group.epoch() <= group.assignment_epoch() || !is_due {
+        if !is_assignment_due(group, context) {
             return;
         }
 
@@ -215,6 +212,14 @@ impl<'a> ConsumerDraft<'a> {
         }
         Ok(next.map(Arc::new))
     }
+}
+
+/// Whether the target assignment is to be made anew, and may be by now.
+pub(crate) fn is_assignment_due(group: &ConsumerGroup, context: &ConsumerContext<'_>) -> bool {
+    let made_at = group.assignment_timestamp_ms();
+    // A clock that was set back must not stop assignments, so a difference in either direction counts.
+    let interval_is_over = context.now.wall_ms.abs_diff(made_at) >= context.config.assignment_interval_ms;
+    group.epoch() > group.assignment_epoch() && (made_at == 0 || interval_is_over)
 }
 
 /// The assignor that most members ask for; the broker's first one where nobody asks.

@@ -196,11 +196,7 @@ pub(crate) fn heartbeat(
             ConsumerGroupError::InvalidRegularExpression { pattern: asks.subscribed_regex.clone(), error }
         })?;
     }
-    let subscription_changed = !asks.subscribes_like(&before);
-    if asks != *before {
-        draft.write_metadata(&asks);
-    }
-    compare_topics(draft, memory, context, subscription_changed);
+    let subscription_changed = write_request(draft, memory, context, &before, &asks);
     draft.assign(context);
 
     let mut member = Arc::new(asks);
@@ -323,16 +319,23 @@ fn check_epoch(member: &ConsumerMember, request: &ConsumerHeartbeat) -> Result<(
     Err(ConsumerGroupError::FencedEpoch { received, epoch: member.epoch })
 }
 
-/// Raises the group's epoch if the subscription changed or the topics did since they were last looked at.
-pub(super) fn compare_topics(
+/// Writes what a member asks for now, and raises the group's epoch if that is other topics than before, or the topics have
+/// changed since they were last looked at. Whether the member subscribes to other topics.
+pub(super) fn write_request(
     draft: &mut ConsumerDraft<'_>,
     memory: &mut ConsumerMemory,
     context: &ConsumerContext<'_>,
-    subscription_changed: bool,
-) {
+    before: &ConsumerMember,
+    asks: &ConsumerMember,
+) -> bool {
+    let stood_for = draft.group().resolved_regexes().get(&before.subscribed_regex).cloned().unwrap_or_default();
+    if asks != before {
+        draft.write_metadata(asks);
+    }
+    let asks_for_others = !asks.subscribes_like(before);
     let topics_changed = memory.compared_version != Some(context.image_version);
-    if !topics_changed && !subscription_changed && draft.group().epoch() > 0 {
-        return;
+    if !topics_changed && !asks_for_others && draft.group().epoch() > 0 {
+        return false;
     }
     let has_regexes = draft.group().members().any(|member| !member.subscribed_regex.is_empty());
     let is_due = memory
@@ -340,6 +343,8 @@ pub(super) fn compare_topics(
         .is_none_or(|at| context.now.monotonic_ms.saturating_sub(at) >= REGEX_REFRESH_INTERVAL_MIN_MS);
     let again = topics_changed && has_regexes && is_due;
     draft.resolve_regexes(context, again);
+    let stands_for = draft.group().resolved_regexes().get(&asks.subscribed_regex).cloned().unwrap_or_default();
+    let subscription_changed = asks.subscribed_topics != before.subscribed_topics || stands_for != stood_for;
     draft.raise_epoch(context, subscription_changed);
     if again {
         memory.regexes_resolved_at_ms = Some(context.now.monotonic_ms);
@@ -348,6 +353,7 @@ pub(super) fn compare_topics(
     if again || !has_regexes {
         memory.compared_version = Some(context.image_version);
     }
+    subscription_changed
 }
 
 /// Starts or ends the time that a member has to give up partitions.

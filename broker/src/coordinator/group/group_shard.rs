@@ -314,8 +314,7 @@ impl GroupShard {
         }
         if let Some(group @ Group::Consumer(_)) = self.groups.get(request.group_id.as_str()) {
             if !group.is_empty() {
-                let member_id = request.member_id.clone();
-                let answer = self.join_consumer_group(&request, now, effects).map_err(|error| (error, member_id))?;
+                let answer = self.join_consumer_group(&request, now, effects).map_err(|error| (error, String::new()))?;
                 effects.answer_join(token, answer);
                 return Ok(());
             }
