@@ -11,5 +11,8 @@ mod offsets_topic;
 mod runtime;
 mod waiters;
 
+#[cfg(test)]
+mod test_broker;
+
 pub(crate) use offsets_topic::{OFFSETS_TOPIC, internal_topic_of};
 pub(crate) use runtime::{GroupCoordinator, GroupCoordinatorContext, Handled};

@@ -553,3 +553,7 @@ fn moment(clock: &dyn Clock) -> Moment {
     let monotonic_ms = u64::try_from(clock.monotonic().as_millis()).unwrap_or(NEVER - 1);
     Moment { monotonic_ms, wall_ms: clock.now_ms() }
 }
+
+#[cfg(test)]
+#[path = "runtime_test.rs"]
+mod tests;

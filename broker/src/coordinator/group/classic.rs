@@ -430,3 +430,11 @@ impl ClassicGroup {
         Some(topics)
     }
 }
+
+#[cfg(test)]
+#[path = "classic_test.rs"]
+mod tests;
+
+#[cfg(test)]
+#[path = "classic_walk_test.rs"]
+mod walk_tests;

@@ -42,16 +42,17 @@ impl CommittedOffset {
 
     /// The record that commits this.
     pub(super) fn to_record(&self, group: &str, topic: &str, partition: i32) -> GroupRecord {
+        // The version of the record that has an expiry has neither leader epochs nor topic ids.
+        let has_expiry = self.expire_timestamp_ms != NO_EXPIRY;
         GroupRecord::OffsetCommit {
             key: key(group, topic, partition),
             value: Some(OffsetCommitValue {
                 offset: self.offset,
-                leader_epoch: self.leader_epoch,
+                leader_epoch: if has_expiry { -1 } else { self.leader_epoch },
                 metadata: self.metadata.to_string(),
                 commit_timestamp: self.commit_timestamp_ms,
                 expire_timestamp: self.expire_timestamp_ms,
-                // The version that has an expiry has no topic ids.
-                topic_id: if self.expire_timestamp_ms == NO_EXPIRY { self.topic_id } else { Uuid::ZERO },
+                topic_id: if has_expiry { Uuid::ZERO } else { self.topic_id },
             }),
         }
     }
