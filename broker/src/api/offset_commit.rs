@@ -18,7 +18,7 @@ use super::context::{Api, Call};
 use super::dispatch::respond;
 use super::error_map::ToErrorCode;
 use super::exchange::Dispatched;
-use crate::coordinator::group::{Committer, GroupError, OffsetToCommit};
+use crate::coordinator::group::{Committer, GroupError, OffsetToCommit, Outcome};
 use crate::metadata::{MetadataImage, TopicImage};
 
 /// The first version for members of consumer groups, which have epochs, and that tells an unknown group from a wrong generation.
@@ -41,7 +41,6 @@ pub(super) fn dispatch(api: &Arc<Api>, request: OffsetCommitRequest, call: Call)
         member_id: request.member_id,
         instance_id: request.group_instance_id,
         generation: request.generation_id_or_member_epoch,
-        knows_epochs: call.version >= MEMBER_EPOCHS_SINCE,
     };
     let expires_in_ms = Some(request.retention_time_ms).filter(|&ms| ms != -1);
     let unknown_group = match call.version >= MEMBER_EPOCHS_SINCE {
@@ -49,7 +48,11 @@ pub(super) fn dispatch(api: &Arc<Api>, request: OffsetCommitRequest, call: Call)
         false => GroupError::IllegalGeneration,
     };
     let group_id = request.group_id;
+    let knows_epochs = call.version >= MEMBER_EPOCHS_SINCE;
     let handled = api.groups.submit(&group_id, |shard, now| {
+        if !knows_epochs && let Err(error) = shard.check_old_commit(&group_id, &committer) {
+            return Outcome::of(Err(error));
+        }
         shard.commit_offsets(&group_id, &committer, offsets, expires_in_ms, unknown_group, now)
     });
     handled

@@ -328,7 +328,7 @@ impl ClassicGroup {
 
     /// Whether this member may commit offsets now, in the order of Kafka's checks.
     pub(super) fn validate_commit(&self, committer: &Committer) -> Result<(), GroupError> {
-        let Committer { member_id, instance_id, generation, .. } = committer;
+        let Committer { member_id, instance_id, generation } = committer;
         if *generation < 0 && self.state == ClassicState::Empty {
             return Ok(());
         }

@@ -21,8 +21,6 @@ pub(crate) struct Committer {
     pub(crate) instance_id: Option<String>,
     /// The generation, or the epoch of a member of a consumer group; -1 for a client that belongs to no group.
     pub(crate) generation: i32,
-    /// The request is of a version for members of consumer groups (KIP-848).
-    pub(crate) knows_epochs: bool,
 }
 
 /// An offset to commit.
@@ -101,9 +99,8 @@ impl GroupShard {
             None => Err(unknown_group),
             Some(Group::Classic(group)) => commit_as_classic_member(group, committer, &mut parts.context),
             Some(Group::Consumer(group)) => {
-                let Committer { member_id, generation: epoch, knows_epochs, .. } = committer;
                 let partitions = offsets.iter().map(|offset| (offset.topic_id, offset.partition));
-                check_commit(group, member_id, *epoch, *knows_epochs, partitions)
+                check_commit(group, &committer.member_id, committer.generation, partitions)
             }
         }
     }

@@ -6,7 +6,7 @@ use super::error::GroupError;
 use crate::types::TopicId;
 
 /// Checks a commit of offsets of `partitions`. Behind the member's epoch it may be as long as the member has owned all of them
-/// since: a commit may have been under way while the epoch rose. `knows_epochs` says that the request is of a version that has them.
+/// since: a commit may have been under way while the epoch rose.
 ///
 /// # Errors
 /// Nothing of it may be committed.
@@ -14,22 +14,29 @@ pub(crate) fn check_commit(
     group: &ConsumerGroup,
     member_id: &str,
     epoch: i32,
-    knows_epochs: bool,
     mut partitions: impl Iterator<Item = (TopicId, i32)>,
 ) -> Result<(), GroupError> {
     if epoch < 0 && group.member_count() == 0 {
         return Ok(());
     }
     let member = group.member(member_id).ok_or(GroupError::UnknownMemberId)?;
-    if member.classic.is_none() && !knows_epochs {
-        return Err(GroupError::UnsupportedVersion);
-    }
     let since = |(topic, partition): (TopicId, i32)| {
         member.assigned.epoch(&topic, partition).or(member.pending_revocation.epoch(&topic, partition))
     };
     let is_allowed = epoch == member.epoch
         || (epoch < member.epoch && partitions.all(|partition| since(partition).is_some_and(|since| since <= epoch)));
     if is_allowed { Ok(()) } else { Err(stale(member)) }
+}
+
+/// Checks that a commit by a request without member epochs does not come from a member that has one.
+///
+/// # Errors
+/// It does.
+pub(crate) fn check_old_commit(group: &ConsumerGroup, member_id: &str) -> Result<(), GroupError> {
+    match group.member(member_id) {
+        Some(member) if member.classic.is_none() => Err(GroupError::UnsupportedVersion),
+        Some(_) | None => Ok(()),
+    }
 }
 
 /// Checks a look-up of offsets. Who names no member and no epoch may always.
@@ -67,7 +74,7 @@ mod tests {
 
     fn commit(group: &TestGroup, member: &str, epoch: i32, partitions: &[i32]) -> Result<(), GroupError> {
         let partitions = group.partitions("t", partitions);
-        check_commit(&group.group, member, epoch, true, partitions.iter())
+        check_commit(&group.group, member, epoch, partitions.iter())
     }
 
     #[test]
@@ -93,8 +100,8 @@ mod tests {
         let mut group = group();
         assert_eq!(commit(&group, "", -1, &[0]), Err(GroupError::UnknownMemberId));
         assert_eq!(commit(&group, "x", 3, &[0]), Err(GroupError::UnknownMemberId));
-        let old = check_commit(&group.group, "m", 2, false, std::iter::empty());
-        assert_eq!(old, Err(GroupError::UnsupportedVersion));
+        assert_eq!(check_old_commit(&group.group, "m"), Err(GroupError::UnsupportedVersion));
+        assert_eq!(check_old_commit(&group.group, "x"), Ok(()));
         group.pass(std::time::Duration::from_secs(100));
         assert_eq!(commit(&group, "", -1, &[0]), Ok(()));
         assert_eq!(commit(&group, "m", 2, &[0]), Err(GroupError::UnknownMemberId));

@@ -13,6 +13,7 @@ use rand::RngExt;
 use rand::rngs::StdRng;
 
 use super::classic::{Departure, JoinAnswer, JoinGroup, SyncAnswer, SyncGroup};
+use super::commit::Committer;
 use super::consumer_classic;
 use super::consumer_context::ConsumerContext;
 use super::consumer_describe::{DescribedConsumerGroup, describe};
@@ -22,7 +23,7 @@ use super::consumer_heartbeat::{ConsumerHeartbeat, HeartbeatAnswer, heartbeat};
 use super::consumer_leave::{expire_members, start_sessions};
 use super::consumer_memory::ConsumerMemory;
 use super::consumer_migration::{downgrade, upgrade};
-use super::consumer_offsets::check_fetch;
+use super::consumer_offsets::{check_fetch, check_old_commit};
 use super::consumer_record::ConsumerGroupRecord;
 use super::error::GroupError;
 use super::group_record::GroupRecord;
@@ -249,6 +250,17 @@ impl GroupShard {
         let unknown = ConsumerMemory::default();
         let memory = self.memories.get(group_id).unwrap_or(&unknown);
         Ok(describe(group, memory, self.topics.image(), &self.config.consumer))
+    }
+
+    /// Checks that a commit by a request without member epochs does not come from a member of the consumer protocol.
+    ///
+    /// # Errors
+    /// It does.
+    pub(crate) fn check_old_commit(&self, group_id: &str, committer: &Committer) -> Result<(), GroupError> {
+        match self.groups.get(group_id) {
+            Some(Group::Consumer(group)) => check_old_commit(group, &committer.member_id),
+            Some(Group::Classic(_)) | None => Ok(()),
+        }
     }
 
     /// Checks whether the offsets of a group may be told to a member, in an epoch; `None` for who names no member. Classic groups

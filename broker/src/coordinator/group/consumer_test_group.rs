@@ -34,20 +34,25 @@ pub(super) struct TestGroup {
 /// Milliseconds since 1970 when the clock of a test begins.
 pub(super) const START_MS: i64 = 1_700_000_000_000;
 
+/// A configuration that lets a group assign at once.
+pub(super) fn consumer_config() -> ConsumerGroupConfig {
+    ConsumerGroupConfig {
+        session_timeout_ms: 45_000,
+        heartbeat_interval_ms: 5_000,
+        max_size: 100,
+        assignment_interval_ms: 0,
+        assignors: Assignor::ALL.to_vec(),
+        migration_policy: MigrationPolicy::Bidirectional,
+    }
+}
+
 impl TestGroup {
     /// An empty group that assigns at once, and topics with these numbers of partitions.
     pub(super) fn new(topics: &[(&str, i32)]) -> Self {
         let mut group = TestGroup {
             group: ConsumerGroup::default(),
             memory: ConsumerMemory::default(),
-            config: ConsumerGroupConfig {
-                session_timeout_ms: 45_000,
-                heartbeat_interval_ms: 5_000,
-                max_size: 100,
-                assignment_interval_ms: 0,
-                assignors: Assignor::ALL.to_vec(),
-                migration_policy: MigrationPolicy::Bidirectional,
-            },
+            config: consumer_config(),
             image: MetadataImage::default(),
             log: Vec::new(),
             image_version: 1,
