@@ -191,7 +191,9 @@ impl BrokerConfig {
             group_consumer_max_size: values.int("group.consumer.max.size")?,
             group_consumer_assignors: values.assignors()?,
             group_consumer_assignment_interval_ms: values.consumer_ms("assignment.interval")?,
-            group_consumer_migration_policy: values.optional_text("group.consumer.migration.policy")?.unwrap_or_default(),
+            group_consumer_migration_policy: values
+                .optional_text("group.consumer.migration.policy")?
+                .unwrap_or_default(),
             producer_id_expiration_ms: values.int("producer.id.expiration.ms")?,
             producer_id_expiration_check_interval_ms: values.int("producer.id.expiration.check.interval.ms")?,
             topic_defaults: TopicConfig::resolve(&layers, &BTreeMap::new())?,

@@ -90,7 +90,9 @@ fn assign_unlike(
         subscribers.iter().map(|(topic, owners)| (*topic, vec![Vec::new(); owners.len()])).collect();
     for (at, member) in members.iter().enumerate() {
         for (topic, partition) in member.previous.iter() {
-            let Some(slot) = subscribers.get(&topic).and_then(|owners| owners.binary_search(&at).ok()) else { continue };
+            let Some(slot) = subscribers.get(&topic).and_then(|owners| owners.binary_search(&at).ok()) else {
+                continue;
+            };
             if free.take(&topic, partition) {
                 owned.get_mut(&topic).expect("every subscribed topic is here")[slot].push(partition);
                 sizes[at] += 1;
@@ -136,8 +138,7 @@ fn assign_unlike(
 fn balance(owners: &[usize], slots: &mut [Vec<i32>], sizes: &mut [usize]) -> bool {
     let mut moved = false;
     loop {
-        let fullest =
-            (0..owners.len()).filter(|&slot| !slots[slot].is_empty()).max_by_key(|&slot| sizes[owners[slot]]);
+        let fullest = (0..owners.len()).filter(|&slot| !slots[slot].is_empty()).max_by_key(|&slot| sizes[owners[slot]]);
         let Some(fullest) = fullest else { return moved };
         let emptiest = least(owners, sizes);
         if sizes[owners[fullest]] < sizes[owners[emptiest]] + 2 {

@@ -42,7 +42,11 @@ impl GroupConfig {
                 heartbeat_interval_ms: config.group_consumer_heartbeat_interval_ms,
                 max_size: count(config.group_consumer_max_size),
                 assignment_interval_ms: u64::try_from(config.group_consumer_assignment_interval_ms).unwrap_or(0),
-                assignors: config.group_consumer_assignors.iter().filter_map(|name| Assignor::from_name(name)).collect(),
+                assignors: config
+                    .group_consumer_assignors
+                    .iter()
+                    .filter_map(|name| Assignor::from_name(name))
+                    .collect(),
                 migration_policy: MigrationPolicy::from_name(&config.group_consumer_migration_policy),
             },
         }

@@ -8,8 +8,6 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
-
 use super::classic::{CONSUMER_PROTOCOL_TYPE, Departure, JoinAnswer, JoinGroup, SyncAnswer, SyncGroup};
 use super::consumer::ConsumerGroup;
 use super::consumer_context::ConsumerContext;
@@ -60,18 +58,17 @@ pub(crate) fn join(
     asks.subscribed_regex = String::new();
     asks.client_id.clone_from(&request.client.client_id);
     asks.client_host.clone_from(&request.client.client_host);
-    asks.classic = Some(ClassicMember {
-        session_timeout_ms: request.session_timeout_ms,
-        protocols: request.protocols.clone(),
-    });
+    asks.classic =
+        Some(ClassicMember { session_timeout_ms: request.session_timeout_ms, protocols: request.protocols.clone() });
 
     let subscription_changed = write_request(draft, memory, context, &before, &asks);
     draft.assign(context);
     let mut member = Arc::new(asks);
-    if subscription_changed || !member.is_reconciled_to(draft.group().assignment_epoch()) {
-        if let Some(next) = draft.reconcile(&member, Some(&owned), context).map_err(|_| GroupError::UnknownMemberId)? {
-            member = next;
-        }
+    let must_move = subscription_changed || !member.is_reconciled_to(draft.group().assignment_epoch());
+    if must_move
+        && let Some(next) = draft.reconcile(&member, Some(&owned), context).map_err(|_| GroupError::UnknownMemberId)?
+    {
+        member = next;
     }
 
     memory.heard(&member_id, context.now.wall_ms, context.session_deadline_ms(&member));

@@ -51,7 +51,8 @@ pub(crate) struct ConsumerContext<'a> {
 impl ConsumerContext<'_> {
     /// When the session of a member ends that is heard of now. One of the classic protocol said itself how long it may be silent.
     pub(crate) fn session_deadline_ms(&self, member: &ConsumerMember) -> u64 {
-        let timeout_ms = member.classic.as_ref().map_or(self.config.session_timeout_ms, |classic| classic.session_timeout_ms);
+        let timeout_ms =
+            member.classic.as_ref().map_or(self.config.session_timeout_ms, |classic| classic.session_timeout_ms);
         self.now.in_ms(timeout_ms)
     }
 

@@ -202,9 +202,7 @@ impl<'a> ConsumerDraft<'a> {
             target: self.group.target(&member.member_id).map_or(&nothing, |target| target),
             subscribed: &subscribed,
             reported,
-            owned_by_other: |topic: &TopicId, partition| {
-                self.group.owned_by_other(topic, partition, &member.member_id)
-            },
+            owned_by_other: |topic: &TopicId, partition| self.group.owned_by_other(topic, partition, &member.member_id),
         };
         let next = step.step(member).map_err(|_| ConsumerGroupError::UnknownState)?;
         if let Some(next) = &next {

@@ -14,9 +14,7 @@ use super::consumer_context::ConsumerContext;
 use super::consumer_draft::ConsumerDraft;
 use super::consumer_error::ConsumerGroupError;
 use super::consumer_leave::{leave, replace_static_member};
-use super::consumer_member::{
-    ConsumerMember, JOIN_EPOCH, LEAVE_EPOCH, MemberState, STATIC_LEAVE_EPOCH, sorted_names,
-};
+use super::consumer_member::{ConsumerMember, JOIN_EPOCH, LEAVE_EPOCH, MemberState, STATIC_LEAVE_EPOCH, sorted_names};
 use super::consumer_memory::ConsumerMemory;
 use super::subscription_regex::SubscriptionRegex;
 
@@ -200,12 +198,10 @@ pub(crate) fn heartbeat(
     draft.assign(context);
 
     let mut member = Arc::new(asks);
-    let target_epoch = draft.group().assignment_epoch();
-    if subscription_changed || !member.is_reconciled_to(target_epoch) {
-        if let Some(next) = draft.reconcile(&member, request.owned.as_ref(), context)? {
-            member = next;
-            remember_revocation(memory, context, &member);
-        }
+    let must_move = subscription_changed || !member.is_reconciled_to(draft.group().assignment_epoch());
+    if must_move && let Some(next) = draft.reconcile(&member, request.owned.as_ref(), context)? {
+        member = next;
+        remember_revocation(memory, context, &member);
     }
 
     memory.heard(&member.member_id, context.now.wall_ms, context.session_deadline_ms(&member));
@@ -233,13 +229,11 @@ fn unchanged(
     let is_settled = group.epoch() == group.assignment_epoch()
         && member.is_reconciled_to(group.assignment_epoch())
         && memory.compared_version == Some(context.image_version);
-    if !is_settled || request.member_epoch != member.epoch || !request.says_nothing_new(member) {
+    let is_expected = request.member_epoch == member.epoch && !request.is_full() && request.says_nothing_new(member);
+    if !is_settled || !is_expected {
         return None;
     }
-    if request.is_full() {
-        return None;
-    }
-    memory.heard(&member.member_id, context.now.wall_ms, context.session_deadline_ms(&member));
+    memory.heard(&member.member_id, context.now.wall_ms, context.session_deadline_ms(member));
     Some(HeartbeatAnswer {
         member_id: member.member_id.clone(),
         member_epoch: member.epoch,
@@ -310,9 +304,10 @@ fn check_epoch(member: &ConsumerMember, request: &ConsumerHeartbeat) -> Result<(
     if received == member.epoch {
         return Ok(());
     }
-    let owns_no_more = request.owned.as_ref().is_some_and(|owned| {
-        owned.iter().all(|(topic, partition)| member.assigned.contains(&topic, partition))
-    });
+    let owns_no_more = request
+        .owned
+        .as_ref()
+        .is_some_and(|owned| owned.iter().all(|(topic, partition)| member.assigned.contains(&topic, partition)));
     if received < member.epoch && received == member.previous_epoch && owns_no_more {
         return Ok(());
     }

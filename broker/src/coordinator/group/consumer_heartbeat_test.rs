@@ -38,7 +38,10 @@ fn the_first_member_gets_everything_in_epoch_2() {
 
     // It subscribes to nothing, or to what does not exist: an epoch, and no partitions.
     let mut group = TestGroup::new(&[("t", 3)]);
-    assert_eq!(group.join("m", &[]), HeartbeatAnswer { assignment: Some(Assignment::default()), member_epoch: 1, ..answer.clone() });
+    assert_eq!(
+        group.join("m", &[]),
+        HeartbeatAnswer { assignment: Some(Assignment::default()), member_epoch: 1, ..answer.clone() }
+    );
     let mut group = TestGroup::new(&[]);
     assert_eq!(group.join("m", &["t"]), HeartbeatAnswer { assignment: Some(Assignment::default()), ..answer });
 }
@@ -517,7 +520,10 @@ fn a_member_is_replaced_record_by_record_as_kafka_does() {
         .collect();
     assert_eq!(kinds, ["member", "epoch", "target", "target epoch", "current"]);
     assert_eq!(group.group.assignment_timestamp_ms(), START_MS + 1_000);
-    assert_eq!((group.memory.state_since_ms(), group.memory.last_heard_ms("m")), (Some(START_MS + 1_000), Some(START_MS + 1_000)));
+    assert_eq!(
+        (group.memory.state_since_ms(), group.memory.last_heard_ms("m")),
+        (Some(START_MS + 1_000), Some(START_MS + 1_000))
+    );
 }
 
 #[test]

@@ -25,9 +25,11 @@ pub(super) fn leave(
     request: &ConsumerHeartbeat,
 ) -> Result<HeartbeatAnswer, ConsumerGroupError> {
     let member = match &request.instance_id {
-        None => draft.group().member(&request.member_id).cloned().ok_or_else(|| ConsumerGroupError::UnknownMember {
-            member_id: request.member_id.to_string(),
-        })?,
+        None => draft
+            .group()
+            .member(&request.member_id)
+            .cloned()
+            .ok_or_else(|| ConsumerGroupError::UnknownMember { member_id: request.member_id.to_string() })?,
         Some(instance_id) => {
             check_instance(draft.group().static_member(instance_id).cloned(), &request.member_id, instance_id)?
         }
@@ -96,7 +98,11 @@ pub(super) fn replace_static_member(
 }
 
 /// Removes the members whose time is over.
-pub(crate) fn expire_members(draft: &mut ConsumerDraft<'_>, memory: &mut ConsumerMemory, context: &ConsumerContext<'_>) {
+pub(crate) fn expire_members(
+    draft: &mut ConsumerDraft<'_>,
+    memory: &mut ConsumerMemory,
+    context: &ConsumerContext<'_>,
+) {
     let mut expired = Vec::new();
     while let Some((member_id, reason)) = memory.take_expired(context.now.monotonic_ms) {
         let member = draft.group().member(&member_id);

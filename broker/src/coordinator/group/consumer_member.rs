@@ -218,8 +218,7 @@ impl ConsumerMember {
                 member.previous_epoch = value.previous_member_epoch;
                 member.state = MemberState::from_i8(value.state);
                 member.assigned = owned_from_record(&value.assigned_partitions, value.member_epoch);
-                member.pending_revocation =
-                    owned_from_record(&value.partitions_pending_revocation, value.member_epoch);
+                member.pending_revocation = owned_from_record(&value.partitions_pending_revocation, value.member_epoch);
             }
             None => {
                 member.epoch = LEAVE_EPOCH;

@@ -89,8 +89,9 @@ fn upgrade_member(
     generation: i32,
     context: &ConsumerContext<'_>,
 ) -> Result<ConsumerMember, ConsumerGroupError> {
-    const MALFORMED: ConsumerGroupError =
-        ConsumerGroupError::GroupIdNotFound("the group is a classic one, and what its members say cannot be understood");
+    const MALFORMED: ConsumerGroupError = ConsumerGroupError::GroupIdNotFound(
+        "the group is a classic one, and what its members say cannot be understood",
+    );
     let (_, metadata) = member.protocols.first().ok_or(MALFORMED)?;
     let subscription = decode_subscription(metadata).map_err(|_| MALFORMED)?;
     let assignment = decode_assignment(member.assignment).map_err(|_| MALFORMED)?;
@@ -107,10 +108,7 @@ fn upgrade_member(
         client_host: member.client_host.to_owned(),
         rebalance_timeout_ms: member.rebalance_timeout_ms,
         subscribed_topics: sorted_names(subscription.topics),
-        classic: Some(ClassicMember {
-            session_timeout_ms: member.session_timeout_ms,
-            protocols: member.protocols,
-        }),
+        classic: Some(ClassicMember { session_timeout_ms: member.session_timeout_ms, protocols: member.protocols }),
         epoch: generation,
         previous_epoch: generation,
         assigned: owned.iter().map(|(topic, partition)| (topic, partition, generation)).collect(),

@@ -36,7 +36,9 @@ impl<F: Fn(&TopicId, i32) -> bool> Reconciliation<'_, F> {
     /// The member is in a state of another version and reports partitions: it has to join again.
     pub(crate) fn step(&self, member: &ConsumerMember) -> Result<Option<ConsumerMember>, UnknownState> {
         let next = match member.state {
-            MemberState::Stable if member.epoch == self.target_epoch && self.subscribes_to_all(member) => return Ok(None),
+            MemberState::Stable if member.epoch == self.target_epoch && self.subscribes_to_all(member) => {
+                return Ok(None);
+            }
             MemberState::Stable | MemberState::UnreleasedPartitions => self.next_assignment(member, member.epoch),
             MemberState::UnrevokedPartitions if self.still_reports(&member.pending_revocation) => {
                 self.revoke_unsubscribed(member)
@@ -95,7 +97,9 @@ impl<F: Fn(&TopicId, i32) -> bool> Reconciliation<'_, F> {
         let (kept, dropped): (Vec<_>, Vec<_>) =
             member.assigned.iter().partition(|(topic, ..)| self.subscribed.contains(topic));
         next.assigned = kept.into_iter().collect();
-        dropped.into_iter().for_each(|(topic, partition, since)| next.pending_revocation.insert(topic, partition, since));
+        dropped
+            .into_iter()
+            .for_each(|(topic, partition, since)| next.pending_revocation.insert(topic, partition, since));
         next
     }
 
@@ -105,9 +109,8 @@ impl<F: Fn(&TopicId, i32) -> bool> Reconciliation<'_, F> {
 
     /// Whether the member may own any of `partitions` still. One that does not say what it owns may.
     fn still_reports(&self, partitions: &OwnedPartitions) -> bool {
-        self.reported.is_none_or(|reported| {
-            partitions.iter().any(|(topic, partition, _)| reported.contains(&topic, partition))
-        })
+        self.reported
+            .is_none_or(|reported| partitions.iter().any(|(topic, partition, _)| reported.contains(&topic, partition)))
     }
 }
 

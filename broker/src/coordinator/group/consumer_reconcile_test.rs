@@ -35,8 +35,14 @@ fn step(
     let reported = reported.map(partitions);
     let subscribed = BTreeSet::from([TOPIC]);
     let owned_by_other = |topic: &TopicId, partition| *topic == TOPIC && taken.contains(&partition);
-    Reconciliation { target_epoch, target: &target, subscribed: &subscribed, reported: reported.as_ref(), owned_by_other }
-        .step(member)
+    Reconciliation {
+        target_epoch,
+        target: &target,
+        subscribed: &subscribed,
+        reported: reported.as_ref(),
+        owned_by_other,
+    }
+    .step(member)
 }
 
 #[test]
@@ -109,7 +115,8 @@ fn a_member_gives_up_what_it_no_longer_subscribes_to_before_the_target_says_so()
     let run = |member: &ConsumerMember, subscribed: TopicId, reported: Option<&Assignment>| {
         let subscribed = BTreeSet::from([subscribed]);
         let owned_by_other = |_: &TopicId, _| false;
-        Reconciliation { target_epoch: 5, target: &target, subscribed: &subscribed, reported, owned_by_other }.step(member)
+        Reconciliation { target_epoch: 5, target: &target, subscribed: &subscribed, reported, owned_by_other }
+            .step(member)
     };
     let stable = member(MemberState::Stable, 5, &[(0, 5)], &[]);
     assert_eq!(run(&stable, TOPIC, None), Ok(None));

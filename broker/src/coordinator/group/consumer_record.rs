@@ -107,7 +107,10 @@ impl ConsumerGroupRecord {
 pub(crate) fn target_to_record(target: &Assignment) -> ConsumerGroupTargetAssignmentMemberValue {
     let topic_partitions = target
         .topics()
-        .map(|(topic, partitions)| TopicPartition { topic_id: *topic, partitions: partitions.iter().copied().collect() })
+        .map(|(topic, partitions)| TopicPartition {
+            topic_id: *topic,
+            partitions: partitions.iter().copied().collect(),
+        })
         .collect();
     ConsumerGroupTargetAssignmentMemberValue { topic_partitions }
 }

@@ -14,6 +14,7 @@ use rand::rngs::StdRng;
 
 use super::classic::{Departure, JoinAnswer, JoinGroup, SyncAnswer, SyncGroup};
 use super::commit::Committer;
+use super::consumer::ConsumerGroup;
 use super::consumer_classic;
 use super::consumer_context::ConsumerContext;
 use super::consumer_describe::{DescribedConsumerGroup, describe};
@@ -285,8 +286,7 @@ impl GroupShard {
         let context = self.topics.context(&self.config.consumer, now);
         for (group_id, group) in &self.groups {
             if let Group::Consumer(group) = group {
-                self.memories
-                    .alter(group_id, &mut self.timers, |memory| start_sessions(group, memory, &context));
+                self.memories.alter(group_id, &mut self.timers, |memory| start_sessions(group, memory, &context));
             }
         }
     }
@@ -297,7 +297,7 @@ impl GroupShard {
             if !matches!(self.groups.get(group_id), Some(Group::Consumer(_))) {
                 // What is there was made for offsets alone, which are kept elsewhere.
                 self.forget(group_id);
-                self.groups.insert(group_id.into(), Group::Consumer(Box::default()));
+                self.groups.insert(group_id.into(), Group::Consumer(ConsumerGroup::default()));
             }
             if let Some(Group::Consumer(group)) = self.groups.get_mut(group_id) {
                 group.replay(record);
@@ -364,3 +364,7 @@ fn new_member_id(random: &mut StdRng) -> String {
     let bits = (bits & !(0xf << 76) & !(0x3 << 62)) | (0x4 << 76) | (0x2 << 62);
     Uuid(bits.to_be_bytes()).to_string()
 }
+
+#[cfg(test)]
+#[path = "consumer_shard_test.rs"]
+mod tests;

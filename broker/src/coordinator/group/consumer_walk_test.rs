@@ -158,7 +158,11 @@ impl Walk {
                     client.told = told;
                 }
             }
-            Err(ConsumerGroupError::FencedEpoch { .. } | ConsumerGroupError::UnknownMember { .. } | ConsumerGroupError::UnknownInstance { .. }) => {
+            Err(
+                ConsumerGroupError::FencedEpoch { .. }
+                | ConsumerGroupError::UnknownMember { .. }
+                | ConsumerGroupError::UnknownInstance { .. },
+            ) => {
                 client.epoch = 0;
                 client.owned = Assignment::default();
                 client.told = Assignment::default();

@@ -71,7 +71,7 @@ pub(super) enum Group {
     /// Members that join and sync, or none and only offsets.
     Classic(ClassicGroup),
     /// Members that send heartbeats and are assigned to by the group (KIP-848).
-    Consumer(Box<ConsumerGroup>),
+    Consumer(ConsumerGroup),
 }
 
 impl Group {
@@ -314,7 +314,8 @@ impl GroupShard {
         }
         if let Some(group @ Group::Consumer(_)) = self.groups.get(request.group_id.as_str()) {
             if !group.is_empty() {
-                let answer = self.join_consumer_group(&request, now, effects).map_err(|error| (error, String::new()))?;
+                let answer =
+                    self.join_consumer_group(&request, now, effects).map_err(|error| (error, String::new()))?;
                 effects.answer_join(token, answer);
                 return Ok(());
             }
