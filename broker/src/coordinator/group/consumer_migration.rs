@@ -6,6 +6,7 @@
 //!
 //! Owns the translation of one kind into the other; who asks for it is the shard's.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -24,6 +25,7 @@ use super::consumer_member::{ClassicMember, ConsumerMember, sorted_names};
 use super::consumer_record::ConsumerGroupRecord;
 use super::embedded_protocol::{decode_assignment, decode_subscription, encode_assignment, to_assignment};
 use super::group_record::GroupRecord;
+use crate::types::TopicId;
 
 /// The consumer group that a classic group with members becomes. Its epoch is the generation.
 ///
@@ -44,14 +46,25 @@ pub(crate) fn upgrade(
         return refuse("the group is a classic one, and has more members than a consumer group may have");
     }
 
-    let mut draft = ConsumerDraft::of_new_group();
     let generation = classic.generation();
     let mut members = Vec::new();
     for (member_id, member) in classic.members() {
-        let converted = upgrade_member(member_id, member.to_upgrade(classic.protocol()), generation, context)?;
-        draft.write_metadata(&converted);
-        members.push(converted);
+        members.push(upgrade_member(member_id, member.to_upgrade(classic.protocol()), generation, context)?);
     }
+    let mut claimed: HashSet<(TopicId, i32)> = members.iter().flat_map(|(member, _)| member.owned()).collect();
+    let mut draft = ConsumerDraft::of_new_group();
+    let members: Vec<ConsumerMember> = members
+        .into_iter()
+        .map(|(mut member, claims)| {
+            // A cooperative member that has not heard of its assignment yet goes on with what it said that it owns when it
+            // joined. Nobody else may get that before it joins again.
+            for (topic, partition) in claims.iter().filter(|partition| claimed.insert(*partition)) {
+                member.assigned.insert(topic, partition, generation);
+            }
+            member
+        })
+        .collect();
+    members.iter().for_each(|member| draft.write_metadata(member));
     draft.write(ConsumerGroupRecord::Epoch(Some(ConsumerGroupMetadataValue { epoch: generation, metadata_hash: 0 })));
     for member in &members {
         draft.write_target(&member.member_id, &member.assigned.to_assignment());
@@ -83,12 +96,13 @@ pub(crate) struct UpgradedMember<'a> {
     pub(crate) assignment: &'a Bytes,
 }
 
+/// The member, and what else it said that it owns.
 fn upgrade_member(
     member_id: &Arc<str>,
     member: UpgradedMember<'_>,
     generation: i32,
     context: &ConsumerContext<'_>,
-) -> Result<ConsumerMember, ConsumerGroupError> {
+) -> Result<(ConsumerMember, Assignment), ConsumerGroupError> {
     const MALFORMED: ConsumerGroupError = ConsumerGroupError::GroupIdNotFound(
         "the group is a classic one, and what its members say cannot be understood",
     );
@@ -101,7 +115,8 @@ fn upgrade_member(
         ));
     }
     let owned = to_assignment(&assignment.assigned_partitions, context.image);
-    Ok(ConsumerMember {
+    let claims = to_assignment(&subscription.owned_partitions, context.image);
+    let member = ConsumerMember {
         instance_id: member.instance_id.map(str::to_owned),
         rack_id: subscription.rack_id,
         client_id: member.client_id.to_owned(),
@@ -113,7 +128,8 @@ fn upgrade_member(
         previous_epoch: generation,
         assigned: owned.iter().map(|(topic, partition)| (topic, partition, generation)).collect(),
         ..ConsumerMember::new(member_id.clone())
-    })
+    };
+    Ok((member, claims))
 }
 
 /// The records that make a classic group of a consumer group in which all members speak that protocol. `None` if there is no

@@ -305,7 +305,7 @@ impl Walk {
 
 #[test]
 fn no_partition_has_two_readers_and_in_the_end_each_has_one() {
-    for seed in 0..400 {
+    for seed in 0..150 {
         let mut walk = Walk::new(seed);
         for _ in 0..300 {
             walk.step();

@@ -45,6 +45,8 @@ mod consumer_test_group;
 #[cfg(test)]
 mod consumer_walk_test;
 #[cfg(test)]
+mod migration_walk_test;
+#[cfg(test)]
 mod test_shard;
 
 pub(crate) use assignment::Assignment;
