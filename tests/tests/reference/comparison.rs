@@ -69,12 +69,14 @@ fn play_all(scenarios: &[&Scenario]) -> Vec<Result<(Answers, Answers)>> {
                     let Some(scenario) = scenarios.get(index) else { return };
                     let recorded = golden::read(scenario.name);
                     let both = recorded.and_then(|recorded| Ok((play(scenario, &recorded)?, recorded)));
-                    done.lock().unwrap().insert(index, both.map(|(played, recorded)| (recorded, played)));
+                    done.lock()
+                        .expect("nobody panics with it")
+                        .insert(index, both.map(|(played, recorded)| (recorded, played)));
                 }
             });
         }
     });
-    done.into_inner().unwrap().into_values().collect()
+    done.into_inner().expect("nobody panicked with it").into_values().collect()
 }
 
 /// Plays a scenario; again when it differs in what took long, which a busy machine may be to blame for.
