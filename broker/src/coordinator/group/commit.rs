@@ -71,7 +71,7 @@ impl GroupShard {
             }
             let offset = CommittedOffset {
                 offset: to_commit.offset,
-                leader_epoch: to_commit.leader_epoch.max(-1),
+                leader_epoch: to_commit.leader_epoch,
                 metadata: to_commit.metadata.into(),
                 commit_timestamp_ms: now.wall_ms,
                 expire_timestamp_ms: expires_in_ms.map_or(-1, |ms| now.wall_ms.saturating_add(ms)),
