@@ -8,6 +8,9 @@ use super::topic_keys::{
 const STARTS_WITH_RECOVERY_POINTS: &str =
     "A log start is on record before DeleteRecords answers, and again with the recovery points.";
 const BOUNDED: &str = "every resource has a bound from the start";
+/// 100 KiB hold less than one batch: measured, half of the rate of a producer of large batches and thrice the wake-ups.
+const SOCKET_BUFFERS: &str =
+    "fixed buffers turn the operating system's own sizing off, and these hold less than one batch";
 
 pub(super) static GROUPS: &[KeyGroup] = &[
     KeyGroup {
@@ -109,8 +112,12 @@ pub(super) static GROUPS: &[KeyGroup] = &[
             int("max.connections.per.ip", "2147483647").at_least(0).cluster_wide().doc("How many connections one address may have open; further ones are closed."),
             string("max.connections.per.ip.overrides", "").cluster_wide().doc("Exceptions from `max.connections.per.ip`: `ADDRESS:COUNT,ADDRESS:COUNT`."),
             long("connections.max.idle.ms", "600000").doc("After how many milliseconds without a request a connection is closed; a negative number is never."),
-            int("socket.send.buffer.bytes", "102400").doc("SO_SNDBUF of a connection; -1 leaves it to the operating system."),
-            int("socket.receive.buffer.bytes", "102400").doc("SO_RCVBUF of a connection; -1 leaves it to the operating system."),
+            int("socket.send.buffer.bytes", "-1")
+                .kafka("102400", SOCKET_BUFFERS)
+                .doc("SO_SNDBUF of a connection; -1 leaves it to the operating system."),
+            int("socket.receive.buffer.bytes", "-1")
+                .kafka("102400", SOCKET_BUFFERS)
+                .doc("SO_RCVBUF of a connection; -1 leaves it to the operating system."),
             int("socket.listen.backlog.size", "1024")
                 .at_least(1)
                 .kafka("50", "clients that all come back at once would wait a second for their next attempt")
