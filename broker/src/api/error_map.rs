@@ -151,7 +151,7 @@ impl ToErrorCode for ControllerError {
     fn to_error_code(&self) -> ErrorCode {
         match self {
             Self::InvalidTopicName(error) => error.to_error_code(),
-            Self::TopicNameCollision { .. } => ErrorCode::InvalidTopicException,
+            Self::TopicNameCollision { .. } | Self::InternalTopic { .. } => ErrorCode::InvalidTopicException,
             Self::ReservedTopicName { .. } | Self::AssignmentAndCount { .. } | Self::ChangeTooLarge { .. } => {
                 ErrorCode::InvalidRequest
             }

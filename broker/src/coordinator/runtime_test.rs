@@ -238,6 +238,44 @@ async fn groups_of_a_topic_that_is_not_there_are_nobodys() {
 }
 
 #[tokio::test]
+async fn groups_that_are_being_loaded_say_so() {
+    let vfs = new_disk();
+    let broker = TestBroker::open(&vfs, 1).unwrap();
+    broker.create_topics().unwrap();
+    broker.commit("a", &[0], 1).await.unwrap();
+    let table = broker.groups.table.load_full().unwrap();
+    let loaded = std::mem::replace(&mut *table.slots[1].state.lock(), SlotState::Loading);
+    assert_eq!(broker.commit("a", &[0], 2).await, Err(GroupError::CoordinatorLoadInProgress));
+    let listed = answer(broker.groups.read_all(GroupShard::group_count)).await;
+    assert_eq!(listed, Err(GroupError::CoordinatorLoadInProgress));
+    *table.slots[1].state.lock() = loaded;
+    assert_eq!(broker.committed("a", 0).await, Ok(Some(1)));
+    broker.stop();
+}
+
+#[tokio::test]
+async fn a_record_of_a_newer_broker_keeps_its_partition_from_being_served_and_no_other() {
+    let vfs = new_disk();
+    let broker = TestBroker::open(&vfs, 1).unwrap();
+    broker.create_topics().unwrap();
+    let other = "b";
+    assert_eq!((partition_of("a", 2), partition_of(other, 2)), (1, 0));
+    broker.commit("a", &[0], 1).await.unwrap();
+    broker.commit(other, &[0], 1).await.unwrap();
+    let mut batch = BatchBuilder::new();
+    batch.append(0, Some(b"\x00\x02\x00\x01a"), Some(b"\x00\x09something"), &[]);
+    let bytes = batch.build(&BatchFields::default()).unwrap();
+    let partition = broker.groups.context.replicas.by_name(OFFSETS_TOPIC).unwrap().partition(1).unwrap();
+    let header = *bytes.first_chunk::<HEADER_BYTES>().unwrap();
+    partition.append_own(ValidatedBatch::new(header, bytes.slice(HEADER_BYTES..)), 0).unwrap();
+    broker.stop();
+    let broker = TestBroker::open(&vfs.killed(), 2).unwrap();
+    assert_eq!(broker.committed("a", 0).await, Err(GroupError::CoordinatorNotAvailable));
+    assert_eq!(broker.committed(other, 0).await, Ok(Some(1)));
+    broker.stop();
+}
+
+#[tokio::test]
 async fn a_deadline_wakes_the_task_and_removes_a_silent_member() {
     let vfs = new_disk();
     let broker = TestBroker::open(&vfs, 1).unwrap();

@@ -6,6 +6,7 @@
 
 mod fetches;
 mod framing;
+mod groups;
 mod latency;
 mod lengths;
 mod names;
