@@ -137,7 +137,9 @@ impl ToErrorCode for ConsumerGroupError {
             Self::TooManyGroups => ErrorCode::CoordinatorNotAvailable,
             Self::UnsupportedAssignor { .. } => ErrorCode::UnsupportedAssignor,
             Self::InvalidRegularExpression { .. } => ErrorCode::InvalidRegularExpression,
-            Self::GroupMaxSizeReached { .. } => ErrorCode::GroupMaxSizeReached,
+            Self::GroupMaxSizeReached { .. } | Self::TooMuchMetadata { .. } | Self::TooManyRegexes { .. } => {
+                ErrorCode::GroupMaxSizeReached
+            }
             Self::UnknownMember { .. } | Self::UnknownInstance { .. } => ErrorCode::UnknownMemberId,
             Self::FencedInstance { .. } => ErrorCode::FencedInstanceId,
             Self::UnreleasedInstance { .. } => ErrorCode::UnreleasedInstanceId,

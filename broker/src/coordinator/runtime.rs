@@ -563,3 +563,7 @@ fn moment(clock: &dyn Clock) -> Moment {
 #[cfg(test)]
 #[path = "runtime_test.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "consumer_crash_test.rs"]
+mod consumer_crash_tests;
