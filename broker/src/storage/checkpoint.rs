@@ -17,6 +17,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use super::error::StorageError;
@@ -28,7 +29,7 @@ pub(super) const RECOVERY_POINTS: &str = "recovery-point-offset-checkpoint";
 /// The first offset that can be read, for each log whose start is not that of its first segment.
 pub(super) const LOG_STARTS: &str = "log-start-offset-checkpoint";
 /// The start of one log, in its own folder.
-const LOG_START: &str = "log-start-offset";
+pub(super) const LOG_START: &str = "log-start-offset";
 
 const VERSION: &str = "0";
 /// 100,000 partitions with names of 249 characters.
@@ -60,18 +61,32 @@ fn checksum_path(data_dir: &Path, name: &str) -> PathBuf {
     data_dir.join(format!("{name}.crc32"))
 }
 
+/// A checkpoint as it lies there, believable or not.
+#[derive(Debug)]
+pub(super) struct FoundCheckpoint {
+    /// `None` if the text is no checkpoint.
+    pub(super) offsets: Option<Offsets>,
+    pub(super) checksum_matches: bool,
+}
+
+/// Looks at a checkpoint of the data directory; `None` if there is none.
+pub(super) fn find(vfs: &dyn Vfs, data_dir: &Path, name: &str) -> io::Result<Option<FoundCheckpoint>> {
+    let Some(text) = read_file(vfs, &data_dir.join(name), CHECKPOINT_BYTES_MAX)? else { return Ok(None) };
+    let offsets = std::str::from_utf8(&text).ok().and_then(parse);
+    Ok(Some(FoundCheckpoint { offsets, checksum_matches: checksum_matches(vfs, data_dir, name, &text) }))
+}
+
 /// Reads a checkpoint of the data directory; `None` if there is none that can be believed.
 pub(super) fn read(vfs: &dyn Vfs, data_dir: &Path, name: &str) -> Option<Offsets> {
     let path = data_dir.join(name);
-    let text = match read_file(vfs, &path, CHECKPOINT_BYTES_MAX) {
-        Ok(text) => text?,
+    let found = match find(vfs, data_dir, name) {
+        Ok(found) => found?,
         Err(error) => {
             tracing::warn!(path = %path.display(), %error, "cannot read a checkpoint; doing without");
             return None;
         }
     };
-    let offsets =
-        checksum_matches(vfs, data_dir, name, &text).then(|| parse(std::str::from_utf8(&text).ok()?)).flatten();
+    let offsets = found.offsets.filter(|_| found.checksum_matches);
     if offsets.is_none() {
         tracing::warn!(path = %path.display(), "a checkpoint is damaged or not ours; doing without");
     }
@@ -110,17 +125,22 @@ pub(super) fn write_log_start(vfs: &dyn Vfs, log_dir: &Path, start: Offset) -> R
     replace_file(vfs, &path, format!("{text}{crc:08x}\n").as_bytes()).map_err(StorageError::io("replace", &path))
 }
 
+/// The start of one log in its folder: `None` if it was never put on record, `Some(None)` if what is there is damaged.
+pub(super) fn find_log_start(vfs: &dyn Vfs, log_dir: &Path) -> io::Result<Option<Option<Offset>>> {
+    let bytes = read_file(vfs, &log_dir.join(LOG_START), SMALL_FILE_BYTES_MAX)?;
+    Ok(bytes.map(|bytes| parse_log_start(&bytes)))
+}
+
 /// The start of one log as it was put on record in its folder; `None` if it never was, or cannot be believed.
 pub(super) fn read_log_start(vfs: &dyn Vfs, log_dir: &Path) -> Option<Offset> {
     let path = log_dir.join(LOG_START);
-    let bytes = match read_file(vfs, &path, SMALL_FILE_BYTES_MAX) {
-        Ok(bytes) => bytes?,
+    let start = match find_log_start(vfs, log_dir) {
+        Ok(start) => start?,
         Err(error) => {
             tracing::warn!(path = %path.display(), %error, "cannot read where the log starts");
             return None;
         }
     };
-    let start = parse_log_start(&bytes);
     if start.is_none() {
         tracing::error!(path = %path.display(), "the file that says where the log starts is damaged: deleted records may be back");
     }

@@ -1,0 +1,211 @@
+//! Walks over one segment as recovery would that trusts nothing, and notes what is wrong with it and with its indexes.
+
+use std::path::PathBuf;
+
+use ottla_protocol::records::OffsetDeltas;
+
+use super::finding::Finding;
+use super::index_check::IndexCheck;
+use super::segment_dump::{RECORD_BYTES_MAX, read_batch};
+use super::segment_rewrite::DamagedRange;
+use super::verify::Verification;
+use crate::storage::batch_header::{BatchHeader, HEADER_BYTES};
+use crate::storage::error::StorageError;
+use crate::storage::log::CorruptRange;
+use crate::storage::recovery::{
+    CONTROL_BATCH_BYTES_MAX, Event, Scan, ScanStart, end_txn_marker, first_epoch, holds_good_batch,
+};
+use crate::storage::segment::{extension, segment_path};
+use crate::storage::txn_index::AbortedTxn;
+use crate::storage::vfs::{Access, VfsFile, read_up_to_at};
+use crate::types::{LeaderEpoch, Offset};
+
+const REFUSED: &str = "kept; readers of these offsets get CORRUPT_MESSAGE, those before and behind are served";
+const CUT: &str = "copied to the quarantine, and cut off";
+const SERVED: &str = "served as it is: its checksum is right";
+
+/// One segment among the others.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct SegmentInFolder {
+    pub(super) base: Offset,
+    pub(super) log_bytes: u64,
+}
+
+/// How the walk over a segment ended.
+enum Ending {
+    Whole,
+    Tail(u64),
+}
+
+impl Verification<'_> {
+    /// Goes through the segments, oldest first, until the last one or a torn tail. Returns the end of the log.
+    pub(super) fn segments(&mut self) -> Result<Offset, StorageError> {
+        let mut epoch = LeaderEpoch::NONE;
+        let mut log_end = Offset::ZERO;
+        for at in 0..self.segments.len() {
+            let SegmentInFolder { base, log_bytes } = self.segments[at];
+            let next_base = self.segments.get(at + 1).map(|next| next.base);
+            let path = segment_path(self.dir, base, extension::LOG);
+            let (next_offset, ending) = self.segment(at, &path, next_base, &mut epoch)?;
+            log_end = next_offset;
+            let good_behind = next_base.is_some() && self.any_good_batch_behind(at)?;
+            match (ending, next_base) {
+                (ending, Some(next_base)) if good_behind => {
+                    let position = match ending {
+                        Ending::Whole => log_bytes,
+                        Ending::Tail(position) => position,
+                    };
+                    if next_offset < next_base {
+                        let range = CorruptRange {
+                            from: next_offset,
+                            to: next_base,
+                            segment_base: base,
+                            position,
+                            end_position: log_bytes,
+                        };
+                        self.damage(path, range);
+                    }
+                }
+                (Ending::Whole, Some(next_base)) if next_offset == next_base => {}
+                (ending, _) => {
+                    if let Ending::Tail(position) = ending {
+                        let what = format!("{} bytes behind the last sound batch are no batch", log_bytes - position);
+                        self.report.torn_tail = Some((base, position));
+                        self.note(
+                            Finding::records(path, what, CUT)
+                                .bytes(position, log_bytes)
+                                .offsets(next_offset, next_offset),
+                        );
+                    }
+                    for behind in &self.segments[at + 1..] {
+                        let path = segment_path(self.dir, behind.base, extension::LOG);
+                        let (what, remedy) = match behind.log_bytes {
+                            0 => ("an empty segment that does not follow the one before", "removed"),
+                            _ => ("a segment without a sound batch, behind a torn one", "moved to the quarantine"),
+                        };
+                        self.report.findings.push(Finding::records(path, what, remedy).bytes(0, behind.log_bytes));
+                    }
+                    break;
+                }
+            }
+        }
+        Ok(log_end)
+    }
+
+    fn any_good_batch_behind(&self, at: usize) -> Result<bool, StorageError> {
+        for (index, segment) in self.segments.iter().enumerate().skip(at + 1) {
+            let limit = self.segments.get(index + 1).map(|next| next.base);
+            if holds_good_batch(self.vfs, self.dir, segment.base, segment.log_bytes, limit)? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    fn damage(&mut self, path: PathBuf, range: CorruptRange) {
+        let CorruptRange { from, to, position, end_position, .. } = range;
+        let bytes = end_position - position;
+        let what = match (from == to, bytes) {
+            (true, _) => format!("{bytes} bytes between sound batches are no batch that belongs there"),
+            (false, 0) => "records are missing between two sound batches".to_owned(),
+            (false, _) => format!("{bytes} bytes with sound batches behind are no sound batches"),
+        };
+        let leader_epoch = self.epochs.latest_epoch().unwrap_or(LeaderEpoch::NONE);
+        self.report.corrupt.push(DamagedRange { range, leader_epoch });
+        self.note(Finding::records(path, what, REFUSED).bytes(position, end_position).offsets(from, to));
+    }
+
+    fn segment(
+        &mut self,
+        at: usize,
+        path: &PathBuf,
+        next_base: Option<Offset>,
+        epoch: &mut LeaderEpoch,
+    ) -> Result<(Offset, Ending), StorageError> {
+        let SegmentInFolder { base, log_bytes } = self.segments[at];
+        let read_error = |error| StorageError::io("read", path)(error);
+        let file = self.vfs.open(path, Access::Read).map_err(StorageError::io("open", path))?;
+        let mut indexes = IndexCheck::new(self.vfs, self.dir, base)?;
+        let behind = self.segments.get(at + 1);
+        let start = ScanStart {
+            segment_base: base,
+            position: 0,
+            expected: base,
+            limit: next_base,
+            epoch: *epoch,
+            epoch_behind: behind.and_then(|next| first_epoch(self.vfs, self.dir, next.base, next.log_bytes)),
+            epochs: None,
+        };
+        let mut scan = Scan::new(&*file, log_bytes, start);
+        let mut aborted = Vec::new();
+        let mut position_before = 0;
+        let ending = loop {
+            match scan.next().map_err(read_error)? {
+                Event::Batch { position, header } => {
+                    self.progress.add(position + u64::from(header.size_bytes) - position_before);
+                    position_before = position + u64::from(header.size_bytes);
+                    *epoch = header.leader_epoch;
+                    indexes.see(position, &header);
+                    self.epochs.assign(header.leader_epoch, header.base_offset);
+                    aborted.extend(self.batch(path, &*file, position, &header).map_err(read_error)?);
+                }
+                Event::Damage(range) => {
+                    indexes.see_damage(range.to, range.end_position);
+                    self.damage(path.clone(), range);
+                }
+                Event::Tail { position } => {
+                    if next_base.is_some() {
+                        indexes.see_damage(Offset(i64::MAX), u64::MAX);
+                    }
+                    break Ending::Tail(position);
+                }
+                Event::End => break Ending::Whole,
+            }
+        };
+        self.progress.add(log_bytes.saturating_sub(position_before));
+        let is_last = next_base.is_none();
+        self.report.findings.extend(indexes.finish(is_last));
+        self.transaction_index(base, &aborted)?;
+        Ok((scan.next_offset(), ending))
+    }
+
+    /// Takes note of a sound batch; returns the transaction that it aborts.
+    fn batch(
+        &mut self,
+        path: &PathBuf,
+        file: &dyn VfsFile,
+        position: u64,
+        header: &BatchHeader,
+    ) -> std::io::Result<Option<AbortedTxn>> {
+        self.report.batches += 1;
+        self.report.records += u64::try_from(header.record_count).unwrap_or(0);
+        let concerns = |finding: Finding| {
+            let end_position = position + u64::from(header.size_bytes);
+            finding.bytes(position, end_position).offsets(header.base_offset, header.next_offset())
+        };
+        let offsets = i64::from(header.last_offset_delta) + 1;
+        if !(0..=offsets).contains(&i64::from(header.record_count)) {
+            let what = format!("a batch of {offsets} offsets says that it has {} records", header.record_count);
+            self.note(concerns(Finding::records(path.clone(), what, SERVED)));
+        } else if self.options.records {
+            let checked = read_batch(file, position, header.size_bytes).and_then(|view| {
+                let walked = view.check_records(OffsetDeltas::Rising, RECORD_BYTES_MAX, |_| {});
+                walked.map_err(|error| error.to_string())
+            });
+            if let Err(error) = checked {
+                let what = format!("the records of a batch cannot be read: {error}");
+                self.note(concerns(Finding::records(path.clone(), what, SERVED)));
+            }
+        }
+        let marker = match header.is_control() {
+            true => {
+                let mut bytes = vec![0; (header.size_bytes as usize).min(CONTROL_BATCH_BYTES_MAX)];
+                let read = read_up_to_at(file, &mut bytes, position)?;
+                end_txn_marker(bytes[..read].get(HEADER_BYTES..).unwrap_or_default())
+            }
+            false => None,
+        };
+        let completed = header.producer_batch(marker).and_then(|batch| self.producers.update(&batch, 0));
+        Ok(completed.filter(|completed| completed.is_aborted).map(AbortedTxn::from))
+    }
+}
