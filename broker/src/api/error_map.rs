@@ -82,6 +82,7 @@ impl ToErrorCode for ProduceError {
         match self {
             Self::Invalid(error) => error.to_error_code(),
             Self::Append(error) => error.to_error_code(),
+            Self::DiskNearlyFull => ErrorCode::KafkaStorageError,
         }
     }
 }

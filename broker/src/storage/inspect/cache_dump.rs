@@ -154,7 +154,7 @@ pub fn dump_leader_epochs(vfs: &dyn Vfs, path: &Path) -> Result<Vec<EpochEntry>,
 /// # Errors
 /// The file cannot be read, or its checksum is not that of its content.
 pub fn dump_log_start(vfs: &dyn Vfs, path: &Path) -> Result<Offset, StorageError> {
-    let start = checkpoint::find_log_start(vfs, parent(path)).map_err(StorageError::io("read", path))?;
+    let start = checkpoint::read_one_log_start(vfs, path);
     let start = start.ok_or_else(|| StorageError::io("open", path)(std::io::ErrorKind::NotFound.into()))?;
     start.ok_or_else(|| damaged(path, "its checksum is not that of its content"))
 }

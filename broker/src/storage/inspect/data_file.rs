@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::storage::checkpoint::{LOG_START, LOG_STARTS, RECOVERY_POINTS};
+use crate::storage::checkpoint::{CLEANED, LOG_START, LOG_STARTS, RECOVERY_POINTS};
 use crate::storage::log::LEADER_EPOCH_CHECKPOINT;
 use crate::storage::segment::{extension, parse_segment_name};
 use crate::types::{Offset, TopicPartition};
@@ -22,9 +22,9 @@ pub enum FileKind {
     ProducerSnapshot(Offset),
     /// `leader-epoch-checkpoint`.
     LeaderEpochs,
-    /// `log-start-offset`.
+    /// `log-start-offset` or its copy.
     LogStart,
-    /// `recovery-point-offset-checkpoint` or `log-start-offset-checkpoint`.
+    /// `recovery-point-offset-checkpoint`, `log-start-offset-checkpoint` or `cleaner-offset-checkpoint`.
     Checkpoint,
 }
 
@@ -35,8 +35,8 @@ impl FileKind {
         let name = path.file_name()?.to_str()?;
         match name {
             LEADER_EPOCH_CHECKPOINT => return Some(FileKind::LeaderEpochs),
-            LOG_START => return Some(FileKind::LogStart),
-            RECOVERY_POINTS | LOG_STARTS => return Some(FileKind::Checkpoint),
+            name if LOG_START.contains(&name) => return Some(FileKind::LogStart),
+            RECOVERY_POINTS | LOG_STARTS | CLEANED => return Some(FileKind::Checkpoint),
             _ => {}
         }
         let kinds: [(&str, fn(Offset) -> FileKind); 5] = [
@@ -70,7 +70,9 @@ mod tests {
         assert_eq!(kind("00000000000000000042.timeindex"), Some(FileKind::TimeIndex(Offset(42))));
         assert_eq!(kind("00000000000000000042.txnindex"), Some(FileKind::TransactionIndex(Offset(42))));
         assert_eq!(kind("00000000000000000042.snapshot"), Some(FileKind::ProducerSnapshot(Offset(42))));
-        assert_eq!(kind("log-start-offset"), Some(FileKind::LogStart));
+        for name in ["log-start-offset", "log-start-offset.copy"] {
+            assert_eq!(kind(name), Some(FileKind::LogStart));
+        }
         assert_eq!(kind("log-start-offset-checkpoint"), Some(FileKind::Checkpoint));
         assert_eq!(kind("leader-epoch-checkpoint"), Some(FileKind::LeaderEpochs));
         for other in ["42.log", "00000000000000000042.log.tmp", "99999999999999999999.log", "partition.metadata", ""] {

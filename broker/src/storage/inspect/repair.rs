@@ -14,12 +14,13 @@ use super::finding::{Finding, FindingKind};
 use super::folder::{Folder, FolderKind};
 use super::segment_rewrite::{DamagedRange, leave_out};
 use super::verify::PartitionReport;
-use crate::storage::checkpoint::{self, LOG_START, LOG_STARTS, Offsets, RECOVERY_POINTS};
+use crate::storage::checkpoint::{self, LOG_STARTS, Offsets, RECOVERY_POINTS};
 use crate::storage::data_dir::{DataDir, LOCK, QUARANTINE};
 use crate::storage::error::StorageError;
 use crate::storage::log::{LEADER_EPOCH_CHECKPOINT, Log, LogContext};
 use crate::storage::recovery::OpenMode;
-use crate::storage::segment::{extension, parse_segment_name, segment_path};
+use crate::storage::replacement;
+use crate::storage::segment::{extension, segment_path};
 use crate::storage::vfs::{Vfs, parent};
 use crate::storage::{LogConfig, OpenFiles, ProducerLimits};
 use crate::types::Offset;
@@ -119,7 +120,7 @@ impl Repair<'_> {
             self.drop_damaged(report, dir)?;
         }
         for finding in report.findings.iter().filter(|finding| finding.kind == FindingKind::Cache) {
-            self.clear_the_way(finding, dir)?;
+            self.clear_the_way(finding)?;
         }
         let context = LogContext {
             open_files: OpenFiles::new(Arc::clone(&self.vfs), OPEN_FILES_MAX),
@@ -131,29 +132,19 @@ impl Repair<'_> {
         let (log, _) = Log::open(context, dir, report.topic_partition.clone(), config, mode, self.now_ms)?;
         log.close()?;
         let offsets = log.offsets();
-        let on_record =
-            checkpoint::find_log_start(&*self.vfs, dir).map_err(StorageError::io("read", &dir.join(LOG_START)))?;
-        // Where the log starts is known again, or is where its first segment starts now.
-        if on_record == Some(None) || (offsets.log_start > Offset::ZERO && on_record != Some(Some(offsets.log_start))) {
+        // Recovery has put the two files of the folder in step; where the first segment is missing, the log starts behind it.
+        let on_record = checkpoint::read_log_start(&*self.vfs, dir).start.unwrap_or_default();
+        if offsets.log_start > on_record {
             checkpoint::write_log_start(&*self.vfs, dir, offsets.log_start)?;
         }
         Ok((offsets.log_start, offsets.log_end))
     }
 
     /// Removes caches that recovery would believe, or not look at.
-    fn clear_the_way(&self, finding: &Finding, dir: &Path) -> Result<(), StorageError> {
+    fn clear_the_way(&self, finding: &Finding) -> Result<(), StorageError> {
         match FileKind::of(&finding.path) {
-            Some(FileKind::ProducerSnapshot(_) | FileKind::LeaderEpochs) => self.remove(&finding.path),
-            // Aborted transactions are found again from the snapshot before on.
-            Some(FileKind::TransactionIndex(base)) => {
-                self.remove(&finding.path)?;
-                let entries = self.vfs.read_dir(dir).map_err(StorageError::io("list", dir))?;
-                for entry in entries {
-                    if parse_segment_name(&entry.name, extension::PRODUCER_SNAPSHOT).is_some_and(|at| at > base) {
-                        self.remove(&dir.join(&entry.name))?;
-                    }
-                }
-                Ok(())
+            Some(FileKind::ProducerSnapshot(_) | FileKind::LeaderEpochs | FileKind::TransactionIndex(_)) => {
+                self.remove(&finding.path)
             }
             _ => Ok(()),
         }
@@ -174,6 +165,8 @@ impl Repair<'_> {
         if by_segment.is_empty() {
             return Ok(());
         }
+        let entries = self.vfs.read_dir(dir).map_err(StorageError::io("list", dir))?;
+        replacement::settle(&*self.vfs, dir, &entries)?;
         for (base, ranges) in by_segment {
             leave_out(&*self.vfs, dir, base, &ranges, self.backup)?;
             self.dropped += ranges.len();

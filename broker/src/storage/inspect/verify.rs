@@ -18,11 +18,12 @@ use crate::storage::error::StorageError;
 use crate::storage::leader_epoch::LeaderEpochCache;
 use crate::storage::log::LEADER_EPOCH_CHECKPOINT;
 use crate::storage::log_manager::in_parallel;
-use crate::storage::producer_state::ProducerBudget;
+use crate::storage::producer_state::{CompletedTxn, ProducerBudget};
 use crate::storage::recovery::{EPOCHS_BYTES_MAX, INDEX_BYTES_MAX, SNAPSHOT_BYTES_MAX, UNSYNCED_MARKER};
+use crate::storage::replacement::parse_replacement;
 use crate::storage::segment::{extension, parse_segment_name, segment_path};
-use crate::storage::txn_index::{self, AbortedTxn};
-use crate::storage::vfs::{Vfs, read_file};
+use crate::storage::txn_index;
+use crate::storage::vfs::{DirEntry, Vfs, read_file};
 use crate::storage::{ProducerLimits, ProducerState};
 use crate::types::{LeaderEpoch, Offset, TopicPartition};
 
@@ -112,13 +113,10 @@ pub fn verify_partition(
 ) -> Result<PartitionReport, StorageError> {
     let dir = partition.dir.as_path();
     let entries = vfs.read_dir(dir).map_err(StorageError::io("list", dir))?;
-    let sizes = |extension| {
-        let named = entries.iter().filter(|entry| !entry.is_dir);
-        named
-            .filter_map(|entry| Some((parse_segment_name(&entry.name, extension)?, entry.size_bytes)))
-            .collect::<BTreeMap<Offset, u64>>()
-    };
-    let (segments, snapshots) = (sizes(extension::LOG), sizes(extension::PRODUCER_SNAPSHOT));
+    let segments = in_order(dir, &entries);
+    let mut snapshots: Vec<Offset> =
+        entries.iter().filter_map(|entry| parse_segment_name(&entry.name, extension::PRODUCER_SNAPSHOT)).collect();
+    snapshots.sort_unstable();
     let mut verification = Verification {
         vfs,
         dir,
@@ -134,7 +132,7 @@ pub fn verify_partition(
             segments: segments.len(),
             batches: 0,
             records: 0,
-            bytes: segments.values().sum(),
+            bytes: segments.iter().map(|segment| segment.log_bytes).sum(),
             log_start: Offset::ZERO,
             log_end: Offset::ZERO,
             findings: Vec::new(),
@@ -142,12 +140,12 @@ pub fn verify_partition(
             corrupt: Vec::new(),
             torn_tail: None,
         },
-        segments: segments.into_iter().map(|(base, log_bytes)| SegmentInFolder { base, log_bytes }).collect(),
+        segments,
     };
     let log_end = verification.segments()?;
     verification.give_epochs_to_damage();
-    verification.log_start(partition, log_end)?;
-    verification.snapshots(snapshots.into_keys(), log_end)?;
+    verification.log_start(partition, log_end);
+    verification.snapshots(&snapshots, log_end)?;
     verification.leader_epochs(log_end)?;
     if entries.iter().any(|entry| entry.name == UNSYNCED_MARKER) {
         let what = "a sync of this log failed: what was read here may be in the page cache only";
@@ -158,6 +156,26 @@ pub fn verify_partition(
         ));
     }
     Ok(verification.report)
+}
+
+/// The segments of a folder as the next start will see them, oldest first: a replacement that a stop has interrupted takes
+/// the place of those that it replaces.
+fn in_order(dir: &Path, entries: &[DirEntry]) -> Vec<SegmentInFolder> {
+    let mut segments = BTreeMap::new();
+    for entry in entries.iter().filter(|entry| !entry.is_dir) {
+        if let Some(base) = parse_segment_name(&entry.name, extension::LOG) {
+            let (path, log_bytes) = (dir.join(&entry.name), entry.size_bytes);
+            segments.insert(base, SegmentInFolder { base, path, log_bytes, is_replacement: false });
+        }
+    }
+    for entry in entries.iter().filter(|entry| !entry.is_dir) {
+        if let Some((base, next)) = parse_replacement(&entry.name) {
+            segments.retain(|other, _| !(base..next).contains(other));
+            let (path, log_bytes) = (dir.join(&entry.name), entry.size_bytes);
+            segments.insert(base, SegmentInFolder { base, path, log_bytes, is_replacement: true });
+        }
+    }
+    segments.into_values().collect()
 }
 
 /// Checks these partitions, so many at once. The reports are in their order.
@@ -214,15 +232,27 @@ impl Verification<'_> {
         without.for_each(|damaged| damaged.leader_epoch = first);
     }
 
-    fn log_start(&mut self, partition: &PartitionFolder, log_end: Offset) -> Result<(), StorageError> {
-        let path = self.dir.join(LOG_START);
-        let found = checkpoint::find_log_start(self.vfs, self.dir).map_err(StorageError::io("read", &path))?;
-        if found == Some(None) {
-            let what = "its checksum is not that of its content: where deleted records end is not known";
-            let remedy = "the log starts where the checkpoint of the data directory says, or at its first segment";
-            self.note(Finding::records(path.clone(), what, remedy));
+    fn log_start(&mut self, partition: &PartitionFolder, log_end: Offset) {
+        let files = LOG_START.map(|name| checkpoint::read_one_log_start(self.vfs, &self.dir.join(name)));
+        let start_of_folder = files.iter().flatten().copied().max().flatten();
+        for (name, found) in LOG_START.iter().zip(files) {
+            let what = match found {
+                Some(None) => "its checksum is not that of its content",
+                None if start_of_folder.is_some() => {
+                    "it is missing, and the other file that says where the log starts is there"
+                }
+                Some(Some(start)) if Some(start) < start_of_folder => "the other file says that the log starts later",
+                None | Some(Some(_)) => continue,
+            };
+            let path = self.dir.join(name);
+            self.note(match start_of_folder.or(partition.mode.log_start) {
+                Some(_) => Finding::cache(path, what, "the start writes it again"),
+                None => {
+                    Finding::records(path, what, "the log starts at its first segment: deleted records may be back")
+                }
+            });
         }
-        let on_record = partition.mode.log_start.max(found.flatten());
+        let on_record = partition.mode.log_start.max(start_of_folder);
         let first = self.segments.first().map_or(on_record.unwrap_or_default(), |segment| segment.base);
         let start = on_record.unwrap_or_default();
         if start < first {
@@ -243,11 +273,10 @@ impl Verification<'_> {
         }
         self.report.log_start = start.max(first);
         self.report.log_end = log_end.max(start);
-        Ok(())
     }
 
-    fn snapshots(&mut self, offsets: impl Iterator<Item = Offset>, log_end: Offset) -> Result<(), StorageError> {
-        for offset in offsets {
+    fn snapshots(&mut self, offsets: &[Offset], log_end: Offset) -> Result<(), StorageError> {
+        for &offset in offsets {
             let path = segment_path(self.dir, offset, extension::PRODUCER_SNAPSHOT);
             let bytes = read_file(self.vfs, &path, SNAPSHOT_BYTES_MAX).map_err(StorageError::io("read", &path))?;
             if offset > log_end {
@@ -282,9 +311,9 @@ impl Verification<'_> {
         Ok(())
     }
 
-    /// Compares the index with the aborted transactions whose markers were met. Those that began before the log starts
-    /// are known from the index only.
-    pub(super) fn transaction_index(&mut self, base: Offset, aborted: &[AbortedTxn]) -> Result<(), StorageError> {
+    /// Compares the index with the transactions whose markers were met. It may name more: those that began before the log
+    /// starts, and after compaction or in the middle of merging also such as have no marker here.
+    pub(super) fn transaction_index(&mut self, base: Offset, completed: &[CompletedTxn]) -> Result<(), StorageError> {
         let path = segment_path(self.dir, base, extension::TRANSACTION_INDEX);
         let entries = match txn_index::read(self.vfs, &path, INDEX_BYTES_MAX) {
             Ok(entries) => entries,
@@ -294,27 +323,14 @@ impl Verification<'_> {
             }
             Err(error) => return Err(StorageError::io("read", &path)(error)),
         };
-        let log_base = self.segments.first().map_or(base, |segment| segment.base);
-        let key = |txn: &AbortedTxn| (txn.producer_id, txn.first_offset, txn.last_offset);
-        let (there, found): (HashSet<_>, HashSet<_>) =
-            (entries.iter().map(key).collect(), aborted.iter().map(key).collect());
-        let missing = aborted.iter().find(|txn| !there.contains(&key(txn)));
-        // A marker, or the first batch of its transaction, may be among the damaged ones.
-        let all_met = self.report.corrupt.is_empty() && self.report.torn_tail.is_none();
-        let judged = |txn: &&AbortedTxn| all_met && txn.first_offset >= log_base;
-        let wrong = entries.iter().filter(judged).find(|txn| !found.contains(&key(txn)));
-        let what = match (missing, wrong) {
-            (Some(AbortedTxn { producer_id, first_offset, last_offset, .. }), _) => {
-                format!(
-                    "the aborted transaction of producer {producer_id} at {first_offset} to {last_offset} is missing"
-                )
-            }
-            (None, Some(AbortedTxn { producer_id, first_offset, last_offset, .. })) => {
-                format!("producer {producer_id} has no aborted transaction at {first_offset} to {last_offset}")
-            }
-            (None, None) => return Ok(()),
-        };
-        self.note(Finding::cache(path, what, REBUILT));
+        let named: HashSet<_> = entries.iter().map(|entry| (entry.producer_id, entry.last_offset)).collect();
+        let wrong = completed.iter().find(|txn| txn.is_aborted != named.contains(&(txn.producer_id, txn.last_offset)));
+        if let Some(CompletedTxn { producer_id, first_offset, last_offset, is_aborted, .. }) = wrong {
+            let how =
+                if *is_aborted { "was aborted, and is not named" } else { "was committed, and is named as aborted" };
+            let what = format!("the transaction of producer {producer_id} from {first_offset} to {last_offset} {how}");
+            self.note(Finding::cache(path, what, REBUILT));
+        }
         Ok(())
     }
 }

@@ -1,6 +1,6 @@
 //! Walks over one segment as recovery would that trusts nothing, and notes what is wrong with it and with its indexes.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use ottla_protocol::records::OffsetDeltas;
 
@@ -12,11 +12,10 @@ use super::verify::Verification;
 use crate::storage::batch_header::{BatchHeader, HEADER_BYTES};
 use crate::storage::error::StorageError;
 use crate::storage::log::CorruptRange;
+use crate::storage::producer_state::CompletedTxn;
 use crate::storage::recovery::{
     CONTROL_BATCH_BYTES_MAX, Event, Scan, ScanStart, end_txn_marker, first_epoch, holds_good_batch,
 };
-use crate::storage::segment::{extension, segment_path};
-use crate::storage::txn_index::AbortedTxn;
 use crate::storage::vfs::{Access, VfsFile, read_up_to_at};
 use crate::types::{LeaderEpoch, Offset};
 
@@ -25,10 +24,13 @@ const CUT: &str = "copied to the quarantine, and cut off";
 const SERVED: &str = "served as it is: its checksum is right";
 
 /// One segment among the others.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(super) struct SegmentInFolder {
     pub(super) base: Offset,
+    pub(super) path: PathBuf,
     pub(super) log_bytes: u64,
+    /// It takes the place of others at the next start, and gets indexes then.
+    pub(super) is_replacement: bool,
 }
 
 /// How the walk over a segment ended.
@@ -37,16 +39,23 @@ enum Ending {
     Tail(u64),
 }
 
+struct Walked {
+    next_offset: Offset,
+    ending: Ending,
+    indexes: Option<IndexCheck>,
+}
+
 impl Verification<'_> {
     /// Goes through the segments, oldest first, until the last one or a torn tail. Returns the end of the log.
     pub(super) fn segments(&mut self) -> Result<Offset, StorageError> {
         let mut epoch = LeaderEpoch::NONE;
         let mut log_end = Offset::ZERO;
-        for at in 0..self.segments.len() {
-            let SegmentInFolder { base, log_bytes } = self.segments[at];
+        let mut at = 0;
+        while at < self.segments.len() {
             let next_base = self.segments.get(at + 1).map(|next| next.base);
-            let path = segment_path(self.dir, base, extension::LOG);
-            let (next_offset, ending) = self.segment(at, &path, next_base, &mut epoch)?;
+            let Walked { next_offset, ending, indexes } = self.walk(at, next_base, &mut epoch)?;
+            let SegmentInFolder { base, ref path, log_bytes, .. } = self.segments[at];
+            let path = path.clone();
             log_end = next_offset;
             let good_behind = next_base.is_some() && self.any_good_batch_behind(at)?;
             match (ending, next_base) {
@@ -56,13 +65,8 @@ impl Verification<'_> {
                         Ending::Tail(position) => position,
                     };
                     if next_offset < next_base {
-                        let range = CorruptRange {
-                            from: next_offset,
-                            to: next_base,
-                            segment_base: base,
-                            position,
-                            end_position: log_bytes,
-                        };
+                        let (from, to) = (next_offset, next_base);
+                        let range = CorruptRange { from, to, segment_base: base, position, end_position: log_bytes };
                         self.damage(path, range);
                     }
                 }
@@ -71,31 +75,34 @@ impl Verification<'_> {
                     if let Ending::Tail(position) = ending {
                         let what = format!("{} bytes behind the last sound batch are no batch", log_bytes - position);
                         self.report.torn_tail = Some((base, position));
-                        self.note(
-                            Finding::records(path, what, CUT)
-                                .bytes(position, log_bytes)
-                                .offsets(next_offset, next_offset),
-                        );
+                        let finding = Finding::records(path, what, CUT).bytes(position, log_bytes);
+                        self.note(finding.offsets(next_offset, next_offset));
                     }
-                    for behind in &self.segments[at + 1..] {
-                        let path = segment_path(self.dir, behind.base, extension::LOG);
-                        let (what, remedy) = match behind.log_bytes {
-                            0 => ("an empty segment that does not follow the one before", "removed"),
-                            _ => ("a segment without a sound batch, behind a torn one", "moved to the quarantine"),
-                        };
-                        self.report.findings.push(Finding::records(path, what, remedy).bytes(0, behind.log_bytes));
-                    }
-                    break;
+                    self.segments_behind_the_end(at + 1);
                 }
             }
+            let is_last = at + 1 == self.segments.len();
+            let wrong = indexes.map(|indexes| indexes.finish(is_last)).unwrap_or_default();
+            wrong.into_iter().for_each(|finding| self.note(finding));
+            at += 1;
         }
         Ok(log_end)
+    }
+
+    fn segments_behind_the_end(&mut self, first: usize) {
+        for behind in self.segments.split_off(first) {
+            let (what, remedy) = match behind.log_bytes {
+                0 => ("an empty segment that does not follow the one before", "removed"),
+                _ => ("a segment without a sound batch, behind a torn one", "moved to the quarantine"),
+            };
+            self.note(Finding::records(behind.path, what, remedy).bytes(0, behind.log_bytes));
+        }
     }
 
     fn any_good_batch_behind(&self, at: usize) -> Result<bool, StorageError> {
         for (index, segment) in self.segments.iter().enumerate().skip(at + 1) {
             let limit = self.segments.get(index + 1).map(|next| next.base);
-            if holds_good_batch(self.vfs, self.dir, segment.base, segment.log_bytes, limit)? {
+            if holds_good_batch(self.vfs, &segment.path, segment.base, segment.log_bytes, limit)? {
                 return Ok(true);
             }
         }
@@ -115,17 +122,16 @@ impl Verification<'_> {
         self.note(Finding::records(path, what, REFUSED).bytes(position, end_position).offsets(from, to));
     }
 
-    fn segment(
-        &mut self,
-        at: usize,
-        path: &PathBuf,
-        next_base: Option<Offset>,
-        epoch: &mut LeaderEpoch,
-    ) -> Result<(Offset, Ending), StorageError> {
-        let SegmentInFolder { base, log_bytes } = self.segments[at];
-        let read_error = |error| StorageError::io("read", path)(error);
-        let file = self.vfs.open(path, Access::Read).map_err(StorageError::io("open", path))?;
-        let mut indexes = IndexCheck::new(self.vfs, self.dir, base)?;
+    /// Walks over one segment; `next_base` is where the one behind begins.
+    fn walk(&mut self, at: usize, next_base: Option<Offset>, epoch: &mut LeaderEpoch) -> Result<Walked, StorageError> {
+        let SegmentInFolder { base, ref path, log_bytes, is_replacement } = self.segments[at];
+        let path = path.clone();
+        let read_error = |error| StorageError::io("read", &path)(error);
+        let file = self.vfs.open(&path, Access::Read).map_err(StorageError::io("open", &path))?;
+        let mut indexes = match is_replacement {
+            true => None,
+            false => Some(IndexCheck::new(self.vfs, self.dir, base)?),
+        };
         let behind = self.segments.get(at + 1);
         let start = ScanStart {
             segment_base: base,
@@ -133,50 +139,50 @@ impl Verification<'_> {
             expected: base,
             limit: next_base,
             epoch: *epoch,
-            epoch_behind: behind.and_then(|next| first_epoch(self.vfs, self.dir, next.base, next.log_bytes)),
+            epoch_behind: behind.and_then(|next| first_epoch(self.vfs, &next.path, next.base, next.log_bytes)),
             epochs: None,
         };
         let mut scan = Scan::new(&*file, log_bytes, start);
-        let mut aborted = Vec::new();
-        let mut position_before = 0;
+        let mut completed = Vec::new();
+        let mut seen_to = 0;
         let ending = loop {
             match scan.next().map_err(read_error)? {
                 Event::Batch { position, header } => {
-                    self.progress.add(position + u64::from(header.size_bytes) - position_before);
-                    position_before = position + u64::from(header.size_bytes);
+                    let end_position = position + u64::from(header.size_bytes);
+                    self.progress.add(end_position - seen_to);
+                    seen_to = end_position;
                     *epoch = header.leader_epoch;
-                    indexes.see(position, &header);
+                    indexes.iter_mut().for_each(|indexes| indexes.see(position, &header));
                     self.epochs.assign(header.leader_epoch, header.base_offset);
-                    aborted.extend(self.batch(path, &*file, position, &header).map_err(read_error)?);
+                    completed.extend(self.batch(&path, &*file, position, &header).map_err(read_error)?);
                 }
                 Event::Damage(range) => {
-                    indexes.see_damage(range.to, range.end_position);
+                    indexes.iter_mut().for_each(|indexes| indexes.see_damage(range.to, range.end_position));
                     self.damage(path.clone(), range);
                 }
                 Event::Tail { position } => {
+                    // Where a segment follows, its entries may speak of batches that are damaged now.
                     if next_base.is_some() {
-                        indexes.see_damage(Offset(i64::MAX), u64::MAX);
+                        indexes.iter_mut().for_each(|indexes| indexes.see_damage(Offset(i64::MAX), u64::MAX));
                     }
                     break Ending::Tail(position);
                 }
                 Event::End => break Ending::Whole,
             }
         };
-        self.progress.add(log_bytes.saturating_sub(position_before));
-        let is_last = next_base.is_none();
-        self.report.findings.extend(indexes.finish(is_last));
-        self.transaction_index(base, &aborted)?;
-        Ok((scan.next_offset(), ending))
+        self.progress.add(log_bytes.saturating_sub(seen_to));
+        self.transaction_index(base, &completed)?;
+        Ok(Walked { next_offset: scan.next_offset(), ending, indexes })
     }
 
-    /// Takes note of a sound batch; returns the transaction that it aborts.
+    /// Takes note of a sound batch; returns the transaction that it ends.
     fn batch(
         &mut self,
-        path: &PathBuf,
+        path: &Path,
         file: &dyn VfsFile,
         position: u64,
         header: &BatchHeader,
-    ) -> std::io::Result<Option<AbortedTxn>> {
+    ) -> std::io::Result<Option<CompletedTxn>> {
         self.report.batches += 1;
         self.report.records += u64::try_from(header.record_count).unwrap_or(0);
         let concerns = |finding: Finding| {
@@ -186,7 +192,7 @@ impl Verification<'_> {
         let offsets = i64::from(header.last_offset_delta) + 1;
         if !(0..=offsets).contains(&i64::from(header.record_count)) {
             let what = format!("a batch of {offsets} offsets says that it has {} records", header.record_count);
-            self.note(concerns(Finding::records(path.clone(), what, SERVED)));
+            self.note(concerns(Finding::records(path.to_owned(), what, SERVED)));
         } else if self.options.records {
             let checked = read_batch(file, position, header.size_bytes).and_then(|view| {
                 let walked = view.check_records(OffsetDeltas::Rising, RECORD_BYTES_MAX, |_| {});
@@ -194,7 +200,7 @@ impl Verification<'_> {
             });
             if let Err(error) = checked {
                 let what = format!("the records of a batch cannot be read: {error}");
-                self.note(concerns(Finding::records(path.clone(), what, SERVED)));
+                self.note(concerns(Finding::records(path.to_owned(), what, SERVED)));
             }
         }
         let marker = match header.is_control() {
@@ -205,7 +211,6 @@ impl Verification<'_> {
             }
             false => None,
         };
-        let completed = header.producer_batch(marker).and_then(|batch| self.producers.update(&batch, 0));
-        Ok(completed.filter(|completed| completed.is_aborted).map(AbortedTxn::from))
+        Ok(header.producer_batch(marker).and_then(|batch| self.producers.update(&batch, 0)))
     }
 }

@@ -33,6 +33,9 @@ impl Recovery<'_> {
                 continue;
             }
             let base = self.segments[at].base;
+            if !self.clean {
+                self.in_doubt_from = self.in_doubt_from.min(base);
+            }
             let path = segment_path(self.dir, base, extension::LOG);
             let file = self.vfs().open(&path, Access::Write).map_err(StorageError::io("open", &path))?;
             let size_bytes = self.segments[at].sizes.log_bytes;
@@ -135,10 +138,10 @@ impl Recovery<'_> {
     ) -> Result<(Offset, SegmentEnding), StorageError> {
         let SegmentState { base, sizes, .. } = self.segments[at];
         let path = segment_path(self.dir, base, extension::LOG);
-        let epoch_behind = self
-            .segments
-            .get(at + 1)
-            .and_then(|next| first_epoch(self.vfs(), self.dir, next.base, next.sizes.log_bytes));
+        let epoch_behind = self.segments.get(at + 1).and_then(|next| {
+            let path = segment_path(self.dir, next.base, extension::LOG);
+            first_epoch(self.vfs(), &path, next.base, next.sizes.log_bytes)
+        });
         let start = ScanStart {
             segment_base: base,
             position: resume.position,
@@ -174,7 +177,13 @@ impl Recovery<'_> {
     fn any_good_batch_behind(&self, at: usize) -> Result<bool, StorageError> {
         for (index, segment) in self.segments.iter().enumerate().skip(at + 1) {
             let limit = self.segments.get(index + 1).map(|next| next.base);
-            if holds_good_batch(self.vfs(), self.dir, segment.base, segment.sizes.log_bytes, limit)? {
+            if holds_good_batch(
+                self.vfs(),
+                &segment_path(self.dir, segment.base, extension::LOG),
+                segment.base,
+                segment.sizes.log_bytes,
+                limit,
+            )? {
                 return Ok(true);
             }
         }
@@ -193,8 +202,13 @@ impl Recovery<'_> {
 }
 
 /// The epoch that a segment starts with, if its first batch can be read and is the one that it should be.
-pub(in crate::storage) fn first_epoch(vfs: &dyn Vfs, dir: &Path, base: Offset, size_bytes: u64) -> Option<LeaderEpoch> {
-    let file = vfs.open(&segment_path(dir, base, extension::LOG), Access::Read).ok()?;
+pub(in crate::storage) fn first_epoch(
+    vfs: &dyn Vfs,
+    path: &Path,
+    base: Offset,
+    size_bytes: u64,
+) -> Option<LeaderEpoch> {
+    let file = vfs.open(path, Access::Read).ok()?;
     let mut cursor = BatchCursor::new(&*file, 0, size_bytes, SEARCH_BLOCK_BYTES);
     match cursor.next().ok()? {
         Step::Batch { header, .. } if header.base_offset == base => Some(header.leader_epoch),
@@ -205,7 +219,7 @@ pub(in crate::storage) fn first_epoch(vfs: &dyn Vfs, dir: &Path, base: Offset, s
 /// Whether a segment holds a batch that is good. `limit` is the base offset of the segment behind.
 pub(in crate::storage) fn holds_good_batch(
     vfs: &dyn Vfs,
-    dir: &Path,
+    path: &Path,
     base: Offset,
     size_bytes: u64,
     limit: Option<Offset>,
@@ -213,8 +227,7 @@ pub(in crate::storage) fn holds_good_batch(
     if size_bytes == 0 {
         return Ok(false);
     }
-    let path = segment_path(dir, base, extension::LOG);
-    let file = vfs.open(&path, Access::Read).map_err(StorageError::io("open", &path))?;
+    let file = vfs.open(path, Access::Read).map_err(StorageError::io("open", path))?;
     let start = ScanStart {
         segment_base: base,
         position: 0,
@@ -224,6 +237,6 @@ pub(in crate::storage) fn holds_good_batch(
         epoch_behind: None,
         epochs: None,
     };
-    let first = Scan::new(&*file, size_bytes, start).next().map_err(StorageError::io("read", &path))?;
+    let first = Scan::new(&*file, size_bytes, start).next().map_err(StorageError::io("read", path))?;
     Ok(matches!(first, Event::Batch { .. } | Event::Damage(_)))
 }
