@@ -30,3 +30,6 @@ pub use folder::{Folder, FolderKind, PartitionFolder};
 pub use repair::{RepairOptions, RepairReport, repair};
 pub use segment_dump::{DumpedBatch, DumpedDamage, SegmentItem, SegmentItems, SegmentReader};
 pub use verify::{PartitionReport, Progress, VerifyOptions, verify_checkpoints, verify_partition, verify_partitions};
+
+#[cfg(test)]
+mod inspect_test;

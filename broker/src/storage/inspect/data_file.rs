@@ -83,7 +83,8 @@ mod tests {
     #[test]
     fn a_folder_names_its_partition() {
         assert_eq!(parse_partition_name("a-b-7"), Some(TopicPartition::new("a-b", 7)));
-        for other in ["a", "-1", "a-", "a--1", "a-01", "a-0.0123456789abcdef0123456789abcdef-delete", "a-99999999999"] {
+        assert_eq!(parse_partition_name("a--1"), Some(TopicPartition::new("a-", 1)));
+        for other in ["a", "-1", "a-", "a-+1", "a-01", "a-0.0123456789abcdef0123456789abcdef-delete", "a-99999999999"] {
             assert_eq!(parse_partition_name(other), None, "{other}");
         }
     }
