@@ -27,6 +27,7 @@ pub use cache_dump::{
 pub use data_file::FileKind;
 pub use finding::{Finding, FindingKind};
 pub use folder::{Folder, FolderKind, PartitionFolder};
+pub use ottla_protocol::records::Record;
 pub use repair::{RepairOptions, RepairReport, repair};
 pub use segment_dump::{DumpedBatch, DumpedDamage, SegmentItem, SegmentItems, SegmentReader};
 pub use verify::{PartitionReport, Progress, VerifyOptions, verify_checkpoints, verify_partition, verify_partitions};

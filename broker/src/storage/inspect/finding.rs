@@ -32,7 +32,17 @@ pub struct Finding {
     pub remedy: &'static str,
 }
 
+/// What becomes of damage with sound batches behind it.
+pub(super) const REFUSED: &str =
+    "kept; readers of these offsets get CORRUPT_MESSAGE, those before and behind are served";
+
 impl Finding {
+    /// Whether it is damage that stays where it is, and is refused to readers.
+    #[must_use]
+    pub fn is_refused(&self) -> bool {
+        self.remedy == REFUSED
+    }
+
     pub(super) fn cache(path: PathBuf, what: impl Into<String>, remedy: &'static str) -> Finding {
         Finding {
             kind: FindingKind::Cache,

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use ottla_protocol::records::OffsetDeltas;
 
-use super::finding::Finding;
+use super::finding::{Finding, REFUSED};
 use super::index_check::IndexCheck;
 use super::segment_dump::{RECORD_BYTES_MAX, read_batch};
 use super::segment_rewrite::DamagedRange;
@@ -19,7 +19,6 @@ use crate::storage::recovery::{
 use crate::storage::vfs::{Access, VfsFile, read_up_to_at};
 use crate::types::{LeaderEpoch, Offset};
 
-const REFUSED: &str = "kept; readers of these offsets get CORRUPT_MESSAGE, those before and behind are served";
 const CUT: &str = "copied to the quarantine, and cut off";
 const SERVED: &str = "served as it is: its checksum is right";
 
