@@ -57,11 +57,16 @@ pub(crate) fn print_json(value: &impl Serialize) -> Result<()> {
 
 /// Tells a person why the command failed, and gives the exit code of a failure.
 pub(crate) fn report(error: &anyhow::Error) -> ExitCode {
+    report_as(error, 1)
+}
+
+/// As [`report`], for a command with an exit code of its own for a failure.
+pub(crate) fn report_as(error: &anyhow::Error, code: u8) -> ExitCode {
     if is_broken_pipe(error) {
         return ExitCode::SUCCESS;
     }
     anstream::eprintln!("\u{1b}[1;31merror:\u{1b}[0m {error:#}");
-    ExitCode::FAILURE
+    ExitCode::from(code)
 }
 
 /// Whoever read our output has seen enough (`ottla consume t | head`): that is no failure.

@@ -29,8 +29,10 @@ mod quarantine;
 mod replay;
 mod scan;
 
-pub(super) use index_builder::IndexBuilder;
-pub(super) use scan::{find_damage, verify};
+pub(super) use check::{first_epoch, holds_good_batch};
+pub(super) use index_builder::{INDEX_BYTES_MAX, IndexBuilder, decode as decode_index};
+pub(super) use replay::{CONTROL_BATCH_BYTES_MAX, EPOCHS_BYTES_MAX, SNAPSHOT_BYTES_MAX, end_txn_marker};
+pub(super) use scan::{Event, Scan, ScanStart, find_damage, verify};
 
 /// What is known about a log before it is opened.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -101,7 +103,7 @@ struct Recovery<'a> {
 /// A file with this name in a log's folder: a sync failed, so the page cache may show bytes that the kernel takes for written
 /// and that are not on the disk. Whoever opens the log then writes what he believes again. It need not be durable: after a
 /// power cut the page cache is gone, and so is the reason for it.
-const UNSYNCED_MARKER: &str = "sync-failed";
+pub(super) const UNSYNCED_MARKER: &str = "sync-failed";
 
 /// Leaves word for the next to open the log that a sync of it failed.
 pub(super) fn mark_unsynced(vfs: &dyn Vfs, dir: &Path) {

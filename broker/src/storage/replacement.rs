@@ -191,7 +191,8 @@ fn replacement_path(dir: &Path, base: Offset, next: Offset) -> PathBuf {
     dir.join(format!("{:020}-{:020}.{}", base.0, next.0, extension::REPLACEMENT))
 }
 
-fn parse_replacement(name: &str) -> Option<(Offset, Offset)> {
+/// The offsets whose segments a file of this name replaces; `None` for any other name.
+pub(super) fn parse_replacement(name: &str) -> Option<(Offset, Offset)> {
     let (base, next) = name.strip_suffix(extension::REPLACEMENT)?.strip_suffix('.')?.split_once('-')?;
     let offset = |digits: &str| {
         let all_digits = digits.len() == 20 && digits.bytes().all(|byte| byte.is_ascii_digit());

@@ -77,6 +77,8 @@ pub trait Vfs: Send + Sync + Debug {
     fn disk_space(&self, path: &Path) -> io::Result<DiskSpace>;
     /// Takes the lock that this file stands for (created if missing), or fails with `WouldBlock` if somebody holds it.
     fn lock(&self, path: &Path) -> io::Result<Box<dyn VfsLock>>;
+    /// Whether somebody holds the lock that this file stands for. Changes nothing, and creates nothing.
+    fn is_locked(&self, path: &Path) -> io::Result<bool>;
 }
 
 /// An open file. All access is by position: there is no cursor to share.

@@ -220,6 +220,10 @@ impl Vfs for FaultVfs {
         })?;
         Ok(Box::new(FaultLock { vfs: self.clone(), inode }))
     }
+
+    fn is_locked(&self, path: &Path) -> io::Result<bool> {
+        self.call(Call::Look, |state, _| Ok(state.disk.find(path).is_ok_and(|inode| state.locked.contains(&inode))))
+    }
 }
 
 #[derive(Debug)]
