@@ -45,7 +45,8 @@ impl Log {
         }
         match self.roll(&mut writer, &segments.active, now_ms) {
             Ok(_) => Ok(gone),
-            // A full disk is no reason to keep the others, on the contrary.
+            // A full disk is no reason to keep the others, on the contrary, and is known.
+            Err(StorageError::NoSpace { .. }) => Ok(segments.sealed.len()),
             Err(error) => {
                 tracing::warn!(log = %self.topic_partition, %error, "the last segment is too old and cannot be replaced yet");
                 Ok(segments.sealed.len())
