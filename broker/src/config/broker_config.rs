@@ -36,6 +36,18 @@ pub struct BrokerConfig {
     pub log_reserve_bytes: Option<u64>,
     /// ms after the start until background tasks begin.
     pub log_initial_task_delay_ms: i64,
+    /// Whether compacted topics are compacted.
+    pub log_cleaner_enable: bool,
+    /// Threads that compact.
+    pub log_cleaner_threads: i32,
+    /// Bytes for the keys of all compacting threads.
+    pub log_cleaner_dedupe_buffer_size: i64,
+    /// Bytes a second that compaction and merging read and write.
+    pub log_cleaner_io_max_bytes_per_second: f64,
+    /// ms that the cleaner waits when there is nothing to do.
+    pub log_cleaner_backoff_ms: i64,
+    /// ms between two looks for segments to merge.
+    pub log_merge_interval_ms: i64,
     /// Partitions of a topic whose creator names no number.
     pub num_partitions: i32,
     /// Replication factor of a topic whose creator names none.
@@ -122,6 +134,12 @@ impl BrokerConfig {
             log_flush_offset_checkpoint_interval_ms: values.int("log.flush.offset.checkpoint.interval.ms")?,
             log_reserve_bytes: values.optional_bytes("log.reserve.bytes")?,
             log_initial_task_delay_ms: values.long("log.initial.task.delay.ms")?,
+            log_cleaner_enable: values.boolean("log.cleaner.enable")?,
+            log_cleaner_threads: values.int("log.cleaner.threads")?,
+            log_cleaner_dedupe_buffer_size: values.long("log.cleaner.dedupe.buffer.size")?,
+            log_cleaner_io_max_bytes_per_second: values.double("log.cleaner.io.max.bytes.per.second")?,
+            log_cleaner_backoff_ms: values.long("log.cleaner.backoff.ms")?,
+            log_merge_interval_ms: values.long("log.merge.interval.ms")?,
             num_partitions: values.int("num.partitions")?,
             default_replication_factor: values.int("default.replication.factor")?,
             auto_create_topics_enable: values.boolean("auto.create.topics.enable")?,
@@ -207,6 +225,13 @@ impl Values<'_> {
 
     fn int(&self, name: &str) -> Result<i32, ConfigError> {
         Ok(i32::try_from(self.long(name)?).expect("an int key was parsed within 32 bits"))
+    }
+
+    fn double(&self, name: &str) -> Result<f64, ConfigError> {
+        match self.value(name)? {
+            Some(Value::Double(number)) => Ok(number),
+            other => unreachable!("{name} is a double with a default in the table, not {other:?}"),
+        }
     }
 
     fn boolean(&self, name: &str) -> Result<bool, ConfigError> {

@@ -2,8 +2,7 @@
 
 use super::config_key::{Allowed, ConfigType, KeyGroup, boolean, double, int, key, list, long, string};
 use super::topic_keys::{
-    CLEANUP_POLICIES, COMPRESSION_TYPES, FLUSH_BY_MODE, FLUSH_MODES, FOREVER, FREED_AT_ONCE, GROWS, NOT_CLEANED,
-    TIMESTAMP_TYPES,
+    CLEANUP_POLICIES, COMPRESSION_TYPES, FLUSH_BY_MODE, FLUSH_MODES, FOREVER, FREED_AT_ONCE, GROWS, TIMESTAMP_TYPES,
 };
 
 const STARTS_WITH_RECOVERY_POINTS: &str =
@@ -48,6 +47,22 @@ pub(super) static GROUPS: &[KeyGroup] = &[
             int("log.flush.start.offset.checkpoint.interval.ms", "60000").at_least(0).unused(STARTS_WITH_RECOVERY_POINTS)
                 .doc("How many milliseconds lie between two writes of the log start offsets."),
             long("log.initial.task.delay.ms", "30000").at_least(0).hidden().doc("How many milliseconds after the start the background tasks of the log begin."),
+        ],
+    },
+    KeyGroup {
+        title: "Compaction and merging",
+        ignored_because: None,
+        keys: &[
+            boolean("log.cleaner.enable", "true").doc("Whether topics with the policy `compact` are compacted."),
+            int("log.cleaner.threads", "1").at_least(0).doc("How many threads compact, each one log at a time. Kafka can alter it while it runs."),
+            long("log.cleaner.dedupe.buffer.size", "134217728").at_least(0).cluster_wide()
+                .doc("How many bytes all compacting threads together may take for keys, 24 a key; they take what they need. A log with more keys is compacted in several passes."),
+            double("log.cleaner.io.max.bytes.per.second", "1.7976931348623157E308").cluster_wide()
+                .doc("How many bytes compaction and merging read and write in a second, all threads together."),
+            long("log.cleaner.backoff.ms", "15000").at_least(0).cluster_wide()
+                .doc("How many milliseconds the cleaner waits when no log needs it."),
+            long("log.merge.interval.ms", "30000").at_least(1).cluster_wide().ours()
+                .doc("How many milliseconds lie between two looks for small adjacent segments to merge into one: together no larger than `segment.bytes`, and spanning no more than a tenth of `retention.ms` (where time does not delete, an hour or a tenth of their age)."),
         ],
     },
     KeyGroup {
@@ -146,13 +161,13 @@ pub(super) static GROUPS: &[KeyGroup] = &[
             long("log.flush.scheduler.interval.ms", FOREVER).unused(FLUSH_BY_MODE)
                 .doc("Default of `flush.ms`, where `log.flush.interval.ms` is not set."),
             int("min.insync.replicas", "1").at_least(1).cluster_wide().doc("Default of the topics' `min.insync.replicas`."),
-            double("log.cleaner.min.cleanable.ratio", "0.5").allow(Allowed::FractionUpTo(1.0)).cluster_wide().unused(NOT_CLEANED)
+            double("log.cleaner.min.cleanable.ratio", "0.5").allow(Allowed::FractionUpTo(1.0)).cluster_wide()
                 .doc("Default of `min.cleanable.dirty.ratio`."),
-            long("log.cleaner.min.compaction.lag.ms", "0").at_least(0).cluster_wide().unused(NOT_CLEANED)
+            long("log.cleaner.min.compaction.lag.ms", "0").at_least(0).cluster_wide()
                 .doc("Default of `min.compaction.lag.ms`."),
-            long("log.cleaner.max.compaction.lag.ms", FOREVER).at_least(1).cluster_wide().unused(NOT_CLEANED)
+            long("log.cleaner.max.compaction.lag.ms", FOREVER).at_least(1).cluster_wide()
                 .doc("Default of `max.compaction.lag.ms`."),
-            long("log.cleaner.delete.retention.ms", "86400000").at_least(0).cluster_wide().unused(NOT_CLEANED)
+            long("log.cleaner.delete.retention.ms", "86400000").at_least(0).cluster_wide()
                 .doc("Default of `delete.retention.ms`."),
         ],
     },

@@ -254,15 +254,12 @@ pub(super) static GROUPS: &[KeyGroup] = &[
     },
     KeyGroup {
         title: "Compaction",
-        ignored_because: Some("Compacted topics are not cleaned yet."),
+        ignored_because: Some(
+            "Compaction reads batch by batch and writes a mebibyte at a time; its map of keys grows as it fills.",
+        ),
         keys: &[
-            long("log.cleaner.backoff.ms", "15000").at_least(0).cluster_wide(),
-            long("log.cleaner.dedupe.buffer.size", "134217728").cluster_wide(),
-            boolean("log.cleaner.enable", "true"),
             double("log.cleaner.io.buffer.load.factor", "0.9").cluster_wide(),
             int("log.cleaner.io.buffer.size", "524288").at_least(0).cluster_wide(),
-            double("log.cleaner.io.max.bytes.per.second", "1.7976931348623157E308").cluster_wide(),
-            int("log.cleaner.threads", "1").at_least(0).cluster_wide(),
         ],
     },
     KeyGroup {

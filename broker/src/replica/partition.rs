@@ -320,12 +320,21 @@ impl Partition {
 pub(super) fn log_config(config: &TopicConfig, max_decompressed_bytes: usize) -> LogConfig {
     LogConfig {
         segment_bytes: config.segment_bytes.unsigned_abs(),
-        segment_ms: config.segment_ms,
+        // What must be compacted by then must be sealed by then.
+        segment_ms: match config.cleanup_policy.compact {
+            true => config.segment_ms.min(config.max_compaction_lag_ms),
+            false => config.segment_ms,
+        },
         segment_jitter_ms: config.segment_jitter_ms,
         segment_index_bytes: config.segment_index_bytes.unsigned_abs(),
         index_interval_bytes: config.index_interval_bytes.unsigned_abs(),
         retention_ms: if config.cleanup_policy.delete { config.retention_ms } else { -1 },
         retention_bytes: if config.cleanup_policy.delete { config.retention_bytes } else { -1 },
+        compact: config.cleanup_policy.compact,
+        min_cleanable_dirty_ratio: config.min_cleanable_dirty_ratio,
+        min_compaction_lag_ms: config.min_compaction_lag_ms,
+        max_compaction_lag_ms: config.max_compaction_lag_ms,
+        delete_retention_ms: config.delete_retention_ms,
         flush_mode: match config.flush_mode {
             FlushMode::Sync => crate::storage::FlushMode::Sync,
             FlushMode::Async => crate::storage::FlushMode::Async,

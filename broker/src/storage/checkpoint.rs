@@ -28,6 +28,8 @@ use crate::types::{Offset, TopicPartition};
 pub(super) const RECOVERY_POINTS: &str = "recovery-point-offset-checkpoint";
 /// The first offset that can be read, for each log whose start is not that of its first segment.
 pub(super) const LOG_STARTS: &str = "log-start-offset-checkpoint";
+/// Up to where each compacted log was cleaned.
+pub(super) const CLEANED: &str = "cleaner-offset-checkpoint";
 /// The start of one log, in its own folder, twice: a damaged file must not bring deleted records back.
 const LOG_START: [&str; 2] = ["log-start-offset", "log-start-offset.copy"];
 

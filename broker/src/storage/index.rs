@@ -142,6 +142,16 @@ impl SealedIndex {
         SealedIndex { base, file: LazyFile::new(pool, path), entries: size_bytes as usize / E::BYTES }
     }
 
+    /// Bytes of its entries.
+    pub(super) fn size_bytes<E: IndexEntry>(&self) -> u64 {
+        (self.entries * E::BYTES) as u64
+    }
+
+    /// Keeps the file open, whatever becomes of its name. Without entries there is no need of it.
+    pub(super) fn pin(&self) -> io::Result<()> {
+        if self.entries == 0 { Ok(()) } else { self.file.pin() }
+    }
+
     /// The last entry whose key is at most `key`.
     pub(super) fn lookup<E: IndexEntry>(&self, key: i64) -> io::Result<Option<E>> {
         search(&self.file, self.base, self.entries, key)

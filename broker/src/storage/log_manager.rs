@@ -220,6 +220,11 @@ impl LogManager {
         self.logs.store(Arc::new(table));
     }
 
+    /// The file system that the logs are on.
+    pub(super) fn vfs(&self) -> &dyn super::vfs::Vfs {
+        &**self.data_dir.vfs()
+    }
+
     /// Where the logs are.
     pub fn data_dir(&self) -> &Path {
         self.data_dir.path()

@@ -16,6 +16,7 @@ use super::checkpoint;
 use super::error::StorageError;
 use super::log::{CorruptRange, LogContext, Segments, Writer};
 use super::log_config::LogConfig;
+use super::replacement;
 use super::segment::{
     ActiveSegment, Cadence, SealedSegment, SegmentContent, SegmentSizes, extension, parse_segment_name, segment_path,
 };
@@ -28,7 +29,7 @@ mod quarantine;
 mod replay;
 mod scan;
 
-use index_builder::IndexBuilder;
+pub(super) use index_builder::IndexBuilder;
 pub(super) use scan::{find_damage, verify};
 
 /// What is known about a log before it is opened.
@@ -223,7 +224,12 @@ impl Recovery<'_> {
     }
 
     fn list(&mut self) -> Result<(), StorageError> {
-        let entries = self.vfs().read_dir(self.dir).map_err(StorageError::io("list", self.dir))?;
+        let list = || self.vfs().read_dir(self.dir).map_err(StorageError::io("list", self.dir));
+        let mut entries = list()?;
+        if replacement::settle(self.vfs(), self.dir, &entries)? {
+            entries = list()?;
+            self.dir_is_dirty = true;
+        }
         let mut segments: BTreeMap<Offset, SegmentSizes> = BTreeMap::new();
         let size_of = |base: Offset, extension: &str| {
             let name = format!("{:020}.{extension}", base.0);

@@ -30,6 +30,10 @@ pub(super) mod extension {
     pub(crate) const TIME_INDEX: &str = "timeindex";
     pub(crate) const TRANSACTION_INDEX: &str = "txnindex";
     pub(crate) const PRODUCER_SNAPSHOT: &str = "snapshot";
+    /// A segment in the making, which is not part of the log.
+    pub(crate) const UNFINISHED: &str = "cleaned";
+    /// A segment that takes the place of others, once it has this name.
+    pub(crate) const REPLACEMENT: &str = "swap";
 }
 
 /// The path of a segment's file: twenty digits of its base offset, so that names sort as offsets do.
@@ -418,6 +422,18 @@ pub(super) struct SegmentSizes {
 }
 
 impl SealedSegment {
+    /// Keeps its files open, because another segment is about to get its name: who reads this one notices nothing.
+    pub(super) fn pin(&self) -> io::Result<()> {
+        self.file.pin()?;
+        self.offset_index.pin()?;
+        self.time_index.pin()
+    }
+
+    /// Bytes of its indexes, the larger of the two.
+    pub(super) fn index_bytes(&self) -> u64 {
+        self.offset_index.size_bytes::<OffsetEntry>().max(self.time_index.size_bytes::<TimeEntry>())
+    }
+
     /// A segment whose indexes are there and were found in order.
     pub(super) fn new(
         pool: &Arc<OpenFiles>,

@@ -48,6 +48,7 @@ impl Log {
     /// # Errors
     /// As [`Log::flush`], or a cache could not be made durable; then the directory was not shut down cleanly.
     pub fn close(&self) -> Result<Offset, StorageError> {
+        let _alone = self.restructuring.lock();
         self.check_usable()?;
         {
             let writer = self.writer.lock();
@@ -81,6 +82,7 @@ impl Log {
     /// and no flush is under way. Whoever waits for a flush is told that there will be none.
     pub fn abandon(&self) {
         {
+            let _no_replacement_is_under_way = self.restructuring.lock();
             let _no_flush_is_under_way = self.flushing.lock();
             let _no_append_is_under_way = self.writer.lock();
             self.closed.store(true, Ordering::Release);

@@ -21,6 +21,7 @@ impl Log {
     /// Segments that could not be removed are no error.
     pub fn delete_records(&self, before: Offset) -> Result<Offset, StorageError> {
         // Whoever trims, trims alone; appends go on. A close that came first has let go of the folder.
+        let _alone = self.restructuring.lock();
         let _trimming = self.flushing.lock();
         self.check_usable()?;
         let offsets = self.offsets();
