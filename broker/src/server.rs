@@ -18,7 +18,8 @@ use tokio::task::JoinSet;
 use crate::api::{Api, Dispatcher, ServerAddress, ServerAddresses};
 use crate::clock::{Clock, SystemClock};
 use crate::config::{BrokerConfig, ConfigError};
-use crate::metadata::{Controller, ControllerContext, ControllerError};
+use crate::coordinator::{GroupCoordinator, GroupCoordinatorContext};
+use crate::metadata::{Controller, ControllerContext, ControllerError, ImageDelta, MetadataImage, TopicListener};
 use crate::metrics::Metrics;
 use crate::net::{BoundSockets, PanicGuard, ServerSockets};
 use crate::replica::{FetchSessionCache, ReplicaManager};
@@ -204,7 +205,8 @@ impl Start {
             let (config, clock) = (config.clone(), Arc::clone(&clock));
             unblocked(move || Floors::open(data_dir, vfs, config, clock)).await?
         };
-        let Floors { controller, logs, flusher, replicas } = floors;
+        let Floors { controller, logs, flusher, replicas, groups } = floors;
+        groups.take_over();
         let config = controller.config();
         let cluster_id = controller.image().cluster_id().to_string();
         let keeper = Arc::clone(&controller);
@@ -215,6 +217,7 @@ impl Start {
             addresses: advertised(&config, &addresses),
             controller,
             replicas,
+            groups: Arc::clone(&groups),
             fetch_sessions: FetchSessionCache::new(slots),
             clock: Arc::clone(&clock),
             metrics: Arc::clone(&metrics),
@@ -228,6 +231,7 @@ impl Start {
         let purging = housekeeping::run(Arc::clone(&keeper), Arc::clone(&logs), Arc::clone(&clock));
         housekeeping.spawn(guarded(sockets.panic_guard(), purging));
         let cleaner = start_cleaner(&keeper, &logs, &clock, &sockets);
+        housekeeping.spawn(guarded(sockets.panic_guard(), groups.run()));
         housekeeping.spawn(guarded(sockets.panic_guard(), housekeeping::retain(keeper, Arc::clone(&logs), clock)));
         Ok(Broker { config, addresses, cluster_id, metrics, sockets, housekeeping, cleaner, flusher, logs })
     }
@@ -239,6 +243,7 @@ struct Floors {
     logs: Arc<LogManager>,
     flusher: Arc<Flusher>,
     replicas: Arc<ReplicaManager>,
+    groups: Arc<GroupCoordinator>,
 }
 
 impl Floors {
@@ -271,15 +276,31 @@ impl Floors {
         // Before the first producer comes.
         disk_watch::look(&controller, &logs, true);
         let flusher = Arc::new(Flusher::start(FLUSH_THREADS));
-        let replicas =
-            Arc::new(ReplicaManager::new(Arc::clone(&logs), Arc::clone(&flusher), clock, Arc::clone(&config)));
+        let now = Arc::clone(&clock);
+        let replicas = Arc::new(ReplicaManager::new(Arc::clone(&logs), Arc::clone(&flusher), now, Arc::clone(&config)));
         replicas.open(&controller.image());
         let controller = Arc::new(controller);
-        let first = controller.set_listener(Arc::clone(&replicas) as _);
+        let groups = GroupCoordinator::new(GroupCoordinatorContext {
+            controller: Arc::clone(&controller),
+            replicas: Arc::clone(&replicas),
+            clock,
+            random: rand::make_rng(),
+        });
+        let listeners = TopicListeners(vec![Arc::clone(&replicas) as _, groups.metadata_listener()]);
+        let first = controller.set_listener(Arc::new(listeners));
         debug_assert!(first, "a new controller has no listener");
         let interval = u64::try_from(config.log_flush_offset_checkpoint_interval_ms).unwrap_or(0);
         logs.start_checkpoints(Duration::from_millis(interval.max(1)));
-        Ok(Floors { controller, logs, flusher, replicas })
+        Ok(Floors { controller, logs, flusher, replicas, groups: Arc::new(groups) })
+    }
+}
+
+/// Several who are told of changes of topics, one after the other.
+struct TopicListeners(Vec<Arc<dyn TopicListener>>);
+
+impl TopicListener for TopicListeners {
+    fn on_metadata_change(&self, before: &MetadataImage, after: &Arc<MetadataImage>, delta: &ImageDelta) {
+        self.0.iter().for_each(|listener| listener.on_metadata_change(before, after, delta));
     }
 }
 

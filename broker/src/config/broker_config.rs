@@ -92,6 +92,40 @@ pub struct BrokerConfig {
     pub socket_receive_buffer_bytes: i32,
     /// Connections that wait to be accepted.
     pub socket_listen_backlog_size: i32,
+    /// ms that an empty group waits for more members.
+    pub group_initial_rebalance_delay_ms: i32,
+    /// Shortest session timeout of a member in ms.
+    pub group_min_session_timeout_ms: i32,
+    /// Longest session timeout of a member in ms.
+    pub group_max_session_timeout_ms: i32,
+    /// Members of a group.
+    pub group_max_size: i32,
+    /// Characters stored beside a committed offset.
+    pub offset_metadata_max_bytes: i32,
+    /// ms that a change of a group waits for the disk.
+    pub offsets_commit_timeout_ms: i32,
+    /// Bytes read at once when groups are loaded.
+    pub offsets_load_buffer_size: i32,
+    /// Minutes that offsets are kept which nobody needs.
+    pub offsets_retention_minutes: i32,
+    /// ms between two looks for such offsets.
+    pub offsets_retention_check_interval_ms: i64,
+    /// Partitions of `__consumer_offsets` when it is created.
+    pub offsets_topic_num_partitions: i32,
+    /// `segment.bytes` of `__consumer_offsets` when it is created.
+    pub offsets_topic_segment_bytes: i32,
+    /// ms that a member of the consumer protocol may be silent.
+    pub group_consumer_session_timeout_ms: i32,
+    /// ms between two heartbeats of such a member.
+    pub group_consumer_heartbeat_interval_ms: i32,
+    /// Members of a group of the consumer protocol.
+    pub group_consumer_max_size: i32,
+    /// Assignors that such members may ask for; never empty.
+    pub group_consumer_assignors: Vec<String>,
+    /// ms between two assignments of a group.
+    pub group_consumer_assignment_interval_ms: i32,
+    /// Whether groups may change their protocol while they have members.
+    pub group_consumer_migration_policy: String,
     /// ms after which a partition forgets a silent producer.
     pub producer_id_expiration_ms: i32,
     /// ms between two looks for producers to forget.
@@ -162,6 +196,25 @@ impl BrokerConfig {
             socket_send_buffer_bytes: values.int("socket.send.buffer.bytes")?,
             socket_receive_buffer_bytes: values.int("socket.receive.buffer.bytes")?,
             socket_listen_backlog_size: values.int("socket.listen.backlog.size")?,
+            group_initial_rebalance_delay_ms: values.int("group.initial.rebalance.delay.ms")?,
+            group_min_session_timeout_ms: values.int("group.min.session.timeout.ms")?,
+            group_max_session_timeout_ms: values.int("group.max.session.timeout.ms")?,
+            group_max_size: values.int("group.max.size")?,
+            offset_metadata_max_bytes: values.int("offset.metadata.max.bytes")?,
+            offsets_commit_timeout_ms: values.int("offsets.commit.timeout.ms")?,
+            offsets_load_buffer_size: values.int("offsets.load.buffer.size")?,
+            offsets_retention_minutes: values.int("offsets.retention.minutes")?,
+            offsets_retention_check_interval_ms: values.long("offsets.retention.check.interval.ms")?,
+            offsets_topic_num_partitions: values.int("offsets.topic.num.partitions")?,
+            offsets_topic_segment_bytes: values.int("offsets.topic.segment.bytes")?,
+            group_consumer_session_timeout_ms: values.consumer_ms("session.timeout")?,
+            group_consumer_heartbeat_interval_ms: values.consumer_ms("heartbeat.interval")?,
+            group_consumer_max_size: values.int("group.consumer.max.size")?,
+            group_consumer_assignors: values.assignors()?,
+            group_consumer_assignment_interval_ms: values.consumer_ms("assignment.interval")?,
+            group_consumer_migration_policy: values
+                .optional_text("group.consumer.migration.policy")?
+                .unwrap_or_default(),
             producer_id_expiration_ms: values.int("producer.id.expiration.ms")?,
             producer_id_expiration_check_interval_ms: values.int("producer.id.expiration.check.interval.ms")?,
             topic_defaults: TopicConfig::resolve(&layers, &BTreeMap::new())?,
@@ -268,6 +321,25 @@ impl Values<'_> {
             )));
         }
         if id < 0 { Err(Self::refuse(name, &id.to_string(), "at least 0")) } else { Ok(id) }
+    }
+
+    /// A time of groups of the consumer protocol, which has bounds that are keys too.
+    fn consumer_ms(&self, what: &str) -> Result<i32, ConfigError> {
+        let name = format!("group.consumer.{what}.ms");
+        let (min, max) = (format!("group.consumer.min.{what}.ms"), format!("group.consumer.max.{what}.ms"));
+        let (value, least, most) = (self.int(&name)?, self.int(&min)?, self.int(&max)?);
+        if (least..=most).contains(&value) {
+            return Ok(value);
+        }
+        Err(ConfigError::Conflict(format!(
+            "`{name}` = {value} lies outside of `{min}` = {least} and `{max}` = {most}: set all three so that they agree"
+        )))
+    }
+
+    fn assignors(&self) -> Result<Vec<String>, ConfigError> {
+        let name = "group.consumer.assignors";
+        let assignors = self.list(name)?;
+        if assignors.is_empty() { Err(Self::refuse(name, "", "at least one of uniform, range")) } else { Ok(assignors) }
     }
 
     fn listeners(&self) -> Result<Vec<Listener>, ConfigError> {

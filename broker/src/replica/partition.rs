@@ -20,7 +20,7 @@ use crate::storage::validate::{RefusedRecord, ValidateError, ValidateRules, vali
 use crate::storage::vfs::FileSlice;
 use crate::storage::{
     AbortedTxn, AppendError, AppendOutcome, DiskReserve, EpochEndOffset, Flusher, Log, LogConfig, LogObserver,
-    LogOffsets, ReadError, StorageError, TimestampOffset,
+    LogOffsets, ReadError, StorageError, TimestampOffset, ValidatedBatch,
 };
 use crate::types::{LeaderEpoch, Offset, TopicPartition};
 
@@ -238,6 +238,24 @@ impl Partition {
             self.purgatory.wake_all();
         }
         Ok(appended)
+    }
+
+    /// Appends a batch that a coordinator has made, and wakes the fetches that wait for it. Durable once
+    /// [`Partition::wait_until_flushed`] says so. An error appends nothing.
+    pub(crate) fn append_own(&self, batch: ValidatedBatch, now_ms: i64) -> Result<AppendOutcome, AppendError> {
+        let appended = self.log.append(batch, self.leader_epoch, now_ms)?;
+        self.purgatory.wake_all();
+        Ok(appended)
+    }
+
+    /// Whether everything before `end` is on disk.
+    pub(crate) fn is_flushed_to(&self, end: Offset) -> bool {
+        self.durable.0.borrow().up_to >= end || self.log.offsets().flushed >= end
+    }
+
+    /// The damaged ranges that are known of, as pairs of the first offset and the one behind the last.
+    pub(crate) fn damaged_ranges(&self) -> Vec<(Offset, Offset)> {
+        self.log.corrupt_ranges().iter().map(|range| (range.from, range.to)).collect()
     }
 
     /// Whether `acks=all` waits for the disk (`flush.mode`).

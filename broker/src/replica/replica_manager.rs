@@ -33,6 +33,16 @@ impl TopicReplicas {
         self.topic.name.as_str()
     }
 
+    /// The topic's id.
+    pub(crate) fn id(&self) -> TopicId {
+        self.topic.id
+    }
+
+    /// How many partitions the topic has, online or not.
+    pub(crate) fn partition_count(&self) -> i32 {
+        self.topic.partition_count
+    }
+
     /// The partition of this number, when it is online.
     pub(crate) fn partition(&self, index: i32) -> Option<Arc<Partition>> {
         self.online.get(usize::try_from(index).ok()?)?.clone()

@@ -22,7 +22,7 @@ use serde::Serialize;
 use tokio::task::JoinSet;
 
 use member::Connection;
-use ottla_benches::BrokerProcess;
+use ottla_benches::broker_process::BrokerProcess;
 use progress::Progress;
 
 const FIND_COORDINATOR_VERSION: i16 = 4;
@@ -105,18 +105,13 @@ impl Subject {
         if let Some(address) = options.address {
             return Ok(Self { process: None, address });
         }
-        let binary = match &options.binary {
-            Some(binary) => binary.clone(),
-            None => std::env::current_exe()?.with_file_name("ottla"),
-        };
-        ensure!(binary.is_file(), "{} is no file; build it or pass --binary", binary.display());
         let settings = [
             format!("max.connections={}", options.members.max(options.rebalance_members) + 1_000),
             "group.initial.rebalance.delay.ms=1000".to_owned(),
             format!("group.consumer.min.heartbeat.interval.ms={}", options.rebalance_heartbeat_ms),
             format!("group.consumer.heartbeat.interval.ms={}", options.rebalance_heartbeat_ms),
         ];
-        let process = BrokerProcess::start(&binary, &std::env::temp_dir(), &settings)?;
+        let process = BrokerProcess::start(options.binary.as_deref(), &std::env::temp_dir(), &settings)?;
         let address = process.address();
         Ok(Self { process: Some(process), address })
     }
