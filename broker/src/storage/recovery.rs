@@ -242,6 +242,7 @@ impl Recovery<'_> {
             if let Some(base) = parse_segment_name(&entry.name, extension::LOG) {
                 let sizes = SegmentSizes {
                     log_bytes: entry.size_bytes,
+                    modified_ms: entry.modified_ms,
                     offset_index_bytes: size_of(base, extension::OFFSET_INDEX),
                     time_index_bytes: size_of(base, extension::TIME_INDEX),
                 };
@@ -294,7 +295,8 @@ impl Recovery<'_> {
 
     fn into_segments(mut self, active: ActiveState, log_start: Offset) -> (Segments, RecoveryReport) {
         let pool = &self.context.open_files;
-        let checked_from = self.segments.pop().map_or(0, |segment| segment.checked_from);
+        let last = self.segments.pop();
+        let checked_from = last.as_ref().map_or(0, |segment| segment.checked_from);
         let content = SegmentContent {
             size_bytes: active.size_bytes,
             next_offset: Some(active.next_offset),
@@ -302,6 +304,7 @@ impl Recovery<'_> {
             offset_entries: active.builder.offset_entries.len(),
             time_entries: active.builder.time_entries.len(),
             checked_from,
+            last_append_ms: last.and_then(|segment| segment.sizes.modified_ms),
         };
         let last = ActiveSegment::new(pool, self.dir, active.base, active.file, content);
         let sealed = self.segments.into_iter().filter_map(|segment| {

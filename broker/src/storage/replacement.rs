@@ -171,6 +171,7 @@ impl FinishedSegment {
             log_bytes: self.size_bytes,
             offset_index_bytes: Some((self.indexes.offset_entries.len() * OffsetEntry::BYTES) as u64),
             time_index_bytes: Some((self.indexes.time_entries.len() * TimeEntry::BYTES) as u64),
+            modified_ms: None,
         };
         if let Err(error) = self.indexes.write(vfs, dir, self.base_offset, false) {
             tracing::warn!(segment = %self.base_offset, %error, "cannot write the indexes of a new segment; the next start builds them");

@@ -82,7 +82,10 @@ impl Recovery<'_> {
             builder.push_time_entry();
             if at + 1 == self.segments.len() {
                 self.rewrite_if_wrong(at, &builder)?;
-                builder.cadence.created_ms = self.now_ms;
+                // Nothing tells when it was created: not after it was last written.
+                let modified_ms = self.segments[at].sizes.modified_ms;
+                builder.cadence.created_ms =
+                    modified_ms.map_or(self.now_ms, |modified_ms| modified_ms.min(self.now_ms));
                 return Ok(ActiveState { file, base, size_bytes, next_offset, builder });
             }
             self.rewrite_if_wrong(at, &builder)?;
