@@ -11,6 +11,7 @@ pub mod types;
 
 mod api;
 
+mod coordinator;
 mod net;
 mod replica;
 mod server;

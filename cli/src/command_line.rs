@@ -4,6 +4,7 @@ use clap::{Args, Parser, Subcommand};
 
 use ottla_client::ClientConfig;
 
+use crate::bench::BenchCommand;
 use crate::cluster::ClusterCommand;
 use crate::completions::CompletionsCommand;
 use crate::consume::ConsumeCommand;
@@ -46,6 +47,8 @@ pub(crate) enum Command {
     Consume(ConsumeCommand),
     /// Show the cluster: its id, its brokers and the versions they speak
     Cluster(ClusterCommand),
+    /// Measure how fast a broker takes records, gives them back and answers
+    Bench(BenchCommand),
     /// Print a script that completes commands in a shell
     Completions(CompletionsCommand),
 }

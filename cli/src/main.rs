@@ -3,6 +3,7 @@
 //! Parses the command line, runs one command (each has a file of its name) and turns its outcome into an exit code.
 
 mod base64;
+mod bench;
 mod cluster;
 mod command_line;
 mod completions;
@@ -12,6 +13,7 @@ mod input_record;
 mod interrupt;
 mod output;
 mod produce;
+mod producer_options;
 mod progress;
 mod record_format;
 mod record_json;
@@ -50,6 +52,7 @@ fn run(command_line: CommandLine) -> Result<ExitCode> {
             Command::Topic(command) => topic::run(command).await.map(|()| ExitCode::SUCCESS),
             Command::Produce(command) => produce::run(command).await,
             Command::Consume(command) => consume::run(command).await.map(|()| ExitCode::SUCCESS),
+            Command::Bench(command) => bench::run(command).await,
             Command::Cluster(command) => cluster::run(command).await.map(|()| ExitCode::SUCCESS),
             Command::Completions(command) => completions::run(&command).map(|()| ExitCode::SUCCESS),
         }

@@ -18,13 +18,14 @@ use clap::{Args, CommandFactory, ValueEnum};
 use serde::Serialize;
 use tokio::sync::{mpsc, watch};
 
-use ottla_client::{Acks, Compression, Delivery, Header, Producer, ProducerConfig, ProducerRecord};
+use ottla_client::{Delivery, Header, Producer, ProducerConfig, ProducerRecord};
 
 use crate::command_line::{Bootstrap, CommandLine, parse_pair};
 use crate::csv_input::{CsvInput, CsvOptions};
 use crate::input_record::{InputRecord, LineReader, RecordInput};
 use crate::interrupt::Interrupt;
 use crate::output::print_json;
+use crate::producer_options::ProducerOptions;
 use crate::progress::Progress;
 use crate::record_format::unescape;
 
@@ -58,28 +59,6 @@ enum InputFormat {
     Csv,
     /// One JSON object a line
     Json,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum AcksArgument {
-    /// Wait for nothing; errors go unnoticed
-    #[value(name = "0")]
-    None,
-    /// Wait until the broker has the record in memory
-    #[value(name = "1")]
-    Leader,
-    /// Wait until the record is as durable as the topic promises
-    #[value(name = "all", alias = "-1")]
-    All,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum CompressionArgument {
-    None,
-    Gzip,
-    Snappy,
-    Lz4,
-    Zstd,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -127,18 +106,8 @@ pub(crate) struct ProduceCommand {
     /// The partition of every record; chosen by the key if not given
     #[arg(short, long, value_parser = clap::value_parser!(i32).range(0..))]
     partition: Option<i32>,
-    /// The codec of the batches
-    #[arg(short = 'z', long, value_enum, default_value_t = CompressionArgument::None)]
-    compression: CompressionArgument,
-    /// What to wait for
-    #[arg(short, long, value_enum, default_value_t = AcksArgument::All)]
-    acks: AcksArgument,
-    /// How long a batch waits for more records
-    #[arg(long, value_name = "MS", default_value_t = 5)]
-    linger_ms: u64,
-    /// The largest batch, before compression
-    #[arg(long, value_name = "BYTES", default_value_t = 1_000_000)]
-    batch_bytes: usize,
+    #[command(flatten)]
+    producer: ProducerOptions,
     /// How to print the summary
     #[arg(short, long, value_enum, default_value_t = SummaryFormat::Text)]
     output: SummaryFormat,
@@ -169,21 +138,7 @@ impl ProduceCommand {
 
     fn producer_config(&self) -> ProducerConfig {
         let mut config = ProducerConfig::new(self.bootstrap.client_config());
-        config.acks = match self.acks {
-            AcksArgument::None => Acks::None,
-            AcksArgument::Leader => Acks::Leader,
-            AcksArgument::All => Acks::All,
-        };
-        config.enable_idempotence = self.acks == AcksArgument::All;
-        config.compression = match self.compression {
-            CompressionArgument::None => Compression::None,
-            CompressionArgument::Gzip => Compression::Gzip,
-            CompressionArgument::Snappy => Compression::Snappy,
-            CompressionArgument::Lz4 => Compression::Lz4,
-            CompressionArgument::Zstd => Compression::Zstd,
-        };
-        config.linger = Duration::from_millis(self.linger_ms);
-        config.batch_bytes = self.batch_bytes;
+        self.producer.apply(&mut config);
         config
     }
 

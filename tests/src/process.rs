@@ -174,6 +174,14 @@ pub fn free_port() -> Result<u16> {
     Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
 }
 
+/// Lets this process, and those that it starts from now on, have as many descriptors as the system allows; returns how many.
+pub fn raise_descriptor_limit() -> Result<usize> {
+    let mut limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
+    limit.current = limit.maximum;
+    rustix::process::setrlimit(rustix::process::Resource::Nofile, limit)?;
+    Ok(limit.current.and_then(|limit| usize::try_from(limit).ok()).unwrap_or(usize::MAX))
+}
+
 /// What a process holds, as Linux counts it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Usage {

@@ -9,11 +9,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use bytes::Bytes;
-use clap::{Parser, ValueEnum};
-use comfy_table::Table;
-use comfy_table::presets::UTF8_FULL_CONDENSED;
+use clap::Parser;
+use ottla_benches::cpu;
+use ottla_benches::report::{self, Output};
 use ottla_broker::config::TopicConfig;
 use ottla_broker::storage::validate::{ValidateRules, validate};
 use ottla_broker::storage::vfs::RealVfs;
@@ -50,12 +50,6 @@ struct Options {
     output: Output,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Output {
-    Table,
-    Json,
-}
-
 /// One codec at one batch size.
 #[derive(Debug, Serialize)]
 struct Row {
@@ -90,11 +84,32 @@ fn main() -> Result<()> {
             std::fs::remove_dir_all(&dir)?;
         }
     }
-    match options.output {
-        Output::Json => println!("{}", serde_json::to_string_pretty(&rows)?),
-        Output::Table => println!("{}", table(&rows)),
-    }
-    Ok(())
+    let header = [
+        "codec",
+        "batch B",
+        "records",
+        "CRC GB/s",
+        "check MB/s",
+        "check ns/record",
+        "check CPU s/GB",
+        "append MB/s",
+        "append ns/record",
+        "append CPU s/GB",
+    ];
+    report::print(options.output, &rows, header, |row| {
+        [
+            row.codec.to_owned(),
+            row.batch_bytes.to_string(),
+            row.records.to_string(),
+            format!("{:.1}", row.crc_gb_per_second),
+            format!("{:.0}", row.check.mb_per_second),
+            format!("{:.1}", row.check.ns_per_record),
+            format!("{:.3}", row.check.cpu_seconds_per_gb),
+            format!("{:.0}", row.append.mb_per_second),
+            format!("{:.1}", row.append.ns_per_record),
+            format!("{:.3}", row.append.cpu_seconds_per_gb),
+        ]
+    })
 }
 
 fn measure(codec: Compression, batch_bytes: usize, options: &Options, dir: &Path) -> Result<Row> {
@@ -188,51 +203,11 @@ fn repeat(span: Duration, limit: u64, mut step: impl FnMut() -> Result<()>) -> R
     for _ in 0..3 {
         step()?;
     }
-    let (start, cpu) = (Instant::now(), thread_cpu()?);
+    let (start, cpu) = (Instant::now(), cpu::of_this_thread()?);
     let mut batches = 0;
     while start.elapsed() < span && batches < limit.max(1) {
         step()?;
         batches += 1;
     }
-    Ok(Measured { batches, wall: start.elapsed(), cpu: thread_cpu()? - cpu })
-}
-
-/// Processor time of this thread.
-fn thread_cpu() -> Result<Duration> {
-    let path = "/proc/thread-self/schedstat";
-    let text = std::fs::read_to_string(path).context(path)?;
-    let nanos = text.split(' ').next().unwrap_or_default().parse().context(path)?;
-    Ok(Duration::from_nanos(nanos))
-}
-
-fn table(rows: &[Row]) -> Table {
-    let mut table = Table::new();
-    table.load_style(UTF8_FULL_CONDENSED);
-    table.set_header([
-        "codec",
-        "batch B",
-        "records",
-        "CRC GB/s",
-        "check MB/s",
-        "check ns/record",
-        "check CPU s/GB",
-        "append MB/s",
-        "append ns/record",
-        "append CPU s/GB",
-    ]);
-    for row in rows {
-        table.add_row([
-            row.codec.to_owned(),
-            row.batch_bytes.to_string(),
-            row.records.to_string(),
-            format!("{:.1}", row.crc_gb_per_second),
-            format!("{:.0}", row.check.mb_per_second),
-            format!("{:.1}", row.check.ns_per_record),
-            format!("{:.3}", row.check.cpu_seconds_per_gb),
-            format!("{:.0}", row.append.mb_per_second),
-            format!("{:.1}", row.append.ns_per_record),
-            format!("{:.3}", row.append.cpu_seconds_per_gb),
-        ]);
-    }
-    table
+    Ok(Measured { batches, wall: start.elapsed(), cpu: cpu::of_this_thread()? - cpu })
 }

@@ -50,7 +50,6 @@ impl ConfigResource {
 
     /// Changes the resource's overrides. Durable and in force when it returns.
     pub(super) fn change(self, api: &Api, change: ConfigChange, validate_only: bool) -> Result<(), ResourceError> {
-        let alters_broker = !validate_only && !matches!(self, Self::Topic(_));
         let changed = match self {
             Self::Topic(name) if name.is_empty() => {
                 return Err((ErrorCode::InvalidRequest, "the name of the topic is empty".to_owned()));
@@ -65,10 +64,6 @@ impl ConfigResource {
             }
             Self::ThisBroker => api.controller.alter_broker_configs(BrokerScope::PerBroker, change, validate_only),
         };
-        changed.map_err(|error| (error.to_error_code(), error.to_string()))?;
-        if alters_broker {
-            api.replicas.update_broker_config(api.config());
-        }
-        Ok(())
+        changed.map_err(|error| (error.to_error_code(), error.to_string()))
     }
 }

@@ -8,6 +8,7 @@ use super::exchange::ClientInfo;
 use super::server_address::ServerAddresses;
 use crate::clock::Clock;
 use crate::config::BrokerConfig;
+use crate::coordinator::GroupCoordinator;
 use crate::metadata::{Controller, MetadataImage};
 use crate::metrics::Metrics;
 use crate::replica::{FetchSessionCache, Partition, ReplicaManager};
@@ -17,6 +18,7 @@ pub(crate) struct Api {
     pub(crate) addresses: ServerAddresses,
     pub(crate) controller: Arc<Controller>,
     pub(crate) replicas: Arc<ReplicaManager>,
+    pub(crate) groups: Arc<GroupCoordinator>,
     pub(crate) fetch_sessions: FetchSessionCache,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) metrics: Arc<Metrics>,

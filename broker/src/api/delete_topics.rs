@@ -3,8 +3,6 @@
 //! Version 4 is flexible, 5 has messages (KIP-599), 6 also takes topic ids (KIP-516). A topic that is answered is gone for the
 //! next request and after a crash; its files are removed behind the answer.
 
-use std::collections::HashMap;
-
 use ottla_protocol::messages::delete_topics::{
     DeletableTopicResult, DeleteTopicState, DeleteTopicsRequest, DeleteTopicsResponse,
 };
@@ -12,6 +10,7 @@ use ottla_protocol::{ErrorCode, Uuid};
 
 use super::context::{Api, Call};
 use super::error_map::ToErrorCode;
+use super::repeated::repeated;
 use crate::metadata::TopicReference;
 
 /// Answers each topic by itself. Durable when it returns.
@@ -23,7 +22,6 @@ pub(super) fn handle(api: &Api, request: DeleteTopicsRequest, call: &Call) -> De
         request.topic_names.into_iter().map(by_name).collect()
     };
     let image = api.image();
-    let mut named: HashMap<Uuid, usize> = HashMap::new();
     let mut results = Vec::with_capacity(wanted.len());
     let mut found = Vec::new();
     for topic in wanted {
@@ -34,7 +32,6 @@ pub(super) fn handle(api: &Api, request: DeleteTopicsRequest, call: &Call) -> De
         };
         match known {
             Ok(known) => {
-                *named.entry(known.id).or_default() += 1;
                 found.push((known.name.to_string(), known.id, topic.name.is_some()));
             }
             Err(code) => {
@@ -46,8 +43,9 @@ pub(super) fn handle(api: &Api, request: DeleteTopicsRequest, call: &Call) -> De
             }
         }
     }
+    let repeated = repeated(found.iter().map(|(_, id, _)| *id));
     found.retain(|(name, id, by_name)| {
-        let once = named[id] == 1;
+        let once = !repeated.contains(id);
         if !once {
             let why = format!("topic {name:?} is named more than once in this request");
             let shown = by_name.then(|| name.clone());

@@ -6,6 +6,7 @@
 use ottla_protocol::ErrorCode;
 
 use crate::config::ConfigError;
+use crate::coordinator::group::{ConsumerGroupError, GroupError};
 use crate::metadata::{ControllerError, TopicNameError};
 use crate::replica::ProduceError;
 use crate::storage::validate::ValidateError;
@@ -82,6 +83,7 @@ impl ToErrorCode for ProduceError {
         match self {
             Self::Invalid(error) => error.to_error_code(),
             Self::Append(error) => error.to_error_code(),
+            Self::DiskNearlyFull => ErrorCode::KafkaStorageError,
         }
     }
 }
@@ -97,6 +99,49 @@ impl ToErrorCode for ConfigError {
             | Self::Conflict(_)
             | Self::NotAList { .. }
             | Self::MalformedFile { .. } => ErrorCode::InvalidConfig,
+        }
+    }
+}
+
+impl ToErrorCode for GroupError {
+    fn to_error_code(&self) -> ErrorCode {
+        match self {
+            Self::InvalidGroupId => ErrorCode::InvalidGroupId,
+            Self::GroupIdNotFound => ErrorCode::GroupIdNotFound,
+            Self::UnknownMemberId => ErrorCode::UnknownMemberId,
+            Self::FencedInstanceId => ErrorCode::FencedInstanceId,
+            Self::IllegalGeneration => ErrorCode::IllegalGeneration,
+            Self::StaleMemberEpoch => ErrorCode::StaleMemberEpoch,
+            Self::UnsupportedVersion => ErrorCode::UnsupportedVersion,
+            Self::InconsistentGroupProtocol => ErrorCode::InconsistentGroupProtocol,
+            Self::InvalidSessionTimeout => ErrorCode::InvalidSessionTimeout,
+            Self::RebalanceInProgress => ErrorCode::RebalanceInProgress,
+            Self::MemberIdRequired => ErrorCode::MemberIdRequired,
+            Self::GroupMaxSizeReached => ErrorCode::GroupMaxSizeReached,
+            Self::NonEmptyGroup => ErrorCode::NonEmptyGroup,
+            Self::GroupSubscribedToTopic => ErrorCode::GroupSubscribedToTopic,
+            Self::OffsetMetadataTooLarge => ErrorCode::OffsetMetadataTooLarge,
+            Self::NotCoordinator => ErrorCode::NotCoordinator,
+            Self::CoordinatorLoadInProgress => ErrorCode::CoordinatorLoadInProgress,
+            Self::CoordinatorNotAvailable => ErrorCode::CoordinatorNotAvailable,
+            Self::ChangeTooLarge => ErrorCode::UnknownServerError,
+        }
+    }
+}
+
+impl ToErrorCode for ConsumerGroupError {
+    fn to_error_code(&self) -> ErrorCode {
+        match self {
+            Self::InvalidRequest(_) => ErrorCode::InvalidRequest,
+            Self::GroupIdNotFound(_) => ErrorCode::GroupIdNotFound,
+            Self::TooManyGroups => ErrorCode::CoordinatorNotAvailable,
+            Self::UnsupportedAssignor { .. } => ErrorCode::UnsupportedAssignor,
+            Self::InvalidRegularExpression { .. } => ErrorCode::InvalidRegularExpression,
+            Self::GroupMaxSizeReached { .. } => ErrorCode::GroupMaxSizeReached,
+            Self::UnknownMember { .. } | Self::UnknownInstance { .. } => ErrorCode::UnknownMemberId,
+            Self::FencedInstance { .. } => ErrorCode::FencedInstanceId,
+            Self::UnreleasedInstance { .. } => ErrorCode::UnreleasedInstanceId,
+            Self::FencedEpoch { .. } | Self::UnknownState => ErrorCode::FencedMemberEpoch,
         }
     }
 }

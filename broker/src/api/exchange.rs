@@ -12,6 +12,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use ottla_protocol::wire::Segments;
 
+use crate::coordinator::Handled;
 use crate::storage::vfs::FileSlice;
 
 /// The peer of a connection.
@@ -94,6 +95,16 @@ pub(crate) enum Dispatched {
     Overlapping(ReplyFuture),
     /// It is still at work: the next request of the connection must see its effect, and waits.
     Exclusive(ReplyFuture),
+}
+
+impl From<Handled<Reply>> for Dispatched {
+    /// What a coordinator changes for a request is done when it was handled; only its answer may be late.
+    fn from(handled: Handled<Reply>) -> Self {
+        match handled {
+            Handled::Ready(reply) => Self::Ready(reply),
+            Handled::Later(future) => Self::Overlapping(future),
+        }
+    }
 }
 
 /// What serves requests.

@@ -7,21 +7,31 @@ use ottla_protocol::ErrorCode;
 use ottla_protocol::messages::find_coordinator::{Coordinator, FindCoordinatorRequest, FindCoordinatorResponse};
 
 use super::context::{Api, Call};
+use crate::coordinator::{OFFSETS_TOPIC, internal_topic_of};
+use crate::metadata::ControllerError;
 
 const GROUP: i8 = 0;
 const TRANSACTION: i8 = 1;
 
-/// Answers each key by itself.
+/// True when answering has to create the topic that groups are kept in, which waits for the disk.
+pub(super) fn creates_topic(api: &Api, request: &FindCoordinatorRequest) -> bool {
+    request.key_type == GROUP && api.image().topic(OFFSETS_TOPIC).is_none()
+}
+
+/// Answers each key by itself. The first one that asks for a group brings the topic that groups are kept in.
 pub(super) fn handle(api: &Api, request: FindCoordinatorRequest, call: &Call) -> FindCoordinatorResponse {
     let known = request.key_type == GROUP || request.key_type == TRANSACTION;
-    let (error_code, error_message) = if known {
+    let created = if creates_topic(api, &request) { create_topic(api) } else { Ok(()) };
+    let (error_code, error_message) = if let Err(error) = created {
+        (ErrorCode::CoordinatorNotAvailable, Some(format!("{OFFSETS_TOPIC} cannot be created: {error}")))
+    } else if known {
         (ErrorCode::None, None)
     } else {
         let message = format!("key type {} is not served: 0 is a group, 1 a transactional id", request.key_type);
         (ErrorCode::InvalidRequest, Some(message))
     };
     let address = api.addresses.of_listener(call.client.listener);
-    let (node_id, host, port) = if known {
+    let (node_id, host, port) = if error_code == ErrorCode::None {
         (api.config().node_id, address.host.clone(), i32::from(address.port))
     } else {
         (-1, String::new(), -1)
@@ -50,5 +60,20 @@ pub(super) fn handle(api: &Api, request: FindCoordinatorRequest, call: &Call) ->
     FindCoordinatorResponse {
         coordinators: request.coordinator_keys.into_iter().map(answer).collect(),
         ..Default::default()
+    }
+}
+
+fn create_topic(api: &Api) -> Result<(), ControllerError> {
+    let created = api.controller.create_topics(vec![internal_topic_of(&api.config())]).remove(0);
+    match created {
+        // Somebody else was faster.
+        Ok(_) | Err(ControllerError::TopicExists { .. }) => {
+            api.groups.take_over();
+            Ok(())
+        }
+        Err(error) => {
+            tracing::error!(%error, "groups cannot be served: {OFFSETS_TOPIC} cannot be created");
+            Err(error)
+        }
     }
 }

@@ -13,6 +13,7 @@ use ottla_protocol::messages::list_offsets::{
 
 use super::context::{Api, Call};
 use super::error_map::ToErrorCode;
+use super::repeated::repeated;
 use crate::replica::Partition;
 
 const LATEST: i64 = -1;
@@ -43,18 +44,16 @@ pub(super) fn reads_log(request: &ListOffsetsRequest) -> bool {
 
 /// Answers each partition by itself; a partition named twice gets INVALID_REQUEST, as in Kafka.
 pub(super) fn handle(api: &Api, request: &ListOffsetsRequest, call: &Call) -> ListOffsetsResponse {
-    let mut seen = std::collections::HashMap::new();
-    for topic in &request.topics {
-        for partition in &topic.partitions {
-            *seen.entry((topic.name.as_str(), partition.partition_index)).or_insert(0_u32) += 1;
-        }
-    }
+    let repeated =
+        repeated(request.topics.iter().flat_map(|topic| {
+            topic.partitions.iter().map(|partition| (topic.name.as_str(), partition.partition_index))
+        }));
     let topics = request
         .topics
         .iter()
         .map(|topic| {
             let answer = |wanted: &ListOffsetsPartition| {
-                let looked_up = if seen[&(topic.name.as_str(), wanted.partition_index)] > 1 {
+                let looked_up = if repeated.contains(&(topic.name.as_str(), wanted.partition_index)) {
                     Err(ErrorCode::InvalidRequest)
                 } else {
                     look_up(api, &topic.name, wanted, request, call)

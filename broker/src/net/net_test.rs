@@ -18,6 +18,8 @@ use crate::metrics::ConnectionClose;
 use crate::storage::vfs::{Access, FileSlice, RealVfs, Vfs, VfsFile};
 
 const NO_BYTES: [u8; 0] = [];
+/// What the operating system sizes by itself would take in several answers of which the broker then sees nothing more.
+const FEW_BYTES_IN_THE_KERNEL: (&str, &str) = ("socket.send.buffer.bytes", "102400");
 
 #[tokio::test]
 async fn answers_keep_the_order_of_requests_whatever_overlaps() {
@@ -241,7 +243,7 @@ async fn idle_connections_are_closed_and_those_that_wait_for_an_answer_are_not()
 
 #[tokio::test]
 async fn a_client_that_does_not_read_is_not_served_and_hurts_nobody() {
-    let server = Server::start(&[]).await;
+    let server = Server::start(&[FEW_BYTES_IN_THE_KERNEL]).await;
     let mut slow = server.connect().await;
     let large = [&[LARGE][..], &(1_u32 << 20).to_be_bytes()].concat();
     for _ in 0..60 {
@@ -270,7 +272,7 @@ async fn a_client_that_does_not_read_is_not_served_and_hurts_nobody() {
 
 #[tokio::test]
 async fn answers_beyond_their_memory_end_those_who_do_not_read_soon() {
-    let server = Server::start(&[("fetch.memory.bytes", "16777216")]).await;
+    let server = Server::start(&[("fetch.memory.bytes", "16777216"), FEW_BYTES_IN_THE_KERNEL]).await;
     let large = [&[LARGE][..], &(4_u32 << 20).to_be_bytes()].concat();
     let mut slow = Vec::new();
     for _ in 0..20 {

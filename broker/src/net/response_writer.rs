@@ -13,6 +13,7 @@ use std::task::{Context, Poll, ready};
 use bytes::{Buf, Bytes};
 use ottla_protocol::wire::Segment;
 use rustix::fs::sendfile;
+use rustix::net::sockopt::set_tcp_cork;
 use rustix::net::{SendAncillaryBuffer, SendFlags, sendmsg};
 use tokio::io::Interest;
 use tokio::net::TcpStream;
@@ -41,6 +42,8 @@ pub(super) struct ResponseWriter {
     memory_bytes: usize,
     bytes_out: u64,
     finished: Finished,
+    /// The socket holds back what does not fill a packet.
+    corked: bool,
 }
 
 /// Requests whose answers were sent completely.
@@ -147,6 +150,10 @@ impl ResponseWriter {
     /// An end of the connection: the socket's error, or a file that is shorter than it was.
     pub(super) fn poll_flush(&mut self, cx: &mut Context<'_>, stream: &TcpStream) -> Poll<Result<(), Close>> {
         while let Some(first) = self.pieces.front() {
+            // A range of a file ends with a packet of its own, and the few bytes behind it would make another one.
+            if !self.corked && self.pieces.len() > 1 && first.content.is_for_sendfile() {
+                self.corked = set_tcp_cork(stream, true).is_ok();
+            }
             ready!(stream.poll_write_ready(cx)).map_err(|error| Close::io(&error))?;
             let sent = match &first.content {
                 Content::File(slice) if first.content.is_for_sendfile() => self.send_file(stream, slice),
@@ -161,6 +168,10 @@ impl ResponseWriter {
                 }
                 Err(error) => return Poll::Ready(Err(Close::io(&error))),
             }
+        }
+        if self.corked {
+            set_tcp_cork(stream, false).map_err(|error| Close::io(&error.into()))?;
+            self.corked = false;
         }
         if self.pieces.capacity() > PIECES_MAX {
             self.pieces = VecDeque::new();

@@ -33,6 +33,16 @@ impl TopicReplicas {
         self.topic.name.as_str()
     }
 
+    /// The topic's id.
+    pub(crate) fn id(&self) -> TopicId {
+        self.topic.id
+    }
+
+    /// How many partitions the topic has, online or not.
+    pub(crate) fn partition_count(&self) -> i32 {
+        self.topic.partition_count
+    }
+
     /// The partition of this number, when it is online.
     pub(crate) fn partition(&self, index: i32) -> Option<Arc<Partition>> {
         self.online.get(usize::try_from(index).ok()?)?.clone()
@@ -108,7 +118,7 @@ impl ReplicaManager {
 
     /// The logs that a topic of the image has, to be opened before [`ReplicaManager::open`].
     pub(crate) fn logs_of(broker: &BrokerConfig, topic: &TopicImage) -> Vec<LogToOpen> {
-        let config = Arc::new(log_config(&topic_config(broker, topic)));
+        let config = Arc::new(log_config(&topic_config(broker, topic), max_decompressed_bytes(broker)));
         topic.partitions().map(|topic_partition| LogToOpen { topic_partition, config: Arc::clone(&config) }).collect()
     }
 
@@ -163,12 +173,13 @@ impl ReplicaManager {
         config: &Arc<TopicConfig>,
         broker: &BrokerConfig,
     ) -> Partition {
-        let max_decompressed_bytes = usize::try_from(broker.max_decompressed_bytes).unwrap_or(usize::MAX);
-        Partition::new(log, Arc::clone(&self.flusher), epoch, Arc::clone(config), max_decompressed_bytes)
+        let (flusher, reserve) = (Arc::clone(&self.flusher), Arc::clone(self.logs.disk_reserve()));
+        Partition::new(log, flusher, epoch, Arc::clone(config), max_decompressed_bytes(broker), reserve)
     }
 
     /// Opens the logs of all partitions that a change brings at once: each opening replaces the table of logs.
     fn open_logs(&self, delta: &ImageDelta) {
+        let broker = self.config.load();
         let created = delta.created.iter().map(|topic| (topic, 0));
         let grown = delta.altered.iter().map(|change| (&change.after, change.before.partition_count));
         let mut logs = Vec::new();
@@ -176,9 +187,8 @@ impl ReplicaManager {
             if from == topic.partition_count {
                 continue;
             }
-            let config = Arc::new(log_config(&topic_config(&self.config.load(), topic)));
-            let added = topic.partitions().skip(usize::try_from(from).unwrap_or(0));
-            logs.extend(added.map(|topic_partition| LogToOpen { topic_partition, config: Arc::clone(&config) }));
+            let added = Self::logs_of(&broker, topic);
+            logs.extend(added.into_iter().skip(usize::try_from(from).unwrap_or(0)));
         }
         if logs.is_empty() {
             return;
@@ -204,20 +214,30 @@ impl ReplicaManager {
     fn update_configs(&self, topic: &TopicImage, replicas: &TopicReplicas) {
         let broker = self.config.load();
         let config = Arc::new(topic_config(&broker, topic));
-        let max_decompressed_bytes = usize::try_from(broker.max_decompressed_bytes).unwrap_or(usize::MAX);
         for partition in replicas.partitions() {
-            partition.update_config(Arc::clone(&config), max_decompressed_bytes);
+            partition.update_config(Arc::clone(&config), max_decompressed_bytes(&broker));
         }
     }
 
-    /// Puts an altered configuration of the broker in force for every topic that follows its defaults.
-    pub(crate) fn update_broker_config(&self, config: Arc<BrokerConfig>) {
-        let _changing = self.changing.lock();
-        self.config.store(config);
-        for replicas in self.topics.load().by_name.values() {
+    /// Puts an altered configuration of the broker in force for every topic, since all follow its defaults.
+    fn update_broker_config(&self, table: &TopicTable, image: &MetadataImage) {
+        let dynamic = image.broker_configs();
+        match self.config.load().with_dynamic(&dynamic.cluster_wide, &dynamic.per_broker) {
+            Ok(config) => self.config.store(Arc::new(config)),
+            // The controller has checked it; another version of the broker may have written it.
+            Err(error) => {
+                tracing::error!(%error, "the broker's altered configuration is not usable; the one before stays in force");
+                return;
+            }
+        }
+        for replicas in table.by_name.values() {
             self.update_configs(&replicas.topic, replicas);
         }
     }
+}
+
+fn max_decompressed_bytes(broker: &BrokerConfig) -> usize {
+    usize::try_from(broker.max_decompressed_bytes).unwrap_or(usize::MAX)
 }
 
 /// The settings of a topic; the metadata holds no overrides that do not parse, unless another version wrote them.
@@ -232,6 +252,9 @@ impl TopicListener for ReplicaManager {
     fn on_metadata_change(&self, _before: &MetadataImage, after: &Arc<MetadataImage>, delta: &ImageDelta) {
         let _changing = self.changing.lock();
         let mut table = TopicTable::clone(&self.topics.load());
+        if delta.broker_configs_altered {
+            self.update_broker_config(&table, after);
+        }
         self.open_logs(delta);
         for topic in &delta.created {
             table.insert(self.take_over(topic, None, after.leader_epoch()));
@@ -248,3 +271,7 @@ impl TopicListener for ReplicaManager {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "replica_manager_test.rs"]
+mod tests;

@@ -7,7 +7,8 @@
 //! 51 producer epoch i16 | 53 base sequence i32 | 57 record count i32 | 61 records
 //! ```
 
-use super::producer_state::{EndTxnMarker, ProducerBatch};
+use super::open_transactions::EndTxnMarker;
+use super::producer_state::ProducerBatch;
 use crate::types::{LeaderEpoch, Offset, ProducerId};
 
 /// The size of the header.

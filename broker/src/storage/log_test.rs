@@ -4,9 +4,11 @@
 use std::sync::atomic::AtomicUsize;
 
 use super::*;
+use crate::storage::batch_header::HEADER_BYTES;
 use crate::storage::error::{AppendError, ReadError};
 use crate::storage::producer_state::ProducerStateError;
 use crate::storage::test_batch::{TestBatch, batch};
+use crate::storage::validated_batch::ValidatedBatch;
 use crate::storage::vfs::RealVfs;
 
 const EPOCH: LeaderEpoch = LeaderEpoch(3);
@@ -310,6 +312,28 @@ fn searches_by_time_find_the_record_that_a_scan_finds() {
         log.delete_records(Offset(start)).unwrap();
         check(&log, start);
     }
+}
+
+#[test]
+fn a_batch_beyond_the_bound_on_decompressed_bytes_is_answered_by_its_header() {
+    use ottla_protocol::records::{BatchBuilder, BatchFields, Compression};
+    let fixture = Fixture::new(LogConfig { segment_bytes: 1 << 20, ..LogConfig::default() });
+    let log = fixture.fresh();
+    log.append(batch(&["before"], 500).build(), EPOCH, 0).unwrap();
+    let mut builder = BatchBuilder::new();
+    (0..100).for_each(|n| builder.append(1_000 + n, None, Some(&[0; 10_000]), &[]));
+    let fields = BatchFields { compression: Compression::Zstd, ..BatchFields::default() };
+    let bytes = builder.build(&fields).unwrap();
+    let header = bytes[..HEADER_BYTES].try_into().unwrap();
+    log.append(ValidatedBatch::new(header, bytes.slice(HEADER_BYTES..)), EPOCH, 0).unwrap();
+    let found = |log: &Log| {
+        let by_time = log.offset_for_timestamp(1_050).unwrap().unwrap();
+        let largest = log.max_timestamp_offset().unwrap().unwrap();
+        [by_time, largest].map(|found| (found.timestamp, found.offset.0))
+    };
+    assert_eq!(found(&log), [(1_050, 51), (1_099, 100)]);
+    log.update_config(Arc::new(LogConfig { decompressed_bytes_max: 100_000, ..fixture.config.clone() }));
+    assert_eq!(found(&log), [(1_099, 1), (1_099, 100)], "too early is allowed, too late is not");
 }
 
 #[test]

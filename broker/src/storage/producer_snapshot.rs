@@ -25,9 +25,8 @@
 use ottla_protocol::records::crc32c;
 use thiserror::Error;
 
-use super::producer_state::{
-    BatchMetadata, KNOWN_RUN_MAX, ProducerEntry, ProducerLimits, ProducerState, WINDOW_BATCHES,
-};
+use super::producer_entry::{BatchMetadata, KNOWN_RUN_MAX, ProducerEntry, WINDOW_BATCHES};
+use super::producer_state::{ProducerLimits, ProducerState};
 use crate::types::{Offset, ProducerId};
 
 const SNAPSHOT_VERSION: i16 = 1;

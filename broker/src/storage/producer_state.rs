@@ -1,8 +1,9 @@
 //! Idempotence and transactions of one partition: what each producer wrote last, and which transactions are open.
 //!
-//! Owns the rules by which a batch with a producer id is appended, recognised as a repeat or refused, and the first offsets
-//! of open transactions, from which the last stable offset follows. Does not own files (`producer_snapshot.rs` is the
-//! format, the log decides when one is written), nor the validation of a batch's bytes.
+//! Owns the rules by which a batch with a producer id is appended, recognised as a repeat or refused, and the bounds on how
+//! many producers are remembered. What is remembered of one is `producer_entry.rs`, the transactions that are not stable yet
+//! are `open_transactions.rs`. Does not own files (`producer_snapshot.rs` is the format, the log decides when one is
+//! written), nor the validation of a batch's bytes.
 //!
 //! Invariant: the state is a function of the batches in the log, in offset order, up to [`ProducerState::end_offset`].
 //! [`ProducerState::check`] never changes it, [`ProducerState::update`] is the only thing that does as a batch is
@@ -13,81 +14,22 @@
 //! otherwise it is a gap. And a producer expires by the broker's clock at its last append, not by its records' timestamps:
 //! events of the year before would otherwise lose their deduplication at once.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use thiserror::Error;
 
+use super::open_transactions::OpenTransactions;
+use super::producer_entry::next_sequence;
 use crate::types::{Offset, ProducerId};
 
-/// How many of a producer's last batches are remembered: what a client may have in flight with idempotence.
-pub const WINDOW_BATCHES: usize = 5;
+pub use super::open_transactions::{CompletedTxn, EndTxnMarker};
+pub use super::producer_entry::{BatchMetadata, ProducerBatch, ProducerEntry, WINDOW_BATCHES};
 
 /// Producers that every partition may remember whatever the others hold, so that a flood of producer ids in one partition
 /// cannot take deduplication away from the regular producers of another.
 pub const RESERVED_PRODUCERS_PER_PARTITION: usize = 16;
-
-/// Sequence numbers run from 0 to this and start again at 0.
-const SEQUENCE_MASK: i32 = i32::MAX;
-
-/// Known runs are not counted beyond this: it tells "behind" from "ahead" in the circle of 2^31 sequence numbers.
-pub(super) const KNOWN_RUN_MAX: u32 = 1 << 30;
-
-/// What producer state needs to know of one batch that carries a producer id. Offsets are those that it has, or is to have, in the log.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ProducerBatch {
-    /// The producer, never negative.
-    pub producer_id: ProducerId,
-    /// Its epoch; a higher one fences the lower.
-    pub producer_epoch: i16,
-    /// Sequence of the first record; -1 in control batches.
-    pub first_sequence: i32,
-    /// Offset of the first record.
-    pub base_offset: Offset,
-    /// Offset of the last record.
-    pub last_offset: Offset,
-    /// Largest timestamp of the batch, in milliseconds since 1970.
-    pub max_timestamp: i64,
-    /// Whether the batch belongs to a transaction.
-    pub is_transactional: bool,
-    /// The end of a transaction, when this is a control batch that holds one.
-    pub end_txn_marker: Option<EndTxnMarker>,
-}
-
-impl ProducerBatch {
-    fn offset_delta(&self) -> i32 {
-        i32::try_from(self.last_offset.0.saturating_sub(self.base_offset.0)).unwrap_or(i32::MAX)
-    }
-
-    /// Sequence of the last record.
-    pub fn last_sequence(&self) -> i32 {
-        self.first_sequence.wrapping_add(self.offset_delta()) & SEQUENCE_MASK
-    }
-}
-
-/// A control record that ends a transaction.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct EndTxnMarker {
-    /// Commit or abort.
-    pub is_commit: bool,
-    /// Epoch of the transaction coordinator that wrote it.
-    pub coordinator_epoch: i32,
-}
-
-impl EndTxnMarker {
-    /// Reads a control record: key `version int16, type int16`, value `version int16, coordinator epoch int32`.
-    /// `None` when it is of another type than abort (0) and commit (1), or too short; longer ones of later versions are read.
-    pub fn parse(key: &[u8], value: &[u8]) -> Option<Self> {
-        let kind = i16::from_be_bytes(key.get(2..4)?.try_into().ok()?);
-        let coordinator_epoch = i32::from_be_bytes(value.get(2..6)?.try_into().ok()?);
-        match kind {
-            0 => Some(Self { is_commit: false, coordinator_epoch }),
-            1 => Some(Self { is_commit: true, coordinator_epoch }),
-            _ => None,
-        }
-    }
-}
 
 /// What is to be done with a batch that [`ProducerState::check`] found in order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -103,21 +45,6 @@ pub enum Verdict {
         /// Largest timestamp of the batch as it was appended, in milliseconds since 1970.
         timestamp: i64,
     },
-}
-
-/// A transaction that a marker has just ended, for the transaction index.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct CompletedTxn {
-    /// The producer whose transaction it was.
-    pub producer_id: ProducerId,
-    /// Its first record's offset.
-    pub first_offset: Offset,
-    /// The marker's offset.
-    pub last_offset: Offset,
-    /// Aborted ones go into the transaction index.
-    pub is_aborted: bool,
-    /// First offset of the oldest transaction that is still open, or the offset after the marker.
-    pub last_stable_offset: Offset,
 }
 
 /// Why a batch is refused.
@@ -194,118 +121,6 @@ pub enum ProducerStateError {
     },
 }
 
-/// Where one batch of a producer lies.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct BatchMetadata {
-    /// Sequence of the last record.
-    pub last_sequence: i32,
-    /// Offset of the last record.
-    pub last_offset: Offset,
-    /// Last offset less first offset; the same holds for sequences.
-    pub offset_delta: i32,
-    /// Largest timestamp, in milliseconds since 1970.
-    pub timestamp: i64,
-}
-
-impl BatchMetadata {
-    /// Sequence of the first record.
-    pub fn first_sequence(&self) -> i32 {
-        self.last_sequence.wrapping_sub(self.offset_delta) & SEQUENCE_MASK
-    }
-
-    /// Offset of the first record.
-    pub fn first_offset(&self) -> Offset {
-        Offset(self.last_offset.0.saturating_sub(i64::from(self.offset_delta)))
-    }
-
-    fn records(&self) -> u32 {
-        self.offset_delta.unsigned_abs().saturating_add(1)
-    }
-}
-
-/// What a partition remembers of one producer.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ProducerEntry {
-    /// The newest epoch seen.
-    pub producer_epoch: i16,
-    /// The newest epoch of a coordinator that ended one of its transactions; -1 when none did.
-    pub coordinator_epoch: i32,
-    /// Largest timestamp of its last batch, or that of its last marker, in milliseconds since 1970.
-    pub last_timestamp: i64,
-    /// First offset of its open transaction.
-    pub current_txn_first_offset: Option<Offset>,
-    /// Offset of its last record or marker: the order in which producers were last heard of.
-    pub last_update_offset: Offset,
-    /// The broker's clock when it was last heard of, in milliseconds since 1970; what it expires by.
-    pub last_update_ms: i64,
-    /// How many sequences up to the last one are known to be in the log without a gap.
-    pub(super) known_run: u32,
-    window: [BatchMetadata; WINDOW_BATCHES],
-    window_len: u8,
-}
-
-impl ProducerEntry {
-    pub(super) fn new(producer_epoch: i16, now_ms: i64) -> Self {
-        Self {
-            producer_epoch,
-            coordinator_epoch: -1,
-            last_timestamp: -1,
-            current_txn_first_offset: None,
-            last_update_offset: Offset(-1),
-            last_update_ms: now_ms,
-            known_run: 0,
-            window: [BatchMetadata::default(); WINDOW_BATCHES],
-            window_len: 0,
-        }
-    }
-
-    /// The batches remembered, oldest first, at most [`WINDOW_BATCHES`], all of the newest epoch.
-    pub fn batches(&self) -> &[BatchMetadata] {
-        &self.window[..usize::from(self.window_len)]
-    }
-
-    /// The last sequence of the newest epoch; `None` when that epoch has written nothing yet.
-    pub fn last_sequence(&self) -> Option<i32> {
-        self.batches().last().map(|batch| batch.last_sequence)
-    }
-
-    pub(super) fn push(&mut self, batch: BatchMetadata) {
-        let follows = self.last_sequence().is_some_and(|last| next_sequence(last) == batch.first_sequence());
-        let run_before = if follows { self.known_run } else { 0 };
-        self.known_run = run_before.saturating_add(batch.records()).min(KNOWN_RUN_MAX);
-        if usize::from(self.window_len) == WINDOW_BATCHES {
-            self.window.rotate_left(1);
-            self.window[WINDOW_BATCHES - 1] = batch;
-        } else {
-            self.window[usize::from(self.window_len)] = batch;
-            self.window_len += 1;
-        }
-    }
-
-    fn begin_epoch(&mut self, producer_epoch: i16) {
-        if self.producer_epoch != producer_epoch {
-            self.producer_epoch = producer_epoch;
-            self.window = [BatchMetadata::default(); WINDOW_BATCHES];
-            self.window_len = 0;
-            self.known_run = 0;
-        }
-    }
-
-    fn find_duplicate(&self, batch: &ProducerBatch) -> Option<&BatchMetadata> {
-        self.batches()
-            .iter()
-            .find(|seen| seen.first_sequence() == batch.first_sequence && seen.last_sequence == batch.last_sequence())
-    }
-
-    /// Whether every sequence of the batch is known to be in the log and lies before the window.
-    fn is_before_window(&self, batch: &ProducerBatch) -> bool {
-        let (Some(oldest), Some(last)) = (self.batches().first(), self.last_sequence()) else { return false };
-        let back = |sequence: i32| last.wrapping_sub(sequence) & SEQUENCE_MASK;
-        let (first, end) = (back(batch.first_sequence), back(batch.last_sequence()));
-        end > back(oldest.first_sequence()) && first >= end && (first as u32) < self.known_run
-    }
-}
-
 /// How many producers all partitions together may remember beyond the [`RESERVED_PRODUCERS_PER_PARTITION`] of each.
 #[derive(Debug)]
 pub struct ProducerBudget {
@@ -357,10 +172,7 @@ impl Default for ProducerLimits {
 #[derive(Debug)]
 pub struct ProducerState {
     entries: HashMap<ProducerId, ProducerEntry>,
-    /// Open transactions by first offset.
-    ongoing_txns: BTreeMap<Offset, ProducerId>,
-    /// Ended ones whose marker is not below the high watermark yet: first offset to the marker's.
-    unreplicated_txns: BTreeMap<Offset, Offset>,
+    open_transactions: OpenTransactions,
     end_offset: Offset,
     limits: ProducerLimits,
     /// Places taken from the shared budget; never fewer than entries beyond the reserved ones need.
@@ -372,8 +184,7 @@ impl ProducerState {
     pub fn new(limits: ProducerLimits) -> Self {
         Self {
             entries: HashMap::new(),
-            ongoing_txns: BTreeMap::new(),
-            unreplicated_txns: BTreeMap::new(),
+            open_transactions: OpenTransactions::default(),
             end_offset: Offset(0),
             limits,
             places_taken: 0,
@@ -387,7 +198,9 @@ impl ProducerState {
     pub fn check(&self, batch: &ProducerBatch) -> Result<Verdict, ProducerStateError> {
         let Some(entry) = self.entries.get(&batch.producer_id) else {
             // Any first sequence will do: what this partition knew of the producer may have expired.
-            return match batch.is_transactional && self.ongoing_txns.len() >= self.limits.producers_per_partition_max {
+            return match batch.is_transactional
+                && self.open_transactions.len() >= self.limits.producers_per_partition_max
+            {
                 true => {
                     Err(ProducerStateError::TooManyOpenTransactions { limit: self.limits.producers_per_partition_max })
                 }
@@ -450,11 +263,19 @@ impl ProducerState {
         }
     }
 
+    /// The transaction that a batch would end once it is in the log. Changes nothing.
+    pub fn completed_by(&self, batch: &ProducerBatch) -> Option<CompletedTxn> {
+        let marker = batch.end_txn_marker?;
+        let first_offset = self.entries.get(&batch.producer_id)?.current_txn_first_offset?;
+        Some(self.open_transactions.completed_by(marker, batch.last_offset, batch.producer_id, first_offset))
+    }
+
     /// Takes note of a batch that is in the log now: just appended, or read back by recovery. Checks nothing, since what is
     /// in the log is so. `now_ms` is the broker's clock.
     ///
     /// Returns the transaction that the batch ended.
     pub fn update(&mut self, batch: &ProducerBatch, now_ms: i64) -> Option<CompletedTxn> {
+        let completed = self.completed_by(batch);
         if !self.entries.contains_key(&batch.producer_id) {
             self.make_room();
         }
@@ -475,43 +296,25 @@ impl ProducerState {
             });
             if batch.is_transactional && entry.current_txn_first_offset.is_none() {
                 entry.current_txn_first_offset = Some(batch.base_offset);
-                self.ongoing_txns.insert(batch.base_offset, batch.producer_id);
+                self.open_transactions.begin(batch.base_offset, batch.producer_id);
             }
             return None;
         };
         entry.coordinator_epoch = marker.coordinator_epoch;
-        let first_offset = entry.current_txn_first_offset.take()?;
-        self.ongoing_txns.remove(&first_offset);
-        self.unreplicated_txns.insert(first_offset, batch.last_offset);
-        Some(CompletedTxn {
-            producer_id: batch.producer_id,
-            first_offset,
-            last_offset: batch.last_offset,
-            is_aborted: !marker.is_commit,
-            last_stable_offset: self
-                .ongoing_txns
-                .keys()
-                .next()
-                .copied()
-                .unwrap_or(Offset(batch.last_offset.0.saturating_add(1))),
-        })
+        entry.current_txn_first_offset = None;
+        self.open_transactions.end(completed.as_ref()?);
+        completed
     }
 
     /// First offset of the oldest transaction that is open, or whose end is not below the high watermark yet. The last
     /// stable offset is this, or the high watermark when there is none.
     pub fn first_unstable_offset(&self) -> Option<Offset> {
-        let ongoing = self.ongoing_txns.keys().next();
-        let unreplicated = self.unreplicated_txns.keys().next();
-        ongoing.into_iter().chain(unreplicated).min().copied()
+        self.open_transactions.first_unstable_offset()
     }
 
     /// Transactions whose marker lies below the high watermark are stable from now on.
     pub fn on_high_watermark_updated(&mut self, high_watermark: Offset) {
-        // Not `retain`: this is called for each append, and there is nearly never anything to do.
-        while let Some(first) = self.unreplicated_txns.iter().find(|(_, last)| **last < high_watermark).map(|(f, _)| *f)
-        {
-            self.unreplicated_txns.remove(&first);
-        }
+        self.open_transactions.on_high_watermark_updated(high_watermark);
     }
 
     /// Forgets producers that were not heard of for `expiration_ms` (`producer.id.expiration.ms`) and have no transaction
@@ -528,8 +331,7 @@ impl ProducerState {
     /// Forgets everything, for a rebuild that starts at `end_offset`.
     pub fn reset(&mut self, end_offset: Offset) {
         self.entries.clear();
-        self.ongoing_txns.clear();
-        self.unreplicated_txns.clear();
+        self.open_transactions.clear();
         self.end_offset = end_offset;
         self.give_back_places();
     }
@@ -569,7 +371,7 @@ impl ProducerState {
     pub(super) fn insert_loaded(&mut self, producer_id: ProducerId, entry: ProducerEntry) {
         self.make_room();
         if let Some(first_offset) = entry.current_txn_first_offset {
-            self.ongoing_txns.insert(first_offset, producer_id);
+            self.open_transactions.begin(first_offset, producer_id);
         }
         self.entries.insert(producer_id, entry);
     }
@@ -618,10 +420,6 @@ impl Drop for ProducerState {
     fn drop(&mut self) {
         self.limits.budget.give_back(self.places_taken);
     }
-}
-
-fn next_sequence(sequence: i32) -> i32 {
-    sequence.wrapping_add(1) & SEQUENCE_MASK
 }
 
 #[cfg(test)]

@@ -285,7 +285,7 @@ fn a_snapshot_and_a_replay_give_what_was_there() {
         assert_eq!(loaded.encode_snapshot(), before.encode_snapshot(), "seed {seed}");
         let rebuilt = replay(loaded, &batches[cut..]);
         assert_eq!(rebuilt.entries, whole.entries, "seed {seed}");
-        assert_eq!(rebuilt.ongoing_txns, whole.ongoing_txns, "seed {seed}");
+        assert_eq!(rebuilt.open_transactions.ongoing(), whole.open_transactions.ongoing(), "seed {seed}");
         assert_eq!(rebuilt.end_offset(), whole.end_offset(), "seed {seed}");
         // The same probes get the same verdicts.
         for _ in 0..100 {

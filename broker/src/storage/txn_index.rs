@@ -10,7 +10,7 @@
 use std::io;
 use std::path::Path;
 
-use super::producer_state::CompletedTxn;
+use super::open_transactions::CompletedTxn;
 use super::vfs::{Access, Vfs, read_file, write_all_at};
 use crate::types::{Offset, ProducerId};
 

@@ -9,7 +9,8 @@
 use bytes::Bytes;
 
 use super::batch_header::{BatchHeader, HEADER_BYTES};
-use super::producer_state::{EndTxnMarker, ProducerBatch};
+use super::open_transactions::EndTxnMarker;
+use super::producer_state::ProducerBatch;
 use crate::types::{LeaderEpoch, Offset};
 
 /// A record batch that may be appended.

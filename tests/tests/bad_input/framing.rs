@@ -6,6 +6,7 @@ use anyhow::{Context, Result, bail, ensure};
 use ottla_protocol::messages::api_versions::ApiVersionsRequest;
 use ottla_protocol::messages::metadata::MetadataRequest;
 use ottla_tests::connection::{RawConnection, Reply, decode_response};
+use ottla_tests::process::raise_descriptor_limit;
 use ottla_tests::wait::{PATIENCE, wait_for};
 
 use crate::victim::Victim;
@@ -18,6 +19,9 @@ fn frame(api_key: i16, version: i16, client_id: &[u8], rest: &[u8]) -> Vec<u8> {
     let body = [&header, client_id, rest].concat();
     [&(body.len() as i32).to_be_bytes()[..], &body].concat()
 }
+
+/// Item 10; fewer where the system does not let a process have so many descriptors.
+const TRICKLES: usize = 5_000;
 
 const NO_CLIENT_ID: &[u8] = &[0xff, 0xff];
 
@@ -71,8 +75,10 @@ fn announced_frames_that_do_not_come_are_given_up_and_take_no_memory() {
 /// Also the two ways to be slow: a trickle is as good as silence, a narrow but steady line is served.
 #[test]
 fn a_trickle_is_given_up_while_a_slow_line_is_served() {
+    let trickles = TRICKLES.min(raise_descriptor_limit().unwrap() / 2);
     let mut victim = Victim::start().unwrap();
-    let mut trickles: Vec<RawConnection> = (0..500).map(|_| victim.connect().unwrap()).collect();
+    println!("{trickles} trickles");
+    let mut trickles: Vec<RawConnection> = (0..trickles).map(|_| victim.connect().unwrap()).collect();
     let mut slow = victim.connect().unwrap();
     let started = Instant::now();
     // The request of a client with a name that takes no room and a body that is ignored: 1 MB at 85 KB/s.

@@ -6,6 +6,7 @@
 
 mod fetches;
 mod framing;
+mod latency;
 mod lengths;
 mod names;
 mod record_batches;

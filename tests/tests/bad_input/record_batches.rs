@@ -4,8 +4,10 @@ use std::io::Write;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
+use bytes::Bytes;
+use ottla_protocol::Records;
 use ottla_protocol::messages::list_offsets::{ListOffsetsPartition, ListOffsetsRequest, ListOffsetsTopic};
-use ottla_protocol::messages::produce::ProduceResponse;
+use ottla_protocol::messages::produce::{PartitionProduceData, ProduceRequest, ProduceResponse, TopicProduceData};
 use ottla_tests::batch::{BatchSpec, Codec, RecordSpec, varint};
 use ottla_tests::connection::RawConnection;
 use rand::rngs::StdRng;
@@ -104,8 +106,8 @@ fn bombs_are_refused_in_bounded_time_and_memory() {
 /// Every kind of damage gets a code that a producer can act upon, and appends nothing unless it is taken.
 #[test]
 fn random_damage_is_never_an_unknown_error_and_appends_only_what_is_taken() {
-    let seed = std::env::var("OTTLA_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or_else(rand::random);
-    println!("OTTLA_SEED={seed}");
+    let seed = std::env::var("OTTLA_TEST_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or_else(rand::random);
+    println!("OTTLA_TEST_SEED={seed}");
     let mut random = StdRng::seed_from_u64(seed);
     let mut victim = Victim::start().unwrap();
     // Damaged timestamps would roll segments, each of which keeps a file open.
@@ -165,25 +167,43 @@ fn log_end(connection: &mut RawConnection) -> Result<i64> {
     Ok(partition.offset)
 }
 
+/// Item 55: more producer ids than a partition remembers (10,000) and than the broker does (200,000), each new to the broker.
 #[test]
 fn many_producer_ids_take_bounded_memory() {
+    const PARTITIONS: i64 = 30;
+    const PRODUCERS: i64 = 330_000;
+    const IN_FLIGHT: i64 = 20;
+    /// What the broker remembers of 200,000 producers, and what its allocator keeps beside it.
+    const MEMORY_MAX_BYTES: u64 = 160 << 20;
+
     let mut victim = Victim::start().unwrap();
-    victim.create_topic("producers", 1, &[]).unwrap();
+    victim.create_topic("producers", PARTITIONS as i32, &[]).unwrap();
     victim.rebase().unwrap();
     let mut connection = victim.connect().unwrap();
-    const PRODUCERS: i64 = 30_000;
-    const IN_FLIGHT: i64 = 50;
-    for first in (0..PRODUCERS).step_by(IN_FLIGHT as usize) {
-        for producer_id in first..first + IN_FLIGHT {
-            let batch = BatchSpec::default().from_producer(1_000_000 + producer_id, 0, 0);
-            connection.send(12, &produce("producers", batch.build(), 1)).unwrap();
-        }
+    let mut producer_ids = 1_000_000..1_000_000 + PRODUCERS;
+    while !producer_ids.is_empty() {
+        let mut sent = 0;
         for _ in 0..IN_FLIGHT {
-            let (_, response) =
-                connection.read_response::<ottla_protocol::messages::produce::ProduceRequest>(12).unwrap();
-            assert_eq!(code(&response), 0);
+            let partition_data: Vec<PartitionProduceData> = (0..PARTITIONS as i32)
+                .zip(&mut producer_ids)
+                .map(|(index, producer_id)| {
+                    let batch = BatchSpec::default().from_producer(producer_id, 0, 0).build();
+                    PartitionProduceData { index, records: Records::Bytes(Bytes::from(batch)) }
+                })
+                .collect();
+            if partition_data.is_empty() {
+                break;
+            }
+            let topic = TopicProduceData { name: "producers".to_owned(), partition_data, ..Default::default() };
+            let request = ProduceRequest { acks: 1, timeout_ms: 10_000, topic_data: vec![topic], ..Default::default() };
+            connection.send(12, &request).unwrap();
+            sent += 1;
+        }
+        for _ in 0..sent {
+            let (_, response) = connection.read_response::<ProduceRequest>(12).unwrap();
+            assert!(response.responses[0].partition_responses.iter().all(|partition| partition.error_code == 0));
         }
     }
     drop(connection);
-    victim.check("30,000 producers").unwrap();
+    victim.check_within("330,000 producers", MEMORY_MAX_BYTES).unwrap();
 }

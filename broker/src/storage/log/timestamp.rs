@@ -1,11 +1,13 @@
 //! Searching by time: which record is the first at or after a timestamp, and which has the largest.
 //!
-//! A segment's largest timestamp and its time index say where to look; the answer is always that of the records themselves.
+//! A segment's largest timestamp and its time index say where to look; the answer is that of the records themselves. Only a
+//! batch that decompresses to more than is allowed now (the limit was lowered since it was taken) is answered by its header:
+//! the offset is then too early at worst, never too late.
 
 use std::io;
 
 use bytes::Bytes;
-use ottla_protocol::records::{BatchView, Record};
+use ottla_protocol::records::{BatchError, BatchView, Record};
 
 use super::Log;
 use crate::storage::batch_scan::{BatchCursor, SEARCH_BLOCK_BYTES, Step};
@@ -13,9 +15,6 @@ use crate::storage::error::{ReadError, StorageError};
 use crate::storage::segment::{FoundBatch, Search, Segment};
 use crate::storage::vfs::{VfsFile, read_exact_at};
 use crate::types::{LeaderEpoch, Offset};
-
-/// What a batch may come to when it is decompressed in a search; larger ones were refused when they were produced.
-const DECOMPRESSED_BYTES_MAX: usize = 256 << 20;
 
 /// A record found by its timestamp.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -114,6 +113,7 @@ impl Log {
         let end = segment.end();
         let file = segment.file().map_err(read_error)?;
         let damage = self.corrupt.load();
+        let decompressed_bytes_max = self.config.load().decompressed_bytes_max;
         let first = match segment.search(&*file, from, end, &damage).map_err(read_error)? {
             Search::Found(batch) => batch,
             Search::Behind => return Ok(None),
@@ -130,8 +130,12 @@ impl Log {
             match cursor.next().map_err(read_error)? {
                 Step::Batch { position, header } => {
                     if wanted_batch(header.max_timestamp) {
-                        let found = find_in_batch(&*file, FoundBatch { position, header }, &wanted);
-                        match found {
+                        // Before its size is believed.
+                        if !cursor.crc_matches(position, &header).map_err(read_error)? {
+                            return Err(self.corrupt_from(header.base_offset, header.next_offset()));
+                        }
+                        let batch = FoundBatch { position, header };
+                        match find_in_batch(&*file, batch, from, decompressed_bytes_max, &wanted) {
                             Ok(None) => {}
                             Ok(found) => return Ok(found),
                             Err(error) if error.kind() == io::ErrorKind::InvalidData => {
@@ -152,23 +156,27 @@ impl Log {
     }
 }
 
-/// The first record of a batch that is wanted. A batch that is damaged is `InvalidData`.
+/// The first record of a batch that is wanted, in a search from `from` on. A batch that is damaged is `InvalidData`.
 fn find_in_batch(
     file: &dyn VfsFile,
     batch: FoundBatch,
+    from: Offset,
+    decompressed_bytes_max: usize,
     wanted: &impl Fn(&Record) -> bool,
 ) -> io::Result<Option<TimestampOffset>> {
+    let header = batch.header;
     let invalid = |error| io::Error::new(io::ErrorKind::InvalidData, error);
-    let mut bytes = vec![0; batch.header.size_bytes as usize];
+    let mut bytes = vec![0; header.size_bytes as usize];
     read_exact_at(file, &mut bytes, batch.position)?;
     let (view, _rest) = BatchView::split(&Bytes::from(bytes)).map_err(invalid)?;
-    view.check_crc().map_err(invalid)?;
-    for record in view.records(DECOMPRESSED_BYTES_MAX).map_err(invalid)? {
-        let record = record.map_err(invalid)?;
-        if wanted(&record) {
-            let (timestamp, offset) = (record.timestamp, Offset(record.offset));
-            return Ok(Some(TimestampOffset { timestamp, offset, leader_epoch: batch.header.leader_epoch }));
-        }
-    }
-    Ok(None)
+    let found = view
+        .records(decompressed_bytes_max)
+        .and_then(|mut records| records.find(|record| record.as_ref().map_or(true, wanted)).transpose());
+    let (timestamp, offset) = match found {
+        Ok(Some(record)) => (record.timestamp, Offset(record.offset)),
+        Ok(None) => return Ok(None),
+        Err(BatchError::TooLargeDecompressed { .. }) => (header.max_timestamp, header.base_offset.max(from)),
+        Err(error) => return Err(invalid(error)),
+    };
+    Ok(Some(TimestampOffset { timestamp, offset, leader_epoch: header.leader_epoch }))
 }

@@ -7,8 +7,10 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use tempfile::TempDir;
+
+use crate::{cpu, wire};
 
 const START_PATIENCE: Duration = Duration::from_secs(30);
 /// Between looks at whether it listens; part of the error of the measured start.
@@ -16,7 +18,7 @@ const START_LOOK: Duration = Duration::from_millis(1);
 
 /// A running `ottla serve`; dropping it ends it.
 #[derive(Debug)]
-pub(crate) struct BrokerProcess {
+pub struct BrokerProcess {
     child: Child,
     address: SocketAddr,
     started: Instant,
@@ -24,11 +26,20 @@ pub(crate) struct BrokerProcess {
 }
 
 impl BrokerProcess {
-    /// Starts `binary` on an empty directory below `parent` and waits until it says that it is ready.
-    pub(crate) fn start(binary: &Path, parent: &Path, settings: &[String]) -> Result<Self> {
+    /// Starts `binary` on an empty directory below `parent`, with `KEY=VALUE` settings, and waits until it says that it is
+    /// ready. Without a `binary`, the `ottla` beside the program that asks.
+    ///
+    /// # Errors
+    /// There is no such program, it ends, or it is not ready in 30 seconds.
+    pub fn start(binary: Option<&Path>, parent: &Path, settings: &[String]) -> Result<Self> {
+        let binary = match binary {
+            Some(binary) => binary.to_owned(),
+            None => std::env::current_exe()?.with_file_name("ottla"),
+        };
+        ensure!(binary.is_file(), "{} is no file; build it or pass --binary", binary.display());
         let data = tempfile::tempdir_in(parent)?;
         let port_file = data.path().join("address");
-        let mut command = Command::new(binary);
+        let mut command = Command::new(&binary);
         command.args(["serve", "--quiet", "--listen", "127.0.0.1:0", "--port-file"]).arg(&port_file);
         command.arg("--data-dir").arg(data.path().join("data"));
         for setting in settings {
@@ -58,36 +69,58 @@ impl BrokerProcess {
         }
     }
 
-    /// Since the process was started.
-    pub(crate) fn age(&self) -> Duration {
-        self.started.elapsed()
+    /// Asks it what it speaks, and tells how long after the start of the process the answer was there.
+    ///
+    /// # Errors
+    /// It does not answer.
+    pub fn first_answer(&self) -> Result<Duration> {
+        wire::ask_versions(&mut self.connect()?)?;
+        Ok(self.started.elapsed())
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
     }
 
     /// A new connection to it.
-    pub(crate) fn connect(&self) -> Result<TcpStream> {
+    ///
+    /// # Errors
+    /// It takes none.
+    pub fn connect(&self) -> Result<TcpStream> {
         let stream = TcpStream::connect(self.address)?;
         stream.set_nodelay(true)?;
         Ok(stream)
     }
 
-    /// Processor time of all its threads, user and kernel, in steps of the kernel's tick (10 ms as a rule).
-    pub(crate) fn cpu(&self) -> Result<Duration> {
-        let path = format!("/proc/{}/stat", self.child.id());
-        let text = std::fs::read_to_string(&path)?;
-        // The second field is the name in parentheses, which may hold spaces; utime and stime are the 14th and 15th.
-        let (_, fields) = text.rsplit_once(')').context("no name in stat")?;
-        let mut ticks = 0;
-        for field in fields.split_whitespace().skip(11).take(2) {
-            ticks += field.parse::<u64>()?;
-        }
-        Ok(Duration::from_secs_f64(ticks as f64 / rustix::param::clock_ticks_per_second() as f64))
+    /// Processor time of all its threads so far.
+    ///
+    /// # Errors
+    /// It has ended.
+    pub fn cpu(&self) -> Result<Duration> {
+        cpu::of_process(self.child.id())
     }
 
-    /// Resident memory, in bytes. Pages of files that are mapped count, the page cache does not.
-    pub(crate) fn resident_bytes(&self) -> Result<u64> {
+    /// Resident memory now, in bytes. Pages of files that are mapped count, the page cache does not.
+    ///
+    /// # Errors
+    /// It has ended.
+    pub fn resident_bytes(&self) -> Result<u64> {
+        self.status("VmRSS:")
+    }
+
+    /// The most resident memory that it ever had, in bytes, as the kernel keeps it.
+    ///
+    /// # Errors
+    /// It has ended.
+    pub fn resident_bytes_peak(&self) -> Result<u64> {
+        self.status("VmHWM:")
+    }
+
+    fn status(&self, name: &str) -> Result<u64> {
         let path = format!("/proc/{}/status", self.child.id());
-        let text = std::fs::read_to_string(&path)?;
-        let line = text.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS")?;
+        let text = std::fs::read_to_string(&path).context(path)?;
+        let line = text.lines().find_map(|line| line.strip_prefix(name)).with_context(|| format!("no {name}"))?;
         let kib: u64 = line.trim().trim_end_matches(" kB").parse()?;
         Ok(kib * 1024)
     }

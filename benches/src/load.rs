@@ -10,39 +10,40 @@ use anyhow::Result;
 use bytes::Bytes;
 use hdrhistogram::Histogram;
 
-use crate::wire;
+use crate::wire::FrameBuffer;
 
-/// Sends `request` until `count` of them were answered, keeping `window` unanswered on each connection.
+/// Sends `count` requests, of which `request` makes the one of a given number, keeping `window` unanswered on each connection.
+/// Every answer goes to `check`, with nothing in between that the answerer would have to wait for.
 ///
-/// Every answer goes to `check`.
-pub(crate) fn pipeline(
+/// # Errors
+/// Those of a connection or of `check`.
+pub fn pipeline(
     streams: &mut [TcpStream],
-    request: &[u8],
+    request: impl Fn(usize) -> Bytes,
     window: usize,
     count: usize,
-    check: impl Fn(&[u8]) -> Result<()>,
+    check: impl Fn(Bytes) -> Result<()>,
 ) -> Result<Duration> {
     let start = Instant::now();
     let (mut sent, mut answered) = (0, 0);
     for _ in 0..window {
         for stream in &mut *streams {
             if sent < count {
-                stream.write_all(request)?;
+                stream.write_all(&request(sent))?;
                 sent += 1;
             }
         }
     }
-    let mut frame = Vec::new();
+    let mut frames = FrameBuffer::default();
     while answered < count {
         for stream in &mut *streams {
             if answered == count {
                 break;
             }
-            wire::read_frame(stream, &mut frame)?;
-            check(&frame)?;
+            check(frames.read(stream)?)?;
             answered += 1;
             if sent < count {
-                stream.write_all(request)?;
+                stream.write_all(&request(sent))?;
                 sent += 1;
             }
         }
@@ -50,35 +51,21 @@ pub(crate) fn pipeline(
     Ok(start.elapsed())
 }
 
-/// Reads `bytes` of answers to requests that `next` makes from the answer before.
-pub(crate) fn read_back(
-    stream: &mut TcpStream,
-    bytes: usize,
-    mut next: impl FnMut(Option<Bytes>) -> Result<Bytes>,
-) -> Result<(usize, Duration)> {
-    let start = Instant::now();
-    let (mut read, mut last, mut frame) = (0, None, Vec::new());
-    while read < bytes {
-        stream.write_all(&next(last)?)?;
-        wire::read_frame(stream, &mut frame)?;
-        read += frame.len();
-        last = Some(Bytes::from(std::mem::take(&mut frame)));
-    }
-    Ok((read, start.elapsed()))
-}
-
 /// Sends `count` requests, one at each tick of `period`, and tells the time from the tick to the answer in nanoseconds.
 ///
 /// A late request counts from when it was due, so that a pause of the broker is not left out.
-pub(crate) fn latency(
+///
+/// # Errors
+/// Those of the connection or of `check`.
+pub fn latency(
     stream: &mut TcpStream,
     request: &[u8],
     period: Duration,
     count: u32,
-    check: impl Fn(&[u8]) -> Result<()>,
+    check: impl Fn(Bytes) -> Result<()>,
 ) -> Result<Histogram<u64>> {
     let mut histogram = Histogram::new(3)?;
-    let mut frame = Vec::new();
+    let mut frames = FrameBuffer::default();
     let start = Instant::now();
     for index in 0..count {
         let due = start + period * index;
@@ -90,9 +77,9 @@ pub(crate) fn latency(
             std::hint::spin_loop();
         }
         stream.write_all(request)?;
-        wire::read_frame(stream, &mut frame)?;
+        let frame = frames.read(stream)?;
         histogram.record(u64::try_from(due.elapsed().as_nanos())?)?;
-        check(&frame)?;
+        check(frame)?;
     }
     Ok(histogram)
 }

@@ -6,8 +6,9 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 
 use anyhow::{Context, Result, ensure};
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use ottla_protocol::frame::{RequestHeader, decode_response, encode_request};
+use ottla_protocol::messages::api_versions::{ApiVersionsRequest, ApiVersionsResponse};
 use ottla_protocol::messages::create_topics::{CreatableTopic, CreateTopicsRequest, CreateTopicsResponse};
 use ottla_protocol::messages::fetch::{FetchPartition, FetchRequest, FetchResponse, FetchTopic};
 use ottla_protocol::messages::produce::{PartitionProduceData, ProduceRequest, ProduceResponse, TopicProduceData};
@@ -18,6 +19,7 @@ use ottla_protocol::{ApiKey, Records, Request};
 const PRODUCE_VERSION: i16 = 12;
 const FETCH_VERSION: i16 = 12;
 const CREATE_TOPICS_VERSION: i16 = 7;
+const API_VERSIONS_VERSION: i16 = 2;
 const FRAME_BYTES_MAX: usize = 64 << 20;
 const NOW_MS: i64 = 1_700_000_000_000;
 
@@ -31,35 +33,46 @@ fn encode<R: Request>(version: i16, request: &R) -> Result<Bytes> {
     encode_request(&header, request)?.into_bytes().context("a request in one piece")
 }
 
-/// An uncompressed batch of about so many bytes, in records of 100 bytes; one record where `bytes` is not more.
-pub(crate) fn batch(bytes: usize) -> Result<Bytes> {
+/// An uncompressed batch of about `bytes` in records of `record_bytes` each; one record where `bytes` is not more.
+///
+/// # Errors
+/// None that should happen.
+pub fn batch(bytes: usize, record_bytes: usize) -> Result<Bytes> {
     let mut builder = BatchBuilder::with_capacity(bytes);
     while builder.is_empty() || builder.size_in_bytes() < bytes {
-        let value = [b'a' + (builder.record_count() % 26) as u8; 100];
+        let value = vec![b'a' + (builder.record_count() % 26) as u8; record_bytes];
         builder.append(NOW_MS, None, Some(&value), &[]);
     }
     Ok(builder.build(&BatchFields::default())?)
 }
 
 /// A produce of `batch` to partition 0 of `topic`.
-pub(crate) fn produce(topic: &str, acks: i16, batch: &Bytes) -> Result<Bytes> {
+///
+/// # Errors
+/// None that should happen.
+pub fn produce(topic: &str, acks: i16, batch: &Bytes) -> Result<Bytes> {
     let partition = PartitionProduceData { index: 0, records: Records::Bytes(batch.clone()) };
     let data = TopicProduceData { name: topic.to_owned(), partition_data: vec![partition], ..Default::default() };
     encode(PRODUCE_VERSION, &ProduceRequest { acks, timeout_ms: 30_000, topic_data: vec![data], ..Default::default() })
 }
 
 /// Fails unless `frame` says that all was appended.
-pub(crate) fn check_produced(frame: &[u8]) -> Result<()> {
-    let (_, answer) =
-        decode_response::<ProduceResponse>(Bytes::copy_from_slice(frame), ApiKey::Produce, PRODUCE_VERSION)?;
+///
+/// # Errors
+/// It says otherwise, or nothing that can be understood.
+pub fn check_produced(frame: Bytes) -> Result<()> {
+    let (_, answer) = decode_response::<ProduceResponse>(frame, ApiKey::Produce, PRODUCE_VERSION)?;
     for partition in answer.responses.iter().flat_map(|topic| &topic.partition_responses) {
         ensure!(partition.error_code == 0, "produce was answered with error {}", partition.error_code);
     }
     Ok(())
 }
 
-/// A fetch from partition 0 of `topic`.
-pub(crate) fn fetch(topic: &str, offset: i64, bytes_max: i32) -> Result<Bytes> {
+/// A fetch of at most `bytes_max` from partition 0 of `topic`.
+///
+/// # Errors
+/// None that should happen.
+pub fn fetch(topic: &str, offset: i64, bytes_max: i32) -> Result<Bytes> {
     let partition = FetchPartition { fetch_offset: offset, partition_max_bytes: bytes_max, ..Default::default() };
     let topic = FetchTopic { topic: topic.to_owned(), partitions: vec![partition], ..Default::default() };
     let request = FetchRequest {
@@ -72,40 +85,72 @@ pub(crate) fn fetch(topic: &str, offset: i64, bytes_max: i32) -> Result<Bytes> {
     encode(FETCH_VERSION, &request)
 }
 
-/// The record bytes that `frame` brought; fails at an error code.
-pub(crate) fn fetched(frame: Bytes) -> Result<Bytes> {
+/// How many bytes of records `frame` brought.
+///
+/// # Errors
+/// An error code, or nothing that can be understood.
+pub fn fetched(frame: Bytes) -> Result<usize> {
     let (_, answer) = decode_response::<FetchResponse>(frame, ApiKey::Fetch, FETCH_VERSION)?;
     ensure!(answer.error_code == 0, "fetch was answered with error {}", answer.error_code);
     let partition = answer.responses.into_iter().flat_map(|topic| topic.partitions).next().context("no partition")?;
     ensure!(partition.error_code == 0, "fetch was answered with error {}", partition.error_code);
     match partition.records {
-        Records::Bytes(bytes) => Ok(bytes),
+        Records::Bytes(bytes) => Ok(bytes.len()),
         other => anyhow::bail!("fetch was answered with {other:?}"),
     }
 }
 
 /// Makes a topic of one partition.
-pub(crate) fn create_topic(stream: &mut TcpStream, name: &str) -> Result<()> {
+///
+/// # Errors
+/// It is refused, or the connection fails.
+pub fn create_topic(stream: &mut TcpStream, name: &str) -> Result<()> {
     let topic =
         CreatableTopic { name: name.to_owned(), num_partitions: 1, replication_factor: 1, ..Default::default() };
     let request = CreateTopicsRequest { topics: vec![topic], timeout_ms: 30_000, ..Default::default() };
     stream.write_all(&encode(CREATE_TOPICS_VERSION, &request)?)?;
-    let mut frame = Vec::new();
-    read_frame(stream, &mut frame)?;
-    let (_, answer) =
-        decode_response::<CreateTopicsResponse>(Bytes::from(frame), ApiKey::CreateTopics, CREATE_TOPICS_VERSION)?;
+    let frame = FrameBuffer::default().read(stream)?;
+    let (_, answer) = decode_response::<CreateTopicsResponse>(frame, ApiKey::CreateTopics, CREATE_TOPICS_VERSION)?;
     for topic in answer.topics {
         ensure!(topic.error_code == 0, "the topic was answered with error {}", topic.error_code);
     }
     Ok(())
 }
 
-/// Reads one frame without its size into `frame`, whose memory is used again.
-pub(crate) fn read_frame(stream: &mut TcpStream, frame: &mut Vec<u8>) -> Result<()> {
-    let mut size = [0; 4];
-    stream.read_exact(&mut size)?;
-    let size = u32::from_be_bytes(size) as usize;
-    ensure!(size <= FRAME_BYTES_MAX, "a frame of {size} bytes");
-    frame.resize(size, 0);
-    Ok(stream.read_exact(frame)?)
+/// Asks which versions are spoken: the first thing that every client does.
+///
+/// # Errors
+/// The connection fails, or an error comes back.
+pub fn ask_versions(stream: &mut TcpStream) -> Result<()> {
+    stream.write_all(&encode(API_VERSIONS_VERSION, &ApiVersionsRequest::default())?)?;
+    let frame = FrameBuffer::default().read(stream)?;
+    let (_, answer) = decode_response::<ApiVersionsResponse>(frame, ApiKey::ApiVersions, API_VERSIONS_VERSION)?;
+    ensure!(answer.error_code == 0, "the versions were answered with error {}", answer.error_code);
+    Ok(())
+}
+
+/// Memory for one frame after the other, taken once: new memory for each would be the larger part of what a reader does.
+#[derive(Debug, Default)]
+pub struct FrameBuffer {
+    memory: Bytes,
+}
+
+impl FrameBuffer {
+    /// Reads one frame, without its size. Its memory is used again once it is dropped.
+    ///
+    /// # Errors
+    /// The connection fails or ends, or the frame is larger than 64 MiB.
+    pub fn read(&mut self, stream: &mut TcpStream) -> Result<Bytes> {
+        let mut size = [0; 4];
+        stream.read_exact(&mut size)?;
+        let size = u32::from_be_bytes(size) as usize;
+        ensure!(size <= FRAME_BYTES_MAX, "a frame of {size} bytes");
+        let mut memory = std::mem::take(&mut self.memory).try_into_mut().unwrap_or_else(|_| BytesMut::new());
+        if memory.len() < size {
+            memory.resize(size, 0);
+        }
+        stream.read_exact(&mut memory[..size])?;
+        self.memory = memory.freeze();
+        Ok(self.memory.slice(..size))
+    }
 }

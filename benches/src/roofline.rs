@@ -9,31 +9,39 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use anyhow::{Context, Result, anyhow, ensure};
+use anyhow::{Result, anyhow, ensure};
 use ottla_protocol::records::crc32c;
+
+use crate::cpu;
 
 const ANSWER_BYTES: usize = 60;
 
 /// A server on a thread of its own.
 #[derive(Debug)]
-pub(crate) struct Roofline {
+pub struct Roofline {
     address: SocketAddr,
     thread: JoinHandle<Result<Duration>>,
 }
 
 impl Roofline {
     /// Takes frames, checks them and writes them to `file`.
-    pub(crate) fn produce(mut file: File) -> Result<Self> {
+    ///
+    /// # Errors
+    /// Those of its sockets and its file.
+    pub fn produce(mut file: File) -> Result<Self> {
         Self::start(move |stream| {
             let mut frame = Vec::new();
             let mut answer = [0; 4 + ANSWER_BYTES];
             answer[..4].copy_from_slice(&(ANSWER_BYTES as u32).to_be_bytes());
             while let Some(size) = next_size(stream)? {
-                frame.resize(size, 0);
-                stream.read_exact(&mut frame)?;
+                if frame.len() < size {
+                    frame.resize(size, 0);
+                }
+                let frame = &mut frame[..size];
+                stream.read_exact(frame)?;
                 // Sent back, so that the sum cannot be left out.
-                answer[4..8].copy_from_slice(&crc32c(&frame).to_be_bytes());
-                file.write_all(&frame)?;
+                answer[4..8].copy_from_slice(&crc32c(frame).to_be_bytes());
+                file.write_all(frame)?;
                 stream.write_all(&answer)?;
             }
             Ok(())
@@ -41,7 +49,10 @@ impl Roofline {
     }
 
     /// Answers every frame with the next `chunk` bytes of `file`, around and around.
-    pub(crate) fn fetch(file: File, chunk: usize) -> Result<Self> {
+    ///
+    /// # Errors
+    /// Those of its sockets and its file.
+    pub fn fetch(file: File, chunk: usize) -> Result<Self> {
         let length = file.metadata()?.len();
         ensure!(length >= chunk as u64, "a file of {length} bytes has no {chunk} to send");
         Self::start(move |stream| {
@@ -71,22 +82,28 @@ impl Roofline {
         let thread = std::thread::spawn(move || {
             let (mut stream, _) = listener.accept()?;
             stream.set_nodelay(true)?;
-            let before = thread_cpu()?;
+            let before = cpu::of_this_thread()?;
             serve(&mut stream)?;
-            Ok(thread_cpu()? - before)
+            Ok(cpu::of_this_thread()? - before)
         });
         Ok(Self { address, thread })
     }
 
     /// The one connection that it serves.
-    pub(crate) fn connect(&self) -> Result<TcpStream> {
+    ///
+    /// # Errors
+    /// Those of its sockets and its file.
+    pub fn connect(&self) -> Result<TcpStream> {
         let stream = TcpStream::connect(self.address)?;
         stream.set_nodelay(true)?;
         Ok(stream)
     }
 
     /// Processor time of the thread. The connection must have been closed.
-    pub(crate) fn finish(self) -> Result<Duration> {
+    ///
+    /// # Errors
+    /// Those of its sockets and its file.
+    pub fn finish(self) -> Result<Duration> {
         self.thread.join().map_err(|_| anyhow!("the thread of the roofline panicked"))?
     }
 }
@@ -98,12 +115,4 @@ fn next_size(stream: &mut TcpStream) -> Result<Option<usize>> {
         Err(error) if error.kind() == ErrorKind::UnexpectedEof => Ok(None),
         Err(error) => Err(error.into()),
     }
-}
-
-/// Processor time of this thread.
-fn thread_cpu() -> Result<Duration> {
-    let path = "/proc/thread-self/schedstat";
-    let text = std::fs::read_to_string(path).context(path)?;
-    let nanos = text.split(' ').next().unwrap_or_default().parse().context(path)?;
-    Ok(Duration::from_nanos(nanos))
 }

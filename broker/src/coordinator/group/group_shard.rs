@@ -1,0 +1,480 @@
+//! The groups of one partition of `__consumer_offsets`, of either protocol, in one name space.
+//!
+//! # How to work with it
+//! A request handler is a method that takes the request and the [`Moment`] and returns an [`Outcome`]: the answer, records,
+//! and answers for others who wait. It may change memory of the live coordinator at once; what a restart brings back it
+//! changes by records only. The runtime appends them as one batch, feeds each to [`GroupShard::replay`] and lets the answers
+//! go when the batch is durable. When the append fails it refuses all answers, and the handler must have left things such that
+//! the same can be asked again. Deadlines are timers with a [`TimerKey`]; [`GroupShard::on_time`] handles one that is due.
+//! Reading methods take `&self`; the runtime holds their answers back until everything that was replayed is durable.
+//!
+//! # Two kinds of groups
+//! [`Group`] is the one place where they meet: whoever adds a kind adds a variant, the arms below, and its records in
+//! `replay`. A group changes its kind online by records that delete the one and make the other.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use ottla_protocol::messages::group_records::GroupMetadataKey;
+use rand::rngs::StdRng;
+
+use super::classic::{
+    CONSUMER_PROTOCOL_TYPE, ClassicGroup, ClassicState, Context, JoinAnswer, JoinGroup, LeaveGroup, SyncAnswer,
+    SyncGroup,
+};
+use super::config::GroupConfig;
+use super::consumer::ConsumerGroup;
+use super::consumer_context::KnownTopics;
+use super::consumer_draft::ConsumerDraft;
+use super::consumer_record::ConsumerGroupRecord;
+use super::consumer_shard::ConsumerMemories;
+use super::error::GroupError;
+use super::group_record::GroupRecord;
+use super::listing::GroupKind;
+use super::offset_store::{CommittedOffset, GroupOffsets, OffsetStore};
+use super::outcome::{Effects, Outcome, Token};
+use super::timers::{Moment, Timers};
+
+/// How many groups one shard keeps: with 50 shards, a million.
+const GROUPS_MAX: usize = 20_000;
+
+/// What a deadline is about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum TimerKey {
+    /// The session of a classic member, or the time to use an id that was handed out.
+    Session {
+        /// The group.
+        group: Arc<str>,
+        /// The member.
+        member: Arc<str>,
+    },
+    /// The time to join of a classic group.
+    ClassicJoin {
+        /// The group.
+        group: Arc<str>,
+    },
+    /// The time to sync of a classic group.
+    ClassicSync {
+        /// The group.
+        group: Arc<str>,
+    },
+    /// The earliest deadline of any member of a consumer group.
+    Consumer {
+        /// The group.
+        group: Arc<str>,
+    },
+}
+
+/// A group of any kind.
+#[derive(Debug)]
+pub(super) enum Group {
+    /// Members that join and sync, or none and only offsets.
+    Classic(ClassicGroup),
+    /// Members that send heartbeats and are assigned to by the group (KIP-848).
+    Consumer(ConsumerGroup),
+}
+
+impl Group {
+    pub(super) fn kind(&self) -> GroupKind {
+        match self {
+            Self::Classic(_) => GroupKind::Classic,
+            Self::Consumer(_) => GroupKind::Consumer,
+        }
+    }
+
+    pub(super) fn state_name(&self) -> &'static str {
+        match self {
+            Self::Classic(group) => group.state().name(),
+            Self::Consumer(group) => group.state().name(),
+        }
+    }
+
+    pub(super) fn protocol_type(&self) -> Option<&str> {
+        match self {
+            Self::Classic(group) => group.protocol_type(),
+            Self::Consumer(_) => Some(CONSUMER_PROTOCOL_TYPE),
+        }
+    }
+
+    /// Whether it has no members and is in no rebalance.
+    pub(super) fn is_empty(&self) -> bool {
+        match self {
+            Self::Classic(group) => group.is_empty(),
+            Self::Consumer(group) => group.member_count() == 0,
+        }
+    }
+
+    /// Whether anything of it stands in the log.
+    pub(super) fn is_recorded(&self) -> bool {
+        match self {
+            Self::Classic(group) => group.is_recorded(),
+            Self::Consumer(_) => true,
+        }
+    }
+
+    /// Whether a member reads the topic.
+    pub(super) fn is_subscribed_to(&self, topic: &str) -> bool {
+        match self {
+            Self::Classic(group) => group.is_subscribed_to(topic),
+            Self::Consumer(group) => group.is_subscribed_to(topic),
+        }
+    }
+
+    /// Whether offsets may be forgotten at all while it is as it is.
+    pub(super) fn validate_offset_delete(&self) -> Result<(), GroupError> {
+        match self {
+            Self::Classic(group) if !group.is_empty() && !group.uses_consumer_protocol() => {
+                Err(GroupError::NonEmptyGroup)
+            }
+            Self::Classic(_) | Self::Consumer(_) => Ok(()),
+        }
+    }
+
+    /// The records that delete it.
+    pub(super) fn tombstones(&self, id: &str) -> Vec<GroupRecord> {
+        match self {
+            Self::Classic(_) => {
+                vec![GroupRecord::GroupMetadata { key: GroupMetadataKey { group: id.to_owned() }, value: None }]
+            }
+            Self::Consumer(group) => {
+                let mut draft = ConsumerDraft::of(group);
+                draft.remove_group();
+                draft.into_records().into_iter().map(|record| record.into_group_record(id)).collect()
+            }
+        }
+    }
+}
+
+/// The groups of one partition. See the module's text.
+#[derive(Debug)]
+pub(crate) struct GroupShard {
+    pub(super) config: Arc<GroupConfig>,
+    pub(super) groups: HashMap<Arc<str>, Group>,
+    offsets: OffsetStore,
+    pub(super) timers: Timers<TimerKey>,
+    pub(super) random: StdRng,
+    /// The topics that consumer groups assign.
+    pub(super) topics: KnownTopics,
+    pub(super) memories: ConsumerMemories,
+}
+
+/// The shard taken apart, so that a group can be changed while timers are armed and effects noted.
+pub(super) struct Parts<'a> {
+    pub(super) groups: &'a mut HashMap<Arc<str>, Group>,
+    pub(super) random: &'a mut StdRng,
+    pub(super) context: Context<'a>,
+}
+
+impl Parts<'_> {
+    /// Refuses when there are as many groups as there may be.
+    pub(super) fn room_for_group(&self) -> Result<(), GroupError> {
+        if self.groups.len() < GROUPS_MAX { Ok(()) } else { Err(GroupError::CoordinatorNotAvailable) }
+    }
+}
+
+impl GroupShard {
+    /// A shard without groups. Member ids come from `random`.
+    pub(crate) fn new(config: Arc<GroupConfig>, random: StdRng) -> Self {
+        Self {
+            config,
+            groups: HashMap::new(),
+            offsets: OffsetStore::default(),
+            timers: Timers::default(),
+            random,
+            topics: KnownTopics::default(),
+            memories: ConsumerMemories::default(),
+        }
+    }
+
+    /// Applies a record of the log. The only way in which anything changes that a restart brings back.
+    pub(crate) fn replay(&mut self, record: &GroupRecord, now: Moment) {
+        match record {
+            GroupRecord::OffsetCommit { key, value } => {
+                if value.is_some() {
+                    // Whoever belongs to no group has one nevertheless, which keeps the offsets.
+                    if let Group::Classic(group) = self.group_or_new(&key.group, now) {
+                        group.set_recorded();
+                    }
+                }
+                self.offsets.replay(key, value.as_ref());
+            }
+            GroupRecord::GroupMetadata { key, value: Some(value) } => {
+                if let Some(Group::Consumer(_)) = self.groups.get(key.group.as_str()) {
+                    self.forget(&key.group);
+                }
+                self.group_or_new(&key.group, now);
+                let Self { groups, timers, .. } = self;
+                if let Some(Group::Classic(group)) = groups.get_mut(key.group.as_str()) {
+                    group.replay(value, timers);
+                }
+            }
+            GroupRecord::GroupMetadata { key, value: None } => {
+                if let Some(Group::Classic(_)) = self.groups.get(key.group.as_str()) {
+                    self.forget(&key.group);
+                }
+            }
+            GroupRecord::ConsumerGroupMetadata { .. }
+            | GroupRecord::ConsumerGroupPartitionMetadata { .. }
+            | GroupRecord::ConsumerGroupMemberMetadata { .. }
+            | GroupRecord::ConsumerGroupTargetAssignmentMetadata { .. }
+            | GroupRecord::ConsumerGroupTargetAssignmentMember { .. }
+            | GroupRecord::ConsumerGroupCurrentMemberAssignment { .. }
+            | GroupRecord::ConsumerGroupRegularExpression { .. } => {
+                if let Some((group_id, record)) = ConsumerGroupRecord::from_group_record(record) {
+                    self.replay_consumer(group_id, &record);
+                }
+            }
+        }
+    }
+
+    /// Begins all sessions, once the whole log was replayed.
+    pub(crate) fn on_loaded(&mut self, now: Moment) -> Effects {
+        let mut effects = Effects::default();
+        let mut parts = self.parts(now, &mut effects);
+        for group in parts.groups.values_mut() {
+            match group {
+                Group::Classic(group) => group.on_loaded(&mut parts.context),
+                Group::Consumer(_) => {}
+            }
+        }
+        self.on_consumer_groups_loaded(now);
+        effects
+    }
+
+    /// When a deadline is next due, in monotonic milliseconds.
+    pub(crate) fn next_due_ms(&self) -> Option<u64> {
+        self.timers.next_due_ms()
+    }
+
+    /// Handles one deadline that is due; `None` if there is none.
+    pub(crate) fn on_time(&mut self, now: Moment) -> Option<Effects> {
+        let key = self.timers.pop_due(now.monotonic_ms)?;
+        let mut effects = Effects::default();
+        if let TimerKey::Consumer { group: id } = &key {
+            self.expire_consumer_members(id, now, &mut effects);
+            return Some(effects);
+        }
+        let mut parts = self.parts(now, &mut effects);
+        let (TimerKey::Session { group: id, .. }
+        | TimerKey::ClassicJoin { group: id }
+        | TimerKey::Consumer { group: id }
+        | TimerKey::ClassicSync { group: id }) = &key;
+        if let Some(Group::Classic(group)) = parts.groups.get_mut(id) {
+            match &key {
+                TimerKey::Session { member, .. } => group.on_session_timer(member, &mut parts.context),
+                TimerKey::ClassicJoin { .. } => group.on_join_timer(&mut parts.context),
+                TimerKey::ClassicSync { .. } => group.on_sync_timer(&mut parts.context),
+                TimerKey::Consumer { .. } => {}
+            }
+        }
+        Some(effects)
+    }
+
+    /// Asks the members of a group to join that was a consumer group until now.
+    pub(crate) fn on_downgraded(&mut self, group_id: &str, now: Moment) -> Effects {
+        let mut effects = Effects::default();
+        let mut parts = self.parts(now, &mut effects);
+        if let Some(Group::Classic(group)) = parts.groups.get_mut(group_id) {
+            group.on_downgraded(&mut parts.context);
+        }
+        effects
+    }
+
+    /// JoinGroup; `token` is answered now or later.
+    pub(crate) fn join(&mut self, request: JoinGroup, token: Token, now: Moment) -> Outcome<()> {
+        let mut effects = Effects::default();
+        if let Err((error, member_id)) = self.try_join(request, token, now, &mut effects) {
+            effects.answer_join(token, JoinAnswer::error(error, &member_id));
+        }
+        Outcome { answer: (), effects }
+    }
+
+    fn try_join(
+        &mut self,
+        request: JoinGroup,
+        token: Token,
+        now: Moment,
+        effects: &mut Effects,
+    ) -> Result<(), (GroupError, String)> {
+        if request.group_id.is_empty() {
+            return Err((GroupError::InvalidGroupId, request.member_id));
+        }
+        let allowed = self.config.min_session_timeout_ms..=self.config.max_session_timeout_ms;
+        if !allowed.contains(&request.session_timeout_ms) {
+            return Err((GroupError::InvalidSessionTimeout, request.member_id));
+        }
+        if !self.groups.contains_key(request.group_id.as_str()) {
+            if !request.member_id.is_empty() {
+                return Err((GroupError::UnknownMemberId, request.member_id));
+            }
+            if let Err(error) = self.parts(now, effects).room_for_group() {
+                return Err((error, request.member_id));
+            }
+            self.group_or_new(&request.group_id, now);
+        }
+        if let Some(group @ Group::Consumer(_)) = self.groups.get(request.group_id.as_str()) {
+            if !group.is_empty() {
+                let answer =
+                    self.join_consumer_group(&request, now, effects).map_err(|error| (error, String::new()))?;
+                effects.answer_join(token, answer);
+                return Ok(());
+            }
+            if !request.member_id.is_empty() {
+                return Err((GroupError::UnknownMemberId, request.member_id));
+            }
+            // Nobody is in it: it goes, and a classic group takes its place and its offsets.
+            effects.records.extend(group.tombstones(&request.group_id));
+            self.forget_memory(&request.group_id);
+            let id: Arc<str> = request.group_id.as_str().into();
+            self.groups.insert(Arc::clone(&id), Group::Classic(ClassicGroup::new(id, now)));
+        }
+        let mut parts = self.parts(now, effects);
+        match parts.groups.get_mut(request.group_id.as_str()) {
+            Some(Group::Classic(group)) => group.join(request, token, parts.random, &mut parts.context),
+            Some(Group::Consumer(_)) | None => unreachable!("it was just looked up or made"),
+        }
+        Ok(())
+    }
+
+    /// SyncGroup; `token` is answered now or later.
+    pub(crate) fn sync(&mut self, request: &SyncGroup, token: Token, now: Moment) -> Outcome<()> {
+        let mut effects = Effects::default();
+        let refusal = if request.group_id.is_empty() {
+            Some(GroupError::InvalidGroupId)
+        } else {
+            let mut parts = self.parts(now, &mut effects);
+            match parts.groups.get_mut(request.group_id.as_str()) {
+                Some(Group::Classic(group)) => {
+                    group.sync(request, token, &mut parts.context);
+                    None
+                }
+                Some(Group::Consumer(_)) => match self.sync_consumer_group(request, now, &mut effects) {
+                    Ok(answer) => {
+                        effects.answer_sync(token, answer);
+                        None
+                    }
+                    Err(error) => Some(error),
+                },
+                None => Some(GroupError::UnknownMemberId),
+            }
+        };
+        if let Some(error) = refusal {
+            effects.answer_sync(token, SyncAnswer::error(error));
+        }
+        Outcome { answer: (), effects }
+    }
+
+    /// Heartbeat of a classic member.
+    pub(crate) fn heartbeat(
+        &mut self,
+        group_id: &str,
+        member_id: &str,
+        instance_id: Option<&str>,
+        generation: i32,
+        now: Moment,
+    ) -> Outcome<Result<(), GroupError>> {
+        if group_id.is_empty() {
+            return Outcome::of(Err(GroupError::InvalidGroupId));
+        }
+        let mut effects = Effects::default();
+        let mut parts = self.parts(now, &mut effects);
+        let answer = match parts.groups.get_mut(group_id) {
+            Some(Group::Classic(group)) => group.heartbeat(member_id, instance_id, generation, &mut parts.context),
+            Some(Group::Consumer(_)) => {
+                self.heartbeat_consumer_group(group_id, (member_id, instance_id), generation, now, &mut effects)
+            }
+            None => Err(GroupError::UnknownMemberId),
+        };
+        Outcome { answer, effects }
+    }
+
+    /// LeaveGroup: says of each member whether it left.
+    ///
+    /// # Errors
+    /// The group's id is none.
+    pub(crate) fn leave(
+        &mut self,
+        request: &LeaveGroup,
+        now: Moment,
+    ) -> Outcome<Result<Vec<Result<(), GroupError>>, GroupError>> {
+        if request.group_id.is_empty() {
+            return Outcome::of(Err(GroupError::InvalidGroupId));
+        }
+        let mut effects = Effects::default();
+        let mut parts = self.parts(now, &mut effects);
+        let results = match parts.groups.get_mut(request.group_id.as_str()) {
+            Some(Group::Classic(group)) => group.leave(&request.members, &mut parts.context),
+            Some(Group::Consumer(_)) => {
+                let left = self.leave_consumer_group(&request.group_id, &request.members, now, &mut effects);
+                return Outcome { answer: left, effects };
+            }
+            None => vec![Err(GroupError::UnknownMemberId); request.members.len()],
+        };
+        Outcome { answer: Ok(results), effects }
+    }
+
+    /// What a group has committed for a partition.
+    pub(crate) fn offset(&self, group_id: &str, topic: &str, partition: i32) -> Option<&CommittedOffset> {
+        self.offsets.get(group_id, topic, partition)
+    }
+
+    /// All that a group has committed, by topic and partition.
+    pub(crate) fn offsets_of(&self, group_id: &str) -> Option<&GroupOffsets> {
+        self.offsets.of_group(group_id)
+    }
+
+    /// How many groups there are.
+    pub(crate) fn group_count(&self) -> usize {
+        self.groups.len()
+    }
+
+    /// Whether there may be another group.
+    pub(super) fn has_room_for_group(&self) -> bool {
+        self.groups.len() < GROUPS_MAX
+    }
+
+    pub(super) fn config(&self) -> &GroupConfig {
+        &self.config
+    }
+
+    pub(super) fn group(&self, group_id: &str) -> Option<&Group> {
+        self.groups.get(group_id)
+    }
+
+    pub(super) fn groups(&self) -> impl Iterator<Item = (&Arc<str>, &Group)> {
+        self.groups.iter()
+    }
+
+    pub(super) fn parts<'a>(&'a mut self, now: Moment, effects: &'a mut Effects) -> Parts<'a> {
+        let context = Context { config: &self.config, timers: &mut self.timers, effects, now };
+        Parts { groups: &mut self.groups, random: &mut self.random, context }
+    }
+
+    /// Removes a group from memory.
+    pub(super) fn forget(&mut self, group_id: &str) {
+        match self.groups.remove(group_id) {
+            Some(Group::Classic(mut group)) => group.on_removed(&mut self.timers),
+            Some(Group::Consumer(_)) => self.forget_memory(group_id),
+            None => {}
+        }
+    }
+
+    fn group_or_new(&mut self, group_id: &str, now: Moment) -> &mut Group {
+        if !self.groups.contains_key(group_id) {
+            let id: Arc<str> = group_id.into();
+            self.groups.insert(Arc::clone(&id), Group::Classic(ClassicGroup::new(id, now)));
+        }
+        self.groups.get_mut(group_id).expect("it was just looked up or put there")
+    }
+}
+
+impl ClassicGroup {
+    /// Whether members read topics that are known, and none is on its way in or out.
+    pub(super) fn is_stable_with_known_topics(&self) -> bool {
+        self.state() == ClassicState::Stable && self.uses_consumer_protocol() && self.knows_subscriptions()
+    }
+}
+
+#[cfg(test)]
+#[path = "group_shard_test.rs"]
+mod tests;

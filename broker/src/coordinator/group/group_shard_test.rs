@@ -1,0 +1,284 @@
+//! Goal: the rules for offsets, for what operators see and delete, and for what is forgotten in time. Method: as in `classic_test`.
+
+use ottla_protocol::messages::group_records::{GroupMetadataValue, OffsetCommitKey, OffsetCommitValue};
+
+use super::super::commit::{Committer, OffsetToCommit};
+use super::super::listing::GroupFilter;
+use super::super::retention::Expired;
+use super::super::test_shard::*;
+use super::*;
+
+fn expire(shard: &mut TestShard, topics: &[&str]) -> usize {
+    let wall_ms = shard.now.wall_ms;
+    let Expired { more, effects } = shard.shard.expire(wall_ms, &|topic| topics.contains(&topic));
+    assert!(!more);
+    let records = effects.records.len();
+    shard.apply(effects).unwrap();
+    records
+}
+
+#[test]
+fn whoever_belongs_to_no_group_commits_under_any_name() {
+    let mut shard = TestShard::default();
+    assert_eq!(shard.commit("", -1, 5), Ok(()));
+    assert_eq!((shard.committed(), shard.state()), (Some(5), "Empty"));
+    shard.restart();
+    let offset = shard.shard.offset(GROUP, TOPIC, 0).unwrap();
+    assert_eq!((offset.offset, offset.leader_epoch, offset.commit_timestamp_ms), (5, 3, shard.now.wall_ms));
+    assert_eq!(shard.commit("anybody", -1, 6), Ok(()), "an empty group asks for nothing");
+    assert_eq!(shard.commit("", 1, 7), Err(GroupError::UnknownMemberId));
+    assert_eq!(shard.committed(), Some(6));
+}
+
+#[test]
+fn members_commit_in_their_generation_only() {
+    let mut shard = TestShard::default();
+    let ids = shard.stable(1);
+    assert_eq!(shard.commit(&ids[0], 1, 10), Ok(()));
+    assert_eq!(shard.commit(&ids[0], 0, 9), Err(GroupError::IllegalGeneration));
+    assert_eq!(shard.commit(&ids[0], 2, 9), Err(GroupError::IllegalGeneration));
+    assert_eq!(shard.commit(&ids[0], -1, 9), Err(GroupError::IllegalGeneration));
+    assert_eq!(shard.commit("nobody", 1, 9), Err(GroupError::UnknownMemberId));
+    assert_eq!(shard.commit("", -1, 9), Err(GroupError::UnknownMemberId));
+    // Before it joins again a member commits what it has done so far; once it has joined, it does not own anything.
+    shard.join(JoinGroup { protocols: vec![("range".into(), subscription(&["more"]))], ..member(&ids[0]) });
+    assert_eq!(shard.state(), "CompletingRebalance");
+    assert_eq!(shard.commit(&ids[0], 1, 9), Err(GroupError::IllegalGeneration));
+    assert_eq!(shard.commit(&ids[0], 2, 9), Err(GroupError::RebalanceInProgress));
+    assert_eq!(shard.committed(), Some(10));
+}
+
+#[test]
+fn a_member_commits_while_the_others_join() {
+    let mut shard = TestShard::default();
+    let ids = shard.stable(2);
+    shard.join(member(&ids[0]));
+    assert_eq!((shard.state(), shard.commit(&ids[1], 1, 11)), ("PreparingRebalance", Ok(())));
+}
+
+#[test]
+fn a_commit_keeps_the_session_alive() {
+    let mut shard = TestShard::default();
+    let ids = shard.stable(1);
+    for offset in 0..5 {
+        shard.advance(SESSION_MS - 1);
+        assert_eq!(shard.commit(&ids[0], 1, offset), Ok(()));
+    }
+}
+
+#[test]
+fn a_group_that_is_not_there_is_named_as_the_version_can() {
+    let mut shard = TestShard::default();
+    let committer = Committer { member_id: "m".into(), instance_id: None, generation: 4 };
+    for unknown in [GroupError::GroupIdNotFound, GroupError::IllegalGeneration] {
+        let offsets = vec![to_commit(0, 1, "")];
+        let outcome = shard.shard.commit_offsets("none", &committer, offsets, None, unknown, shard.now);
+        assert_eq!(shard.run(outcome), Err(unknown));
+    }
+}
+
+#[test]
+fn each_offset_with_too_long_a_text_is_refused_and_the_others_are_not() {
+    let mut shard = TestShard::default();
+    let committer = Committer { member_id: String::new(), instance_id: None, generation: -1 };
+    let offsets = vec![
+        to_commit(0, 1, "sixteen bytes ok"),
+        to_commit(1, 1, "seventeen bytes .."),
+        to_commit(2, 1, &"é".repeat(16)),
+    ];
+    let unknown = GroupError::IllegalGeneration;
+    let outcome = shard.shard.commit_offsets(GROUP, &committer, offsets, None, unknown, shard.now);
+    assert_eq!(shard.run(outcome), Ok(vec![Ok(()), Err(GroupError::OffsetMetadataTooLarge), Ok(())]));
+    assert_eq!(shard.shard.offset(GROUP, TOPIC, 1), None);
+    assert_eq!(&*shard.shard.offset(GROUP, TOPIC, 0).unwrap().metadata, "sixteen bytes ok");
+}
+
+#[test]
+fn a_commit_that_cannot_be_written_changes_nothing() {
+    let mut shard = TestShard::default();
+    shard.commit("", -1, 1).unwrap();
+    shard.disk_is_full = true;
+    assert_eq!(shard.commit("", -1, 2), Err(GroupError::CoordinatorNotAvailable));
+    assert_eq!(shard.committed(), Some(1));
+}
+
+#[test]
+fn the_record_of_an_offset_with_an_expiry_is_the_version_that_has_one() {
+    let mut shard = TestShard::default();
+    let committer = Committer { member_id: String::new(), instance_id: None, generation: -1 };
+    let unknown = GroupError::IllegalGeneration;
+    let commit = |shard: &mut TestShard, expires_in_ms| {
+        let offsets = vec![to_commit(0, 1, "")];
+        let outcome = shard.shard.commit_offsets(GROUP, &committer, offsets, expires_in_ms, unknown, shard.now);
+        shard.run(outcome).unwrap();
+        shard.log.last().unwrap().1.clone().unwrap()[..2].to_vec()
+    };
+    assert_eq!(commit(&mut shard, Some(50)), [0, 1]);
+    shard.advance(50);
+    assert_eq!(expire(&mut shard, &[TOPIC]), 2, "the offset, and the group that nothing is left of");
+    assert_eq!(commit(&mut shard, None), [0, 4]);
+}
+
+#[test]
+fn offsets_of_an_empty_group_are_kept_for_the_retention_since_it_is_empty() {
+    let mut shard = TestShard::default();
+    let ids = shard.stable(1);
+    shard.commit(&ids[0], 1, 1).unwrap();
+    for _ in 0..200 {
+        shard.advance(9_000);
+        shard.heartbeat(&ids[0], 1).unwrap();
+        assert_eq!(expire(&mut shard, &[TOPIC]), 0, "members read the topic");
+    }
+    shard.leave(vec![departure(&ids[0])]).unwrap()[0].unwrap();
+    shard.restart();
+    shard.advance(999_999);
+    assert_eq!((expire(&mut shard, &[TOPIC]), shard.committed()), (0, Some(1)));
+    shard.advance(1);
+    assert_eq!((expire(&mut shard, &[TOPIC]), shard.committed(), shard.state()), (2, None, "Dead"));
+    shard.restart();
+    assert_eq!(shard.state(), "Dead");
+}
+
+#[test]
+fn in_a_stable_group_offsets_of_topics_that_nobody_reads_any_more_age() {
+    let mut shard = TestShard::default();
+    let ids = shard.stable(1);
+    let committer = Committer { member_id: ids[0].clone(), instance_id: None, generation: 1 };
+    let elsewhere = OffsetToCommit { topic: "elsewhere".into(), ..to_commit(0, 1, "") };
+    let offsets = vec![to_commit(0, 1, ""), elsewhere];
+    let unknown = GroupError::IllegalGeneration;
+    let outcome = shard.shard.commit_offsets(GROUP, &committer, offsets, None, unknown, shard.now);
+    shard.run(outcome).unwrap();
+    for _ in 0..200 {
+        shard.advance(5_000);
+        shard.heartbeat(&ids[0], 1).unwrap();
+    }
+    assert_eq!(expire(&mut shard, &[TOPIC, "elsewhere"]), 1);
+    assert_eq!((shard.committed(), shard.shard.offset(GROUP, "elsewhere", 0)), (Some(1), None));
+}
+
+#[test]
+fn offsets_of_a_topic_that_is_gone_go_at_once() {
+    let mut shard = TestShard::default();
+    let ids = shard.stable(1);
+    shard.commit(&ids[0], 1, 1).unwrap();
+    assert_eq!((expire(&mut shard, &[]), shard.committed(), shard.state()), (1, None, "Stable"));
+}
+
+#[test]
+fn what_is_forgotten_at_once_is_bounded() {
+    let mut shard = TestShard::default();
+    let committer = Committer { member_id: String::new(), instance_id: None, generation: -1 };
+    let offsets = (0..2_500).map(|partition| to_commit(partition, 1, "")).collect();
+    let unknown = GroupError::IllegalGeneration;
+    let outcome = shard.shard.commit_offsets(GROUP, &committer, offsets, None, unknown, shard.now);
+    shard.run(outcome).unwrap();
+    shard.advance(1_000_000);
+    let mut batches = Vec::new();
+    loop {
+        let wall_ms = shard.now.wall_ms;
+        let Expired { more, effects } = shard.shard.expire(wall_ms, &|_| true);
+        batches.push(effects.records.len());
+        shard.apply(effects).unwrap();
+        if !more {
+            break;
+        }
+    }
+    assert_eq!((batches, shard.state()), (vec![1_000, 1_000, 501], "Dead"));
+}
+
+#[test]
+fn a_group_of_which_only_ids_were_handed_out_is_forgotten_without_a_record() {
+    let mut shard = TestShard::default();
+    shard.new_id();
+    assert_eq!((expire(&mut shard, &[]), shard.state()), (0, "Empty"));
+    shard.advance(SESSION_MS);
+    assert_eq!((expire(&mut shard, &[]), shard.state(), shard.log.len()), (0, "Dead", 0));
+}
+
+#[test]
+fn a_group_with_members_is_not_deleted_and_one_without_goes_with_its_offsets() {
+    let mut shard = TestShard::default();
+    let ids = shard.stable(1);
+    shard.commit(&ids[0], 1, 1).unwrap();
+    let outcome = shard.shard.delete_group(GROUP);
+    assert_eq!(shard.run(outcome), Err(GroupError::NonEmptyGroup));
+    shard.leave(vec![departure(&ids[0])]).unwrap()[0].unwrap();
+    let outcome = shard.shard.delete_group(GROUP);
+    assert_eq!(shard.run(outcome), Ok(()));
+    assert_eq!((shard.state(), shard.committed()), ("Dead", None));
+    let outcome = shard.shard.delete_group(GROUP);
+    assert_eq!(shard.run(outcome), Err(GroupError::GroupIdNotFound));
+    shard.restart();
+    assert_eq!((shard.state(), shard.committed()), ("Dead", None));
+}
+
+#[test]
+fn an_id_that_was_handed_out_dies_with_its_group() {
+    let mut shard = TestShard::default();
+    let id = shard.new_id();
+    let outcome = shard.shard.delete_group(GROUP);
+    assert_eq!(shard.run(outcome), Ok(()));
+    let token = shard.join(member(&id));
+    assert_eq!(shard.joined(token).unwrap().error, Some(GroupError::UnknownMemberId));
+    assert_eq!(shard.shard.next_due_ms(), None, "no timer is left behind");
+}
+
+#[test]
+fn offsets_are_deleted_unless_members_read_the_topic() {
+    let mut shard = TestShard::default();
+    let delete = |shard: &mut TestShard, topic: &str| {
+        let outcome = shard.shard.delete_offsets(GROUP, &[(topic.into(), vec![0, 1])]);
+        shard.run(outcome)
+    };
+    assert_eq!(delete(&mut shard, TOPIC), Err(GroupError::GroupIdNotFound));
+    let ids = shard.stable(1);
+    shard.commit(&ids[0], 1, 1).unwrap();
+    assert_eq!(delete(&mut shard, TOPIC), Ok(vec![Err(GroupError::GroupSubscribedToTopic)]));
+    assert_eq!(delete(&mut shard, "other"), Ok(vec![Ok(())]));
+    shard.leave(vec![departure(&ids[0])]).unwrap()[0].unwrap();
+    assert_eq!((delete(&mut shard, TOPIC), shard.committed()), (Ok(vec![Ok(())]), None));
+}
+
+#[test]
+fn a_group_that_is_no_consumers_keeps_its_offsets_while_it_has_members() {
+    let mut shard = TestShard::default();
+    shard.join(JoinGroup { protocol_type: "connect".into(), needs_member_id: false, ..member("") });
+    let outcome = shard.shard.delete_offsets(GROUP, &[(TOPIC.into(), vec![0])]);
+    assert_eq!(shard.run(outcome), Err(GroupError::NonEmptyGroup));
+}
+
+#[test]
+fn groups_are_listed_by_state_and_kind() {
+    let mut shard = TestShard::default();
+    shard.stable(1);
+    let committer = Committer { member_id: String::new(), instance_id: None, generation: -1 };
+    let unknown = GroupError::IllegalGeneration;
+    let outcome = shard.shard.commit_offsets("simple", &committer, vec![to_commit(0, 1, "")], None, unknown, shard.now);
+    shard.run(outcome).unwrap();
+    let ids = |filter: &GroupFilter| {
+        let mut ids: Vec<_> = shard.shard.list(filter).into_iter().map(|group| (group.group_id, group.state)).collect();
+        ids.sort();
+        ids
+    };
+    let (stable, empty) = ((GROUP.to_owned(), "Stable"), ("simple".to_owned(), "Empty"));
+    assert_eq!(ids(&GroupFilter::default()), [stable.clone(), empty.clone()]);
+    assert_eq!(ids(&GroupFilter { states: vec!["stable".into()], kinds: None }), std::slice::from_ref(&stable));
+    assert_eq!(ids(&GroupFilter { states: vec!["none".into()], kinds: None }), []);
+    assert_eq!(ids(&GroupFilter { states: vec![], kinds: Some(vec![GroupKind::Classic]) }), [stable, empty]);
+    assert_eq!(ids(&GroupFilter { states: vec![], kinds: Some(vec![]) }), []);
+}
+
+#[test]
+fn a_group_with_a_very_old_record_ages_by_its_commits() {
+    let mut shard = TestShard::default();
+    let value = GroupMetadataValue { protocol_type: "consumer".into(), generation: 3, ..Default::default() };
+    let group = GroupRecord::GroupMetadata { key: GroupMetadataKey { group: GROUP.into() }, value: Some(value) };
+    let key = OffsetCommitKey { group: GROUP.into(), topic: TOPIC.into(), partition: 0 };
+    let offset = OffsetCommitValue { offset: 1, commit_timestamp: shard.now.wall_ms - 999_000, ..Default::default() };
+    let offset = GroupRecord::OffsetCommit { key, value: Some(offset) };
+    shard.apply(Effects { records: vec![group, offset], ..Effects::default() }).unwrap();
+    assert_eq!(expire(&mut shard, &[TOPIC]), 0);
+    shard.advance(1_000);
+    assert_eq!(expire(&mut shard, &[TOPIC]), 2);
+}

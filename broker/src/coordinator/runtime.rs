@@ -1,0 +1,559 @@
+//! Puts the groups on their log: one shard for each partition of `__consumer_offsets`.
+//!
+//! A request takes its shard's lock for as long as it takes to handle it, append its records to the page cache and replay
+//! them: microseconds. The answer then waits for the disk, with everybody else who waits for the same partition, and with no
+//! lock held; so what a request changes is done when it is dispatched, and only its answer is late. An answer that only reads
+//! waits too when what it shows is not on disk yet.
+//!
+//! Invariants: records are replayed in the order of the log and after they are in it; no answer goes out before what it
+//! rests on is durable; after a failed write or sync nothing that may be lost is shown.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use arc_swap::ArcSwapOption;
+use bytes::Bytes;
+use ottla_protocol::records::{BatchBuilder, BatchFields, HEADER_BYTES};
+use parking_lot::Mutex;
+use rand::SeedableRng;
+use rand::rngs::StdRng;
+use tokio::sync::{Notify, oneshot};
+
+use super::group::{Effects, GroupConfig, GroupError, GroupRecord, GroupShard, Moment, Outcome, Token, WaitingAnswer};
+use super::load::load;
+use super::offsets_topic::{OFFSETS_TOPIC, partition_of};
+use super::waiters::{Delivery, Waiters};
+use crate::clock::Clock;
+use crate::metadata::{Controller, ImageDelta, MetadataImage, TopicListener};
+use crate::replica::{Durability, Partition, ReplicaManager, TopicReplicas};
+use crate::storage::ValidatedBatch;
+use crate::types::{Offset, TopicId};
+
+/// The most bytes that the records of one change may have.
+const BATCH_BYTES_MAX: usize = 16 << 20;
+/// No deadline.
+const NEVER: u64 = u64::MAX;
+
+/// An answer that is here or comes later.
+pub(crate) enum Handled<T> {
+    /// Here it is.
+    Ready(T),
+    /// It waits for the disk or for other members.
+    Later(Pin<Box<dyn Future<Output = T> + Send>>),
+}
+
+impl<T: Send + 'static> Handled<T> {
+    /// The same with another answer.
+    pub(crate) fn map<U: Send + 'static>(self, change: impl FnOnce(T) -> U + Send + 'static) -> Handled<U> {
+        match self {
+            Self::Ready(answer) => Handled::Ready(change(answer)),
+            Self::Later(future) => Handled::Later(Box::pin(async move { change(future.await) })),
+        }
+    }
+
+    /// All of these, in their order, when the last is here.
+    pub(crate) fn all(several: Vec<Self>) -> Handled<Vec<T>> {
+        if several.iter().all(|one| matches!(one, Self::Ready(_))) {
+            let ready = several.into_iter().filter_map(|one| match one {
+                Self::Ready(answer) => Some(answer),
+                Self::Later(_) => None,
+            });
+            return Handled::Ready(ready.collect());
+        }
+        Handled::Later(Box::pin(async move {
+            let mut answers = Vec::with_capacity(several.len());
+            for one in several {
+                answers.push(match one {
+                    Self::Ready(answer) => answer,
+                    Self::Later(future) => future.await,
+                });
+            }
+            answers
+        }))
+    }
+}
+
+/// What the coordinator works with.
+pub(crate) struct GroupCoordinatorContext {
+    pub(crate) controller: Arc<Controller>,
+    pub(crate) replicas: Arc<ReplicaManager>,
+    pub(crate) clock: Arc<dyn Clock>,
+    /// Where member ids come from.
+    pub(crate) random: StdRng,
+}
+
+/// All groups of this broker.
+pub(crate) struct GroupCoordinator {
+    context: Context,
+    table: ArcSwapOption<ShardTable>,
+    /// Held while the table is replaced.
+    changing: Mutex<StdRng>,
+    signals: Arc<Signals>,
+}
+
+struct Context {
+    controller: Arc<Controller>,
+    replicas: Arc<ReplicaManager>,
+    clock: Arc<dyn Clock>,
+    config: Arc<GroupConfig>,
+    /// How long an answer waits for the disk.
+    commit_timeout: Duration,
+    load_piece_bytes: usize,
+}
+
+/// What wakes the task that looks after deadlines.
+#[derive(Debug)]
+struct Signals {
+    wake: Notify,
+    /// When the task looks again by itself, in monotonic milliseconds.
+    sleeping_until_ms: AtomicU64,
+    /// A topic was deleted, and its offsets are to be forgotten.
+    topics_removed: AtomicBool,
+}
+
+/// The shards of one incarnation of the topic.
+struct ShardTable {
+    topic_id: TopicId,
+    slots: Vec<Arc<Slot>>,
+}
+
+/// A partition of the topic and its groups.
+struct Slot {
+    /// `None` if it is offline.
+    partition: Option<Arc<Partition>>,
+    state: Mutex<SlotState>,
+    /// When a deadline of it is next due, in monotonic milliseconds.
+    next_due_ms: AtomicU64,
+}
+
+enum SlotState {
+    /// The log is being read.
+    Loading,
+    /// It cannot be read; a person was told.
+    Failed,
+    Loaded(Box<LiveShard>),
+}
+
+/// A shard that serves requests.
+struct LiveShard {
+    shard: GroupShard,
+    waiters: Waiters,
+    /// Everything that was replayed lies before this offset.
+    replayed_to: Offset,
+}
+
+/// Tells the coordinator's task of topics that are gone.
+struct MetadataNews(Arc<Signals>);
+
+impl TopicListener for MetadataNews {
+    fn on_metadata_change(&self, _before: &MetadataImage, _after: &Arc<MetadataImage>, delta: &ImageDelta) {
+        if !delta.removed.is_empty() {
+            self.0.topics_removed.store(true, Ordering::SeqCst);
+            self.0.wake.notify_one();
+        }
+    }
+}
+
+impl GroupCoordinator {
+    /// A coordinator without groups; [`GroupCoordinator::take_over`] brings those that are in the log.
+    pub(crate) fn new(context: GroupCoordinatorContext) -> Self {
+        let GroupCoordinatorContext { controller, replicas, clock, random } = context;
+        let config = controller.config();
+        let signals = Signals {
+            wake: Notify::new(),
+            sleeping_until_ms: AtomicU64::new(NEVER),
+            topics_removed: AtomicBool::new(false),
+        };
+        Self {
+            context: Context {
+                config: Arc::new(GroupConfig::new(&config)),
+                commit_timeout: Duration::from_millis(u64::try_from(config.offsets_commit_timeout_ms).unwrap_or(0)),
+                load_piece_bytes: usize::try_from(config.offsets_load_buffer_size).unwrap_or(1),
+                controller,
+                replicas,
+                clock,
+            },
+            table: ArcSwapOption::empty(),
+            changing: Mutex::new(random),
+            signals: Arc::new(signals),
+        }
+    }
+
+    /// What is to be told of changes of topics.
+    pub(crate) fn metadata_listener(&self) -> Arc<dyn TopicListener> {
+        Arc::new(MetadataNews(Arc::clone(&self.signals)))
+    }
+
+    /// Takes over the groups of the topic if it is there, and loads them beside anything else. Groups of a topic without
+    /// records are there when this returns.
+    pub(crate) fn take_over(&self) {
+        if let Some(topic) = self.context.replicas.by_name(OFFSETS_TOPIC) {
+            self.table_of(&topic);
+        }
+    }
+
+    /// Handles a request of a group that may change it.
+    pub(crate) fn submit<A: Send + 'static>(
+        &self,
+        group_id: &str,
+        act: impl FnOnce(&mut GroupShard, Moment) -> Outcome<Result<A, GroupError>>,
+    ) -> Handled<Result<A, GroupError>> {
+        let submitted = self.with_shard(group_id, |live, slot, now| {
+            let Outcome { answer, effects } = act(&mut live.shard, now);
+            commit(slot, live, effects, now).map(|durable_to| (answer, durable_to))
+        });
+        match submitted {
+            Ok((slot, Ok((answer, durable_to)))) => self.when_durable(&slot, durable_to, answer),
+            Ok((_, Err(error))) | Err(error) => Handled::Ready(Err(error)),
+        }
+    }
+
+    /// Handles a request of a group that is answered under a token.
+    pub(crate) fn submit_waiting(
+        &self,
+        group_id: &str,
+        act: impl FnOnce(&mut GroupShard, Token, Moment) -> Outcome<()>,
+    ) -> Handled<Result<WaitingAnswer, GroupError>> {
+        let submitted = self.with_shard(group_id, |live, slot, now| {
+            let (token, receiver) = live.waiters.enter();
+            let Outcome { answer: (), effects } = act(&mut live.shard, token, now);
+            // A failed append is in the answers.
+            let _refused = commit(slot, live, effects, now);
+            receiver
+        });
+        let (slot, mut receiver) = match submitted {
+            Ok(submitted) => submitted,
+            Err(error) => return Handled::Ready(Err(error)),
+        };
+        match receiver.try_recv() {
+            Ok(Delivery { answer, durable_to }) => self.when_durable(&slot, durable_to, Ok(answer)),
+            Err(_) => {
+                let timeout = self.context.commit_timeout;
+                Handled::Later(Box::pin(receive(receiver, slot, timeout)))
+            }
+        }
+    }
+
+    /// Reads a group; the answer waits until everything that it may show is durable.
+    pub(crate) fn read<A: Send + 'static>(
+        &self,
+        group_id: &str,
+        look: impl FnOnce(&GroupShard) -> Result<A, GroupError>,
+    ) -> Handled<Result<A, GroupError>> {
+        match self.with_shard(group_id, |live, _, _| (look(&live.shard), live.replayed_to)) {
+            Ok((slot, (answer, replayed_to))) => self.when_durable(&slot, Some(replayed_to), answer),
+            Err(error) => Handled::Ready(Err(error)),
+        }
+    }
+
+    /// Reads every shard, one after the other; those that are offline are left out.
+    pub(crate) fn read_all<A: Send + 'static>(
+        &self,
+        look: impl Fn(&GroupShard) -> A,
+    ) -> Handled<Result<Vec<A>, GroupError>> {
+        let Some(topic) = self.context.replicas.by_name(OFFSETS_TOPIC) else { return Handled::Ready(Ok(Vec::new())) };
+        let mut answers = Vec::new();
+        for slot in &self.table_of(&topic).slots {
+            match &*slot.state.lock() {
+                SlotState::Loading => return Handled::Ready(Err(GroupError::CoordinatorLoadInProgress)),
+                SlotState::Failed => {}
+                SlotState::Loaded(live) => {
+                    answers.push(self.when_durable(slot, Some(live.replayed_to), Ok(look(&live.shard))));
+                }
+            }
+        }
+        Handled::all(answers).map(|answers| answers.into_iter().collect())
+    }
+
+    /// Looks after deadlines and retention until it is dropped.
+    pub(crate) async fn run(self: Arc<Self>) {
+        let interval = Duration::from_millis(self.context.config.offsets_retention_check_interval_ms.max(1));
+        let mut expire_at = tokio::time::Instant::now() + interval;
+        loop {
+            // While the shards are looked at, every new deadline counts as news.
+            self.signals.sleeping_until_ms.store(NEVER, Ordering::SeqCst);
+            let now = self.moment();
+            let due_ms = self.on_time(now);
+            self.signals.sleeping_until_ms.store(due_ms, Ordering::SeqCst);
+            if self.signals.topics_removed.swap(false, Ordering::SeqCst) || tokio::time::Instant::now() >= expire_at {
+                self.expire();
+                expire_at = tokio::time::Instant::now() + interval;
+                continue;
+            }
+            let wait = Duration::from_millis(due_ms.saturating_sub(now.monotonic_ms).max(1));
+            tokio::select! {
+                () = self.signals.wake.notified() => {}
+                () = tokio::time::sleep(wait) => {}
+                () = tokio::time::sleep_until(expire_at) => {}
+            }
+        }
+    }
+
+    /// Handles every deadline that is due; returns when the next one is.
+    fn on_time(&self, now: Moment) -> u64 {
+        let Some(table) = self.table.load_full() else { return NEVER };
+        for slot in &table.slots {
+            if slot.next_due_ms.load(Ordering::SeqCst) > now.monotonic_ms {
+                continue;
+            }
+            let mut state = slot.state.lock();
+            if let SlotState::Loaded(live) = &mut *state {
+                live.shard.observe_topics(self.context.controller.image());
+                while let Some(effects) = live.shard.on_time(now) {
+                    if let Err(error) = commit(slot, live, effects, now) {
+                        tracing::warn!(%error, "a deadline of a group could not be put on record; it is tried again");
+                    }
+                }
+                slot.note_next_due(&live.shard);
+            }
+        }
+        table.slots.iter().map(|slot| slot.next_due_ms.load(Ordering::SeqCst)).min().unwrap_or(NEVER)
+    }
+
+    /// Forgets offsets and groups that nobody needs any more.
+    fn expire(&self) {
+        let Some(table) = self.table.load_full() else { return };
+        let image = self.context.controller.image();
+        for slot in &table.slots {
+            let mut more = true;
+            while more {
+                let now = self.moment();
+                let mut state = slot.state.lock();
+                let SlotState::Loaded(live) = &mut *state else { break };
+                let expired = live.shard.expire(now.wall_ms, &|topic| image.topic(topic).is_some());
+                more = expired.more;
+                if let Err(error) = commit(slot, live, expired.effects, now) {
+                    tracing::warn!(%error, "offsets that have expired could not be forgotten; it is tried again");
+                    more = false;
+                }
+            }
+        }
+    }
+
+    /// Takes the lock of a group's shard for a short look or change.
+    fn with_shard<T>(
+        &self,
+        group_id: &str,
+        act: impl FnOnce(&mut LiveShard, &Slot, Moment) -> T,
+    ) -> Result<(Arc<Slot>, T), GroupError> {
+        let topic = self.context.replicas.by_name(OFFSETS_TOPIC).ok_or(GroupError::NotCoordinator)?;
+        let table = self.table_of(&topic);
+        let slot = &table.slots[partition_of(group_id, table.slots.len())];
+        let now = self.moment();
+        let mut state = slot.state.lock();
+        let live = match &mut *state {
+            SlotState::Loading => return Err(GroupError::CoordinatorLoadInProgress),
+            SlotState::Failed => return Err(GroupError::CoordinatorNotAvailable),
+            SlotState::Loaded(live) => live,
+        };
+        live.shard.observe_topics(self.context.controller.image());
+        let done = act(live, slot, now);
+        if slot.note_next_due(&live.shard) < self.signals.sleeping_until_ms.load(Ordering::SeqCst) {
+            self.signals.wake.notify_one();
+        }
+        Ok((Arc::clone(slot), done))
+    }
+
+    fn table_of(&self, topic: &TopicReplicas) -> Arc<ShardTable> {
+        if let Some(table) = self.table.load_full().filter(|table| table.topic_id == topic.id()) {
+            return table;
+        }
+        let mut random = self.changing.lock();
+        if let Some(table) = self.table.load_full().filter(|table| table.topic_id == topic.id()) {
+            return table;
+        }
+        let slots: Vec<_> = (0..topic.partition_count())
+            .map(|index| {
+                let shard = GroupShard::new(Arc::clone(&self.context.config), StdRng::from_rng(&mut *random));
+                Slot::begin(topic.partition(index), shard)
+            })
+            .collect();
+        let table = Arc::new(ShardTable { topic_id: topic.id(), slots });
+        self.table.store(Some(Arc::clone(&table)));
+        self.load(&table, &mut random);
+        table
+    }
+
+    /// Reads the logs of all shards that have one, on threads that may wait for the disk.
+    fn load(&self, table: &Arc<ShardTable>, random: &mut StdRng) {
+        for slot in table.slots.iter().filter(|slot| matches!(&*slot.state.lock(), SlotState::Loading)) {
+            let Some(partition) = slot.partition.clone() else { continue };
+            let mut shard = GroupShard::new(Arc::clone(&self.context.config), StdRng::from_rng(&mut *random));
+            let (slot, signals) = (Arc::clone(slot), Arc::clone(&self.signals));
+            let (clock, piece_bytes) = (Arc::clone(&self.context.clock), self.context.load_piece_bytes);
+            tokio::task::spawn_blocking(move || {
+                let read = load(&partition, &mut shard, piece_bytes, moment(&*clock));
+                slot.finish_loading(shard, read, moment(&*clock));
+                signals.wake.notify_one();
+            });
+        }
+    }
+
+    fn when_durable<A: Send + 'static>(
+        &self,
+        slot: &Arc<Slot>,
+        durable_to: Option<Offset>,
+        answer: Result<A, GroupError>,
+    ) -> Handled<Result<A, GroupError>> {
+        let Some((end, partition)) = durable_to.zip(slot.partition.clone()) else { return Handled::Ready(answer) };
+        if partition.is_flushed_to(end) {
+            return Handled::Ready(answer);
+        }
+        let timeout = self.context.commit_timeout;
+        Handled::Later(Box::pin(async move {
+            wait_until_durable(&partition, end, timeout).await?;
+            answer
+        }))
+    }
+
+    fn moment(&self) -> Moment {
+        moment(&*self.context.clock)
+    }
+}
+
+impl Slot {
+    /// A slot at the start: of an empty log all is known.
+    fn begin(partition: Option<Arc<Partition>>, shard: GroupShard) -> Arc<Self> {
+        let state = match &partition {
+            None => {
+                tracing::error!("a partition of {OFFSETS_TOPIC} is offline, and its groups with it");
+                SlotState::Failed
+            }
+            Some(partition) => {
+                let offsets = partition.offsets();
+                match offsets.log_start == offsets.high_watermark {
+                    true => SlotState::Loaded(Box::new(LiveShard::new(shard, offsets.high_watermark))),
+                    false => SlotState::Loading,
+                }
+            }
+        };
+        Arc::new(Self { partition, state: Mutex::new(state), next_due_ms: AtomicU64::new(NEVER) })
+    }
+
+    /// Puts a shard in service whose log was read.
+    fn finish_loading(
+        &self,
+        mut shard: GroupShard,
+        read: Result<super::load::Loaded, super::load::LoadError>,
+        now: Moment,
+    ) {
+        let index = self.partition.as_ref().map(|partition| partition.index());
+        let mut state = self.state.lock();
+        match read {
+            Ok(loaded) => {
+                let effects = shard.on_loaded(now);
+                tracing::debug!(partition = index, ?loaded, groups = shard.group_count(), "groups are loaded");
+                let mut live = LiveShard::new(shard, loaded.end);
+                if let Err(error) = commit(self, &mut live, effects, now) {
+                    tracing::warn!(%error, "a change of a group at its loading could not be put on record");
+                }
+                self.note_next_due(&live.shard);
+                *state = SlotState::Loaded(Box::new(live));
+            }
+            Err(error) => {
+                tracing::error!(
+                    partition = index, %error,
+                    "groups cannot be loaded and are not served; look at the log with dump-log and restart the broker"
+                );
+                *state = SlotState::Failed;
+            }
+        }
+    }
+
+    /// Publishes when the shard's next deadline is due, and returns it.
+    fn note_next_due(&self, shard: &GroupShard) -> u64 {
+        let due_ms = shard.next_due_ms().unwrap_or(NEVER);
+        self.next_due_ms.store(due_ms, Ordering::SeqCst);
+        due_ms
+    }
+}
+
+impl LiveShard {
+    fn new(shard: GroupShard, replayed_to: Offset) -> Self {
+        Self { shard, waiters: Waiters::default(), replayed_to }
+    }
+}
+
+/// Appends records, replays them, and lets answers go as far as the disk. Returns what has to be durable for them.
+///
+/// # Errors
+/// Nothing was appended, and whoever was to be answered is refused.
+fn commit(slot: &Slot, live: &mut LiveShard, effects: Effects, now: Moment) -> Result<Option<Offset>, GroupError> {
+    let Effects { records, mut answers, downgraded } = effects;
+    let appended = match records.is_empty() {
+        true => Ok(None),
+        false => append(slot, &records, now).map(Some),
+    };
+    match &appended {
+        Ok(Some(end)) => {
+            live.replayed_to = *end;
+            records.iter().for_each(|record| live.shard.replay(record, now));
+        }
+        Ok(None) => {}
+        Err(error) => answers.iter_mut().for_each(|(_, answer)| answer.refuse(*error)),
+    }
+    live.waiters.deliver(answers, appended.ok().flatten());
+    if let (Ok(_), Some(group_id)) = (appended, downgraded) {
+        let effects = live.shard.on_downgraded(&group_id, now);
+        commit(slot, live, effects, now)?;
+    }
+    appended
+}
+
+/// Appends records as one batch; returns the end of the log behind it.
+fn append(slot: &Slot, records: &[GroupRecord], now: Moment) -> Result<Offset, GroupError> {
+    let partition = slot.partition.as_ref().ok_or(GroupError::CoordinatorNotAvailable)?;
+    let mut batch = BatchBuilder::new();
+    for record in records {
+        let (key, value) = record.encode();
+        batch.append(now.wall_ms, Some(&key), value.as_deref(), &[]);
+        if batch.size_in_bytes() > BATCH_BYTES_MAX {
+            return Err(GroupError::ChangeTooLarge);
+        }
+    }
+    let bytes: Bytes = batch.build(&BatchFields::default()).expect("without compression nothing can fail");
+    let header = *bytes.first_chunk::<HEADER_BYTES>().expect("a batch begins with its header");
+    let batch = ValidatedBatch::new(header, bytes.slice(HEADER_BYTES..));
+    match partition.append_own(batch, now.wall_ms) {
+        Ok(appended) => Ok(appended.log_end_offset),
+        Err(error) => {
+            tracing::warn!(partition = partition.index(), %error, "a change of a group could not be put on record");
+            Err(GroupError::CoordinatorNotAvailable)
+        }
+    }
+}
+
+/// Waits for an answer that depends on others, and then for the disk.
+async fn receive(
+    receiver: oneshot::Receiver<Delivery>,
+    slot: Arc<Slot>,
+    timeout: Duration,
+) -> Result<WaitingAnswer, GroupError> {
+    // The sender goes without an answer when the broker stops.
+    let Delivery { mut answer, durable_to } = receiver.await.map_err(|_| GroupError::CoordinatorNotAvailable)?;
+    if let Some((end, partition)) = durable_to.zip(slot.partition.as_ref())
+        && let Err(error) = wait_until_durable(partition, end, timeout).await
+    {
+        answer.refuse(error);
+    }
+    Ok(answer)
+}
+
+async fn wait_until_durable(partition: &Arc<Partition>, end: Offset, timeout: Duration) -> Result<(), GroupError> {
+    match partition.wait_until_flushed(end, tokio::time::Instant::now() + timeout).await {
+        Durability::Durable => Ok(()),
+        Durability::Failed | Durability::TimedOut => Err(GroupError::CoordinatorNotAvailable),
+    }
+}
+
+fn moment(clock: &dyn Clock) -> Moment {
+    let monotonic_ms = u64::try_from(clock.monotonic().as_millis()).unwrap_or(NEVER - 1);
+    Moment { monotonic_ms, wall_ms: clock.now_ms() }
+}
+
+#[cfg(test)]
+#[path = "runtime_test.rs"]
+mod tests;
