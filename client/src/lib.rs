@@ -54,6 +54,7 @@ mod fetch_buffer;
 mod fetch_session;
 mod fetched_batch;
 mod fetcher;
+mod group;
 mod leader_calls;
 mod metadata;
 mod offsets;
@@ -64,17 +65,22 @@ mod producer;
 mod producer_identity;
 mod record;
 mod sender;
+mod topic_lookup;
 mod topic_partition;
+mod transactions_seen;
 
 pub use admin::{
     Admin, AlterConfigOp, ApiVersionRange, ClusterDescription, ConfigEntry, ConfigResource, ConfigSource,
     ConfigSynonym, CreatedTopic, LogDirDescription, NewTopic, ReplicaLogSize, TopicListing,
 };
 pub use config::{Acks, ClientConfig, ConsumerConfig, IsolationLevel, OffsetReset, ProducerConfig};
-pub use consumer::{Consumer, SeekTo};
+pub use consumer::{Consumer, RecordStream, SeekTo};
 pub use delivery::{Delivery, RecordMetadata};
 pub use error::{BrokerError, Error};
 pub use fetched_batch::{FetchedBatch, FetchedRecords};
+pub use group::{
+    Assignor, Committer, GroupConfig, GroupProtocol, OffsetAndMetadata, RebalanceListener, StartPositions,
+};
 pub use metadata::{Node, PartitionMetadata, TopicMetadata};
 pub use offsets::{ListedOffset, OffsetSpec};
 pub use partitioner::{murmur2, partition_for_key};
