@@ -7,6 +7,7 @@ use ottla_client::ClientConfig;
 use crate::cluster::ClusterCommand;
 use crate::completions::CompletionsCommand;
 use crate::consume::ConsumeCommand;
+use crate::group::GroupCommand;
 use crate::produce::ProduceCommand;
 use crate::serve::ServeCommand;
 use crate::topic::TopicCommand;
@@ -44,6 +45,8 @@ pub(crate) enum Command {
     Produce(ProduceCommand),
     /// Read records
     Consume(ConsumeCommand),
+    /// List, describe, reset and delete consumer groups
+    Group(GroupCommand),
     /// Show the cluster: its id, its brokers and the versions they speak
     Cluster(ClusterCommand),
     /// Print a script that completes commands in a shell

@@ -245,6 +245,9 @@ fn advice(code: ErrorCode) -> Option<&'static str> {
         ErrorCode::KafkaStorageError => "the broker's disk failed or is full; see its log",
         ErrorCode::InvalidTimestamp => "the record's time is outside message.timestamp.before.max.ms and after.max.ms",
         ErrorCode::UnsupportedForMessageFormat => "the topic's message format is too old",
+        ErrorCode::GroupIdNotFound => "check the group's id",
+        ErrorCode::NonEmptyGroup => "stop the group's members first",
+        ErrorCode::GroupSubscribedToTopic => "members of the group still subscribe to the topic: stop them first",
         ErrorCode::TopicAlreadyExists => "choose another name, or delete the topic first",
         _ => return None,
     })
