@@ -10,8 +10,8 @@ pub mod storage;
 pub mod types;
 
 mod api;
-mod coordinator;
 
+mod coordinator;
 mod net;
 mod replica;
 mod server;

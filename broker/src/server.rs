@@ -24,9 +24,13 @@ use crate::metrics::Metrics;
 use crate::net::{BoundSockets, PanicGuard, ServerSockets};
 use crate::replica::{FetchSessionCache, ReplicaManager};
 use crate::storage::vfs::{RealVfs, Vfs};
-use crate::storage::{DataDir, Flusher, LogManager, LogManagerConfig, LogToOpen, ProducerLimits, StorageError};
+use crate::storage::{
+    CleanerConfig, CleanerStatus, DataDir, Flusher, LogCleaner, LogManager, LogManagerConfig, LogToOpen,
+    ProducerLimits, StorageError,
+};
 
 mod builder;
+mod disk_watch;
 mod housekeeping;
 
 pub use builder::BrokerBuilder;
@@ -78,6 +82,7 @@ pub struct Broker {
     // Dropped from here on in this order.
     sockets: ServerSockets,
     housekeeping: JoinSet<()>,
+    cleaner: LogCleaner,
     flusher: Arc<Flusher>,
     logs: Arc<LogManager>,
 }
@@ -122,6 +127,12 @@ impl Broker {
         &self.cluster_id
     }
 
+    /// What compaction has done since the start, and which logs it could not do.
+    #[must_use]
+    pub fn cleaner_status(&self) -> CleanerStatus {
+        self.cleaner.status()
+    }
+
     /// What the broker counts.
     #[must_use]
     pub fn metrics(&self) -> &Metrics {
@@ -160,10 +171,11 @@ impl Broker {
     /// # Errors
     /// A log could not be flushed or closed; the others are.
     pub async fn stop(self) -> Result<(), StopError> {
-        let Broker { sockets, mut housekeeping, flusher, logs, .. } = self;
+        let Broker { sockets, mut housekeeping, cleaner, flusher, logs, .. } = self;
         sockets.stop(STOP_PATIENCE).await;
         housekeeping.shutdown().await;
         unblocked(move || {
+            cleaner.stop();
             flusher.stop();
             logs.close()
         })
@@ -214,11 +226,14 @@ impl Start {
         let now = Arc::clone(&clock);
         let sockets = bound.serve(Arc::new(move || config_now.config()), dispatcher, Arc::clone(&metrics), now);
         let mut housekeeping = JoinSet::new();
+        let watching = disk_watch::run(Arc::clone(&keeper), Arc::clone(&logs));
+        housekeeping.spawn(guarded(sockets.panic_guard(), watching));
         let purging = housekeeping::run(Arc::clone(&keeper), Arc::clone(&logs), Arc::clone(&clock));
         housekeeping.spawn(guarded(sockets.panic_guard(), purging));
+        let cleaner = start_cleaner(&keeper, &logs, &clock, &sockets);
         housekeeping.spawn(guarded(sockets.panic_guard(), groups.run()));
         housekeeping.spawn(guarded(sockets.panic_guard(), housekeeping::retain(keeper, Arc::clone(&logs), clock)));
-        Ok(Broker { config, addresses, cluster_id, metrics, sockets, housekeeping, flusher, logs })
+        Ok(Broker { config, addresses, cluster_id, metrics, sockets, housekeeping, cleaner, flusher, logs })
     }
 }
 
@@ -258,6 +273,8 @@ impl Floors {
             // A log may have been cut: clients that have read further find out by the epoch (KIP-320).
             controller.begin_leader_epoch()?;
         }
+        // Before the first producer comes.
+        disk_watch::look(&controller, &logs, true);
         let flusher = Arc::new(Flusher::start(FLUSH_THREADS));
         let now = Arc::clone(&clock);
         let replicas = Arc::new(ReplicaManager::new(Arc::clone(&logs), Arc::clone(&flusher), now, Arc::clone(&config)));
@@ -293,6 +310,31 @@ async fn unblocked<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static)
         Ok(done) => done,
         Err(error) => std::panic::resume_unwind(error.into_panic()),
     }
+}
+
+/// Compaction and merging, as the configuration says at each moment.
+fn start_cleaner(
+    controller: &Arc<Controller>,
+    logs: &Arc<LogManager>,
+    clock: &Arc<dyn Clock>,
+    sockets: &ServerSockets,
+) -> LogCleaner {
+    let threads = usize::try_from(controller.config().log_cleaner_threads).unwrap_or(0);
+    let controller = Arc::clone(controller);
+    let milliseconds = |ms: i64| Duration::from_millis(u64::try_from(ms).unwrap_or(0));
+    let bytes = |bytes: i64| usize::try_from(bytes).unwrap_or(0);
+    let config = move || {
+        let config = controller.config();
+        CleanerConfig {
+            is_enabled: config.log_cleaner_enable,
+            dedupe_buffer_bytes: bytes(config.log_cleaner_dedupe_buffer_size),
+            bytes_per_second_max: config.log_cleaner_io_max_bytes_per_second,
+            backoff: milliseconds(config.log_cleaner_backoff_ms),
+            merge_interval: milliseconds(config.log_merge_interval_ms),
+            decompressed_bytes_max: bytes(config.max_decompressed_bytes),
+        }
+    };
+    LogCleaner::start(Arc::clone(logs), Arc::clone(clock), Arc::new(config), threads, || sockets.panic_guard())
 }
 
 /// A task whose panic ends the service.

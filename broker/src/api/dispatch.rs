@@ -13,10 +13,11 @@ use ottla_protocol::{ApiKey, Request};
 use super::context::{Api, Call};
 use super::exchange::{CloseReason, Dispatch, Dispatched, Inbound, Reply, ResponseFrame};
 use super::{
-    alter_configs, api_versions, create_partitions, create_topics, delete_groups, delete_records, delete_topics,
-    describe_cluster, describe_configs, describe_groups, describe_log_dirs, describe_topic_partitions, fetch,
-    find_coordinator, heartbeat, incremental_alter_configs, init_producer_id, join_group, leave_group, list_groups,
-    list_offsets, metadata, offset_commit, offset_delete, offset_fetch, offset_for_leader_epoch, produce, sync_group,
+    alter_configs, api_versions, consumer_group_describe, consumer_group_heartbeat, create_partitions, create_topics,
+    delete_groups, delete_records, delete_topics, describe_cluster, describe_configs, describe_groups,
+    describe_log_dirs, describe_topic_partitions, fetch, find_coordinator, heartbeat, incremental_alter_configs,
+    init_producer_id, join_group, leave_group, list_groups, list_offsets, metadata, offset_commit, offset_delete,
+    offset_fetch, offset_for_leader_epoch, produce, sync_group,
 };
 use crate::metrics::Metrics;
 use crate::storage::vfs::FileSlice;
@@ -74,6 +75,8 @@ impl Dispatcher {
             ApiKey::DescribeGroups => Ok(describe_groups::dispatch(api, body.decode()?, call)),
             ApiKey::ListGroups => Ok(list_groups::dispatch(api, body.decode()?, call)),
             ApiKey::DeleteGroups => Ok(delete_groups::dispatch(api, body.decode()?, call)),
+            ApiKey::ConsumerGroupHeartbeat => Ok(consumer_group_heartbeat::dispatch(api, body.decode()?, call)),
+            ApiKey::ConsumerGroupDescribe => Ok(consumer_group_describe::dispatch(api, body.decode()?, call)),
             ApiKey::OffsetDelete => Ok(offset_delete::dispatch(api, body.decode()?, call)),
             ApiKey::ApiVersions => ready(respond(&call, &api_versions::handle(&body.decode()?, &call))),
             ApiKey::CreateTopics => {

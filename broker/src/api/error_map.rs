@@ -6,7 +6,7 @@
 use ottla_protocol::ErrorCode;
 
 use crate::config::ConfigError;
-use crate::coordinator::group::GroupError;
+use crate::coordinator::group::{ConsumerGroupError, GroupError};
 use crate::metadata::{ControllerError, TopicNameError};
 use crate::replica::ProduceError;
 use crate::storage::validate::ValidateError;
@@ -83,6 +83,7 @@ impl ToErrorCode for ProduceError {
         match self {
             Self::Invalid(error) => error.to_error_code(),
             Self::Append(error) => error.to_error_code(),
+            Self::DiskNearlyFull => ErrorCode::KafkaStorageError,
         }
     }
 }
@@ -110,6 +111,8 @@ impl ToErrorCode for GroupError {
             Self::UnknownMemberId => ErrorCode::UnknownMemberId,
             Self::FencedInstanceId => ErrorCode::FencedInstanceId,
             Self::IllegalGeneration => ErrorCode::IllegalGeneration,
+            Self::StaleMemberEpoch => ErrorCode::StaleMemberEpoch,
+            Self::UnsupportedVersion => ErrorCode::UnsupportedVersion,
             Self::InconsistentGroupProtocol => ErrorCode::InconsistentGroupProtocol,
             Self::InvalidSessionTimeout => ErrorCode::InvalidSessionTimeout,
             Self::RebalanceInProgress => ErrorCode::RebalanceInProgress,
@@ -122,6 +125,23 @@ impl ToErrorCode for GroupError {
             Self::CoordinatorLoadInProgress => ErrorCode::CoordinatorLoadInProgress,
             Self::CoordinatorNotAvailable => ErrorCode::CoordinatorNotAvailable,
             Self::ChangeTooLarge => ErrorCode::UnknownServerError,
+        }
+    }
+}
+
+impl ToErrorCode for ConsumerGroupError {
+    fn to_error_code(&self) -> ErrorCode {
+        match self {
+            Self::InvalidRequest(_) => ErrorCode::InvalidRequest,
+            Self::GroupIdNotFound(_) => ErrorCode::GroupIdNotFound,
+            Self::TooManyGroups => ErrorCode::CoordinatorNotAvailable,
+            Self::UnsupportedAssignor { .. } => ErrorCode::UnsupportedAssignor,
+            Self::InvalidRegularExpression { .. } => ErrorCode::InvalidRegularExpression,
+            Self::GroupMaxSizeReached { .. } => ErrorCode::GroupMaxSizeReached,
+            Self::UnknownMember { .. } | Self::UnknownInstance { .. } => ErrorCode::UnknownMemberId,
+            Self::FencedInstance { .. } => ErrorCode::FencedInstanceId,
+            Self::UnreleasedInstance { .. } => ErrorCode::UnreleasedInstanceId,
+            Self::FencedEpoch { .. } | Self::UnknownState => ErrorCode::FencedMemberEpoch,
         }
     }
 }

@@ -8,6 +8,8 @@ mod api_versions;
 mod authorized_operations;
 mod client_identity;
 mod config_resource;
+mod consumer_group_describe;
+mod consumer_group_heartbeat;
 mod context;
 mod create_partitions;
 mod create_topics;

@@ -18,11 +18,11 @@ use super::context::{Api, Call};
 use super::dispatch::respond;
 use super::error_map::ToErrorCode;
 use super::exchange::Dispatched;
-use crate::coordinator::group::{Committer, GroupError, OffsetToCommit};
+use crate::coordinator::group::{Committer, GroupError, OffsetToCommit, Outcome};
 use crate::metadata::{MetadataImage, TopicImage};
 
-/// The first version that tells an unknown group from a wrong generation.
-const TELLS_UNKNOWN_GROUP_SINCE: i16 = 9;
+/// The first version for members of consumer groups, which have epochs, and that tells an unknown group from a wrong generation.
+const MEMBER_EPOCHS_SINCE: i16 = 9;
 /// The first version that names topics by id.
 const TOPIC_IDS_SINCE: i16 = 10;
 
@@ -43,12 +43,16 @@ pub(super) fn dispatch(api: &Arc<Api>, request: OffsetCommitRequest, call: Call)
         generation: request.generation_id_or_member_epoch,
     };
     let expires_in_ms = Some(request.retention_time_ms).filter(|&ms| ms != -1);
-    let unknown_group = match call.version >= TELLS_UNKNOWN_GROUP_SINCE {
+    let unknown_group = match call.version >= MEMBER_EPOCHS_SINCE {
         true => GroupError::GroupIdNotFound,
         false => GroupError::IllegalGeneration,
     };
     let group_id = request.group_id;
+    let knows_epochs = call.version >= MEMBER_EPOCHS_SINCE;
     let handled = api.groups.submit(&group_id, |shard, now| {
+        if !knows_epochs && let Err(error) = shard.check_old_commit(&group_id, &committer) {
+            return Outcome::of(Err(error));
+        }
         shard.commit_offsets(&group_id, &committer, offsets, expires_in_ms, unknown_group, now)
     });
     handled

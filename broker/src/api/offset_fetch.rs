@@ -55,8 +55,9 @@ fn read(
     group: OffsetFetchRequestGroup,
     version: i16,
 ) -> Handled<OffsetFetchResponseGroup> {
-    let OffsetFetchRequestGroup { group_id, topics, .. } = group;
+    let OffsetFetchRequestGroup { group_id, topics, member_id, member_epoch } = group;
     let read = api.groups.read(&group_id, |shard| {
+        shard.check_offset_fetch(&group_id, member_id.as_deref(), member_epoch)?;
         Ok(match &topics {
             None => every_offset(shard, &group_id, image, version),
             Some(topics) => topics.iter().map(|topic| offsets_of(shard, &group_id, image, topic, version)).collect(),

@@ -6,7 +6,8 @@
 //!
 //! The append happens as the request is dispatched, so that the order of a connection's requests is the order in the log;
 //! only the answer waits, with `acks=all` for the flush that covers every partition of the request. `acks=0` has no answer,
-//! and an error closes the connection. UNKNOWN_SERVER_ERROR is never an answer.
+//! and an error closes the connection. UNKNOWN_SERVER_ERROR is never an answer. KAFKA_STORAGE_ERROR (a full disk, or a log
+//! that is offline) comes with a throttle time, for which clients hold back their next attempt.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -35,6 +36,9 @@ const ZSTD_SINCE: i16 = 7;
 /// The least time that a flush is given. A producer's timeout is meant for other replicas: one of 0 asks not to wait for them,
 /// not to give up on the disk.
 const FLUSH_PATIENCE: Duration = Duration::from_secs(5);
+
+/// How long a client is to wait that was refused by the storage: what was wrong with it may be over then.
+const STORAGE_ERROR_THROTTLE_MS: i32 = 1_000;
 
 /// When a producer wants its answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -96,6 +100,7 @@ pub(super) fn dispatch(api: &Arc<Api>, request: ProduceRequest, call: Call) -> D
         return Dispatched::Ready(silent(&response));
     }
     if unflushed.is_empty() {
+        response.throttle_time_ms = throttle_time_ms(&response);
         return Dispatched::Ready(respond(&call, &response));
     }
     Dispatched::Overlapping(Box::pin(async move {
@@ -109,6 +114,7 @@ pub(super) fn dispatch(api: &Arc<Api>, request: ProduceRequest, call: Call) -> D
                 Durability::TimedOut => *slot = failure(slot.index, ErrorCode::RequestTimedOut, None),
             }
         }
+        response.throttle_time_ms = throttle_time_ms(&response);
         respond(&call, &response)
     }))
 }
@@ -178,7 +184,8 @@ fn refused(index: i32, error: &ProduceError, partition: &Partition) -> Partition
             | ValidateError::NoTransaction
             | ValidateError::InvalidRecord(BatchError::BadMagic { .. }),
         )
-        | ProduceError::Append(AppendError::BatchTooLarge { .. } | AppendError::Storage(_)) => -1,
+        | ProduceError::Append(AppendError::BatchTooLarge { .. } | AppendError::Storage(_))
+        | ProduceError::DiskNearlyFull => -1,
         ProduceError::Invalid(_) | ProduceError::Append(AppendError::Producer(_)) => partition.offsets().log_start.0,
     };
     PartitionProduceResponse {
@@ -203,6 +210,15 @@ fn failure(index: i32, code: ErrorCode, why: Option<String>) -> PartitionProduce
         base_offset: -1,
         error_message: why,
         ..Default::default()
+    }
+}
+
+fn throttle_time_ms(response: &ProduceResponse) -> i32 {
+    let storage_failed =
+        |partition: &PartitionProduceResponse| partition.error_code == ErrorCode::KafkaStorageError.code();
+    match response.responses.iter().flat_map(|topic| &topic.partition_responses).any(storage_failed) {
+        true => STORAGE_ERROR_THROTTLE_MS,
+        false => 0,
     }
 }
 

@@ -32,8 +32,22 @@ pub struct BrokerConfig {
     pub log_retention_check_interval_ms: i64,
     /// ms between two writes of the recovery points.
     pub log_flush_offset_checkpoint_interval_ms: i32,
+    /// Bytes of the file system that producers may not use; `None` for the smaller of 1 GiB and 5 % of it.
+    pub log_reserve_bytes: Option<u64>,
     /// ms after the start until background tasks begin.
     pub log_initial_task_delay_ms: i64,
+    /// Whether compacted topics are compacted.
+    pub log_cleaner_enable: bool,
+    /// Threads that compact.
+    pub log_cleaner_threads: i32,
+    /// Bytes for the keys of all compacting threads.
+    pub log_cleaner_dedupe_buffer_size: i64,
+    /// Bytes a second that compaction and merging read and write.
+    pub log_cleaner_io_max_bytes_per_second: f64,
+    /// ms that the cleaner waits when there is nothing to do.
+    pub log_cleaner_backoff_ms: i64,
+    /// ms between two looks for segments to merge.
+    pub log_merge_interval_ms: i64,
     /// Partitions of a topic whose creator names no number.
     pub num_partitions: i32,
     /// Replication factor of a topic whose creator names none.
@@ -100,6 +114,18 @@ pub struct BrokerConfig {
     pub offsets_topic_num_partitions: i32,
     /// `segment.bytes` of `__consumer_offsets` when it is created.
     pub offsets_topic_segment_bytes: i32,
+    /// ms that a member of the consumer protocol may be silent.
+    pub group_consumer_session_timeout_ms: i32,
+    /// ms between two heartbeats of such a member.
+    pub group_consumer_heartbeat_interval_ms: i32,
+    /// Members of a group of the consumer protocol.
+    pub group_consumer_max_size: i32,
+    /// Assignors that such members may ask for; never empty.
+    pub group_consumer_assignors: Vec<String>,
+    /// ms between two assignments of a group.
+    pub group_consumer_assignment_interval_ms: i32,
+    /// Whether groups may change their protocol while they have members.
+    pub group_consumer_migration_policy: String,
     /// ms after which a partition forgets a silent producer.
     pub producer_id_expiration_ms: i32,
     /// ms between two looks for producers to forget.
@@ -140,7 +166,14 @@ impl BrokerConfig {
             num_recovery_threads_per_data_dir: values.int("num.recovery.threads.per.data.dir")?,
             log_retention_check_interval_ms: values.long("log.retention.check.interval.ms")?,
             log_flush_offset_checkpoint_interval_ms: values.int("log.flush.offset.checkpoint.interval.ms")?,
+            log_reserve_bytes: values.optional_bytes("log.reserve.bytes")?,
             log_initial_task_delay_ms: values.long("log.initial.task.delay.ms")?,
+            log_cleaner_enable: values.boolean("log.cleaner.enable")?,
+            log_cleaner_threads: values.int("log.cleaner.threads")?,
+            log_cleaner_dedupe_buffer_size: values.long("log.cleaner.dedupe.buffer.size")?,
+            log_cleaner_io_max_bytes_per_second: values.double("log.cleaner.io.max.bytes.per.second")?,
+            log_cleaner_backoff_ms: values.long("log.cleaner.backoff.ms")?,
+            log_merge_interval_ms: values.long("log.merge.interval.ms")?,
             num_partitions: values.int("num.partitions")?,
             default_replication_factor: values.int("default.replication.factor")?,
             auto_create_topics_enable: values.boolean("auto.create.topics.enable")?,
@@ -174,6 +207,14 @@ impl BrokerConfig {
             offsets_retention_check_interval_ms: values.long("offsets.retention.check.interval.ms")?,
             offsets_topic_num_partitions: values.int("offsets.topic.num.partitions")?,
             offsets_topic_segment_bytes: values.int("offsets.topic.segment.bytes")?,
+            group_consumer_session_timeout_ms: values.consumer_ms("session.timeout")?,
+            group_consumer_heartbeat_interval_ms: values.consumer_ms("heartbeat.interval")?,
+            group_consumer_max_size: values.int("group.consumer.max.size")?,
+            group_consumer_assignors: values.assignors()?,
+            group_consumer_assignment_interval_ms: values.consumer_ms("assignment.interval")?,
+            group_consumer_migration_policy: values
+                .optional_text("group.consumer.migration.policy")?
+                .unwrap_or_default(),
             producer_id_expiration_ms: values.int("producer.id.expiration.ms")?,
             producer_id_expiration_check_interval_ms: values.int("producer.id.expiration.check.interval.ms")?,
             topic_defaults: TopicConfig::resolve(&layers, &BTreeMap::new())?,
@@ -228,8 +269,22 @@ impl Values<'_> {
         }
     }
 
+    fn optional_bytes(&self, name: &str) -> Result<Option<u64>, ConfigError> {
+        match self.value(name)? {
+            Some(Value::Integer(number)) => Ok(u64::try_from(number).ok()),
+            _ => Ok(None),
+        }
+    }
+
     fn int(&self, name: &str) -> Result<i32, ConfigError> {
         Ok(i32::try_from(self.long(name)?).expect("an int key was parsed within 32 bits"))
+    }
+
+    fn double(&self, name: &str) -> Result<f64, ConfigError> {
+        match self.value(name)? {
+            Some(Value::Double(number)) => Ok(number),
+            other => unreachable!("{name} is a double with a default in the table, not {other:?}"),
+        }
     }
 
     fn boolean(&self, name: &str) -> Result<bool, ConfigError> {
@@ -266,6 +321,25 @@ impl Values<'_> {
             )));
         }
         if id < 0 { Err(Self::refuse(name, &id.to_string(), "at least 0")) } else { Ok(id) }
+    }
+
+    /// A time of groups of the consumer protocol, which has bounds that are keys too.
+    fn consumer_ms(&self, what: &str) -> Result<i32, ConfigError> {
+        let name = format!("group.consumer.{what}.ms");
+        let (min, max) = (format!("group.consumer.min.{what}.ms"), format!("group.consumer.max.{what}.ms"));
+        let (value, least, most) = (self.int(&name)?, self.int(&min)?, self.int(&max)?);
+        if (least..=most).contains(&value) {
+            return Ok(value);
+        }
+        Err(ConfigError::Conflict(format!(
+            "`{name}` = {value} lies outside of `{min}` = {least} and `{max}` = {most}: set all three so that they agree"
+        )))
+    }
+
+    fn assignors(&self) -> Result<Vec<String>, ConfigError> {
+        let name = "group.consumer.assignors";
+        let assignors = self.list(name)?;
+        if assignors.is_empty() { Err(Self::refuse(name, "", "at least one of uniform, range")) } else { Ok(assignors) }
     }
 
     fn listeners(&self) -> Result<Vec<Listener>, ConfigError> {

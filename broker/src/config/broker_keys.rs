@@ -2,8 +2,7 @@
 
 use super::config_key::{Allowed, ConfigType, KeyGroup, boolean, double, int, key, list, long, short, string};
 use super::topic_keys::{
-    CLEANUP_POLICIES, COMPRESSION_TYPES, FLUSH_BY_MODE, FLUSH_MODES, FOREVER, FREED_AT_ONCE, GROWS, NOT_CLEANED,
-    TIMESTAMP_TYPES,
+    CLEANUP_POLICIES, COMPRESSION_TYPES, FLUSH_BY_MODE, FLUSH_MODES, FOREVER, FREED_AT_ONCE, GROWS, TIMESTAMP_TYPES,
 };
 
 const STARTS_WITH_RECOVERY_POINTS: &str =
@@ -42,11 +41,28 @@ pub(super) static GROUPS: &[KeyGroup] = &[
                 .at_least(1)
                 .cluster_wide()
                 .doc("How many threads open and recover logs at the start."),
+            key(ConfigType::Long, "log.reserve.bytes").at_least(0).cluster_wide().ours().doc("How many bytes of the file system stay free of what clients produce: below that, producers get KAFKA_STORAGE_ERROR until there is space again, and everything else goes on. The smaller of 1 GiB and 5 % of the file system where it is not set."),
             long("log.retention.check.interval.ms", "300000").at_least(1).doc("How many milliseconds lie between two looks for segments to delete."),
             int("log.flush.offset.checkpoint.interval.ms", "60000").at_least(0).doc("How many milliseconds lie between two writes of the recovery points, which bound the work of a recovery."),
             int("log.flush.start.offset.checkpoint.interval.ms", "60000").at_least(0).unused(STARTS_WITH_RECOVERY_POINTS)
                 .doc("How many milliseconds lie between two writes of the log start offsets."),
             long("log.initial.task.delay.ms", "30000").at_least(0).hidden().doc("How many milliseconds after the start the background tasks of the log begin."),
+        ],
+    },
+    KeyGroup {
+        title: "Compaction and merging",
+        ignored_because: None,
+        keys: &[
+            boolean("log.cleaner.enable", "true").doc("Whether topics with the policy `compact` are compacted."),
+            int("log.cleaner.threads", "1").at_least(0).doc("How many threads compact, each one log at a time. Kafka can alter it while it runs."),
+            long("log.cleaner.dedupe.buffer.size", "134217728").at_least(0).cluster_wide()
+                .doc("How many bytes all compacting threads together may take for keys, 24 a key; they take what they need. A log with more keys is compacted in several passes."),
+            double("log.cleaner.io.max.bytes.per.second", "1.7976931348623157E308").cluster_wide()
+                .doc("How many bytes compaction and merging read and write in a second, all threads together."),
+            long("log.cleaner.backoff.ms", "15000").at_least(0).cluster_wide()
+                .doc("How many milliseconds the cleaner waits when no log needs it."),
+            long("log.merge.interval.ms", "30000").at_least(1).cluster_wide().ours()
+                .doc("How many milliseconds lie between two looks for small adjacent segments to merge into one: together no larger than `segment.bytes`, and spanning no more than a tenth of `retention.ms` (where time does not delete, an hour or a tenth of their age)."),
         ],
     },
     KeyGroup {
@@ -123,6 +139,36 @@ pub(super) static GROUPS: &[KeyGroup] = &[
         ],
     },
     KeyGroup {
+        title: "Groups of the consumer protocol",
+        ignored_because: None,
+        keys: &[
+            int("group.consumer.session.timeout.ms", "45000").at_least(1).doc("How many milliseconds a member of the consumer protocol (KIP-848) may be silent before it is removed."),
+            int("group.consumer.min.session.timeout.ms", "45000").at_least(1).doc("The least that `group.consumer.session.timeout.ms` may be."),
+            int("group.consumer.max.session.timeout.ms", "60000").at_least(1).doc("The most that `group.consumer.session.timeout.ms` may be."),
+            int("group.consumer.heartbeat.interval.ms", "5000").at_least(1).doc("How many milliseconds members are told to let pass between two heartbeats."),
+            int("group.consumer.min.heartbeat.interval.ms", "5000").at_least(1).doc("The least that `group.consumer.heartbeat.interval.ms` may be."),
+            int("group.consumer.max.heartbeat.interval.ms", "15000").at_least(1).doc("The most that `group.consumer.heartbeat.interval.ms` may be."),
+            int("group.consumer.assignment.interval.ms", "1000").at_least(0).doc("How many milliseconds lie between two assignments of a group at least: members that come together are assigned together. Kafka can alter it while it runs."),
+            int("group.consumer.min.assignment.interval.ms", "0").at_least(0).doc("The least that `group.consumer.assignment.interval.ms` may be."),
+            int("group.consumer.max.assignment.interval.ms", "15000").at_least(0).doc("The most that `group.consumer.assignment.interval.ms` may be."),
+            int("group.consumer.max.size", "10000").at_least(1).kafka("2147483647", BOUNDED).doc("How many members a group of the consumer protocol may have; further ones are refused."),
+            list("group.consumer.assignors", "uniform,range").allow(Allowed::EachOf(&["uniform", "range"])).doc("The assignors that members may ask for; the first one is for groups in which nobody asks."),
+            string("group.consumer.migration.policy", "bidirectional").allow(Allowed::OneOfIgnoringCase(&[
+                "DISABLED",
+                "DOWNGRADE",
+                "UPGRADE",
+                "BIDIRECTIONAL",
+            ])).doc("Whether a group with members may change between the classic and the consumer protocol: when a member of the consumer protocol joins (upgrade), when the last one leaves (downgrade), both, or never."),
+            int("group.consumer.regex.refresh.interval.ms", "600000").at_least(10000).hidden()
+                .unused("Patterns are looked up again as soon as a topic comes or goes.")
+                .doc("How many milliseconds lie between two look-ups of the topics that a pattern stands for."),
+            list("group.coordinator.rebalance.protocols", "classic,consumer,streams")
+                .allow(Allowed::EachOf(&["consumer", "classic", "share", "streams"]))
+                .unused("The classic and the consumer protocol are always served, the others not yet.")
+                .doc("The protocols that groups may speak."),
+        ],
+    },
+    KeyGroup {
         title: "Idempotent producers",
         ignored_because: None,
         keys: &[
@@ -166,13 +212,13 @@ pub(super) static GROUPS: &[KeyGroup] = &[
             long("log.flush.scheduler.interval.ms", FOREVER).unused(FLUSH_BY_MODE)
                 .doc("Default of `flush.ms`, where `log.flush.interval.ms` is not set."),
             int("min.insync.replicas", "1").at_least(1).cluster_wide().doc("Default of the topics' `min.insync.replicas`."),
-            double("log.cleaner.min.cleanable.ratio", "0.5").allow(Allowed::FractionUpTo(1.0)).cluster_wide().unused(NOT_CLEANED)
+            double("log.cleaner.min.cleanable.ratio", "0.5").allow(Allowed::FractionUpTo(1.0)).cluster_wide()
                 .doc("Default of `min.cleanable.dirty.ratio`."),
-            long("log.cleaner.min.compaction.lag.ms", "0").at_least(0).cluster_wide().unused(NOT_CLEANED)
+            long("log.cleaner.min.compaction.lag.ms", "0").at_least(0).cluster_wide()
                 .doc("Default of `min.compaction.lag.ms`."),
-            long("log.cleaner.max.compaction.lag.ms", FOREVER).at_least(1).cluster_wide().unused(NOT_CLEANED)
+            long("log.cleaner.max.compaction.lag.ms", FOREVER).at_least(1).cluster_wide()
                 .doc("Default of `max.compaction.lag.ms`."),
-            long("log.cleaner.delete.retention.ms", "86400000").at_least(0).cluster_wide().unused(NOT_CLEANED)
+            long("log.cleaner.delete.retention.ms", "86400000").at_least(0).cluster_wide()
                 .doc("Default of `delete.retention.ms`."),
         ],
     },

@@ -128,32 +128,6 @@ pub(super) static GROUPS: &[KeyGroup] = &[
         ],
     },
     KeyGroup {
-        title: "Groups of the consumer protocol",
-        ignored_because: Some("Groups of the consumer protocol (KIP-848) are not served yet."),
-        keys: &[
-            int("group.consumer.assignment.interval.ms", "1000").at_least(0).cluster_wide(),
-            list("group.consumer.assignors", "uniform,range"),
-            int("group.consumer.heartbeat.interval.ms", "5000").at_least(1),
-            int("group.consumer.max.assignment.interval.ms", "15000").at_least(0),
-            int("group.consumer.max.heartbeat.interval.ms", "15000").at_least(1),
-            int("group.consumer.max.session.timeout.ms", "60000").at_least(1),
-            int("group.consumer.max.size", "2147483647").at_least(1),
-            string("group.consumer.migration.policy", "bidirectional").allow(Allowed::OneOfIgnoringCase(&[
-                "DISABLED",
-                "DOWNGRADE",
-                "UPGRADE",
-                "BIDIRECTIONAL",
-            ])),
-            int("group.consumer.min.assignment.interval.ms", "0").at_least(0),
-            int("group.consumer.min.heartbeat.interval.ms", "5000").at_least(1),
-            int("group.consumer.min.session.timeout.ms", "45000").at_least(1),
-            int("group.consumer.regex.refresh.interval.ms", "600000").at_least(10000).hidden(),
-            int("group.consumer.session.timeout.ms", "45000").at_least(1),
-            list("group.coordinator.rebalance.protocols", "classic,consumer,streams")
-                .allow(Allowed::EachOf(&["consumer", "classic", "share", "streams"])),
-        ],
-    },
-    KeyGroup {
         title: "Threads of the group coordinator",
         ignored_because: Some(
             "Groups are handled as their requests come in: there are no threads and no queue for them.",
@@ -249,15 +223,12 @@ pub(super) static GROUPS: &[KeyGroup] = &[
     },
     KeyGroup {
         title: "Compaction",
-        ignored_because: Some("Compacted topics are not cleaned yet."),
+        ignored_because: Some(
+            "Compaction reads batch by batch and writes a mebibyte at a time; its map of keys grows as it fills.",
+        ),
         keys: &[
-            long("log.cleaner.backoff.ms", "15000").at_least(0).cluster_wide(),
-            long("log.cleaner.dedupe.buffer.size", "134217728").cluster_wide(),
-            boolean("log.cleaner.enable", "true"),
             double("log.cleaner.io.buffer.load.factor", "0.9").cluster_wide(),
             int("log.cleaner.io.buffer.size", "524288").at_least(0).cluster_wide(),
-            double("log.cleaner.io.max.bytes.per.second", "1.7976931348623157E308").cluster_wide(),
-            int("log.cleaner.threads", "1").at_least(0).cluster_wide(),
         ],
     },
     KeyGroup {

@@ -19,7 +19,6 @@ pub(super) const FREED_AT_ONCE: &str =
     "The files of a deleted segment are removed at once; readers keep them until they are done.";
 pub(super) const GROWS: &str = "A segment grows as it is written.";
 pub(super) const FLUSH_BY_MODE: &str = "What is flushed when is said by `flush.mode` and the producer's acks.";
-pub(super) const NOT_CLEANED: &str = "Compacted topics are not cleaned yet.";
 const NO_TIERED_STORAGE: &str = "There is no tiered storage: every segment stays on this broker's disk.";
 
 const fn same(name: &'static str) -> Synonym {
@@ -34,7 +33,7 @@ pub(super) static GROUPS: &[KeyGroup] = &[
             list("cleanup.policy", "delete")
                 .allow(Allowed::EachOf(CLEANUP_POLICIES))
                 .from(&[same("log.cleanup.policy")])
-                .doc("What happens to old data: `delete` drops old segments by time and size, `compact` keeps the last record of each key, both do both, and an empty list keeps everything. Compaction is not done yet: a compacted topic refuses records without a key and keeps the others."),
+                .doc("What happens to old data: `delete` drops old segments by time and size, `compact` keeps the last record of each key, both do both, and an empty list keeps everything. A compacted topic refuses records without a key."),
             long("retention.ms", "604800000")
                 .at_least(-1)
                 .from(&[
@@ -151,7 +150,7 @@ pub(super) static GROUPS: &[KeyGroup] = &[
     },
     KeyGroup {
         title: "Compaction",
-        ignored_because: Some(NOT_CLEANED),
+        ignored_because: None,
         keys: &[
             double("min.cleanable.dirty.ratio", "0.5")
                 .allow(Allowed::FractionUpTo(1.0))

@@ -301,6 +301,7 @@ impl GroupCoordinator {
             }
             let mut state = slot.state.lock();
             if let SlotState::Loaded(live) = &mut *state {
+                live.shard.observe_topics(self.context.controller.image());
                 while let Some(effects) = live.shard.on_time(now) {
                     if let Err(error) = commit(slot, live, effects, now) {
                         tracing::warn!(%error, "a deadline of a group could not be put on record; it is tried again");
@@ -348,6 +349,7 @@ impl GroupCoordinator {
             SlotState::Failed => return Err(GroupError::CoordinatorNotAvailable),
             SlotState::Loaded(live) => live,
         };
+        live.shard.observe_topics(self.context.controller.image());
         let done = act(live, slot, now);
         if slot.note_next_due(&live.shard) < self.signals.sleeping_until_ms.load(Ordering::SeqCst) {
             self.signals.wake.notify_one();
@@ -480,7 +482,7 @@ impl LiveShard {
 /// # Errors
 /// Nothing was appended, and whoever was to be answered is refused.
 fn commit(slot: &Slot, live: &mut LiveShard, effects: Effects, now: Moment) -> Result<Option<Offset>, GroupError> {
-    let Effects { records, mut answers } = effects;
+    let Effects { records, mut answers, downgraded } = effects;
     let appended = match records.is_empty() {
         true => Ok(None),
         false => append(slot, &records, now).map(Some),
@@ -494,6 +496,10 @@ fn commit(slot: &Slot, live: &mut LiveShard, effects: Effects, now: Moment) -> R
         Err(error) => answers.iter_mut().for_each(|(_, answer)| answer.refuse(*error)),
     }
     live.waiters.deliver(answers, appended.ok().flatten());
+    if let (Ok(_), Some(group_id)) = (appended, downgraded) {
+        let effects = live.shard.on_downgraded(&group_id, now);
+        commit(slot, live, effects, now)?;
+    }
     appended
 }
 

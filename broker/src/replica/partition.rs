@@ -19,8 +19,8 @@ use crate::config::{FlushMode, TopicConfig};
 use crate::storage::validate::{RefusedRecord, ValidateError, ValidateRules, validate};
 use crate::storage::vfs::FileSlice;
 use crate::storage::{
-    AbortedTxn, AppendError, AppendOutcome, EpochEndOffset, Flusher, Log, LogConfig, LogObserver, LogOffsets,
-    ReadError, StorageError, TimestampOffset, ValidatedBatch,
+    AbortedTxn, AppendError, AppendOutcome, DiskReserve, EpochEndOffset, Flusher, Log, LogConfig, LogObserver,
+    LogOffsets, ReadError, StorageError, TimestampOffset, ValidatedBatch,
 };
 use crate::types::{LeaderEpoch, Offset, TopicPartition};
 
@@ -71,6 +71,9 @@ pub(crate) enum ProduceError {
     /// The log refused it or failed.
     #[error(transparent)]
     Append(#[from] AppendError),
+    /// Clients may not use the rest of the disk. The same batch may be taken later.
+    #[error("the broker's disk is nearly full: less than log.reserve.bytes is free")]
+    DiskNearlyFull,
 }
 
 impl ProduceError {
@@ -78,7 +81,7 @@ impl ProduceError {
     pub(crate) fn refused_records(&self) -> &[RefusedRecord] {
         match self {
             Self::Invalid(error) => error.refused_records(),
-            Self::Append(_) => &[],
+            Self::Append(_) | Self::DiskNearlyFull => &[],
         }
     }
 }
@@ -110,6 +113,7 @@ pub(crate) struct Partition {
     rules: ArcSwap<PartitionRules>,
     durable: Arc<FlushNews>,
     purgatory: Purgatory,
+    reserve: Arc<DiskReserve>,
 }
 
 /// What the topic's configuration means for this partition, worked out once.
@@ -140,6 +144,7 @@ impl Partition {
         leader_epoch: LeaderEpoch,
         config: Arc<TopicConfig>,
         max_decompressed_bytes: usize,
+        reserve: Arc<DiskReserve>,
     ) -> Self {
         let progress = FlushProgress { up_to: log.offsets().flushed, failed: false };
         let durable = Arc::new(FlushNews(watch::Sender::new(progress)));
@@ -153,6 +158,7 @@ impl Partition {
             rules: ArcSwap::from_pointee(PartitionRules::new(config, max_decompressed_bytes)),
             durable,
             purgatory: Purgatory::default(),
+            reserve,
         }
     }
 
@@ -216,12 +222,15 @@ impl Partition {
         }
     }
 
-    /// Appends the one batch that `records` holds, and wakes the fetches that wait for it.
+    /// Appends the one batch that `records` holds, as a client produced it, and wakes the fetches that wait for it.
     ///
     /// When it returns the batch can be read; it is durable once [`Partition::wait_until_flushed`] says so. An error
     /// appends nothing. `min.insync.replicas` asks for nothing here: it counts up to the number of replicas (KIP-966),
     /// which is one.
     pub(crate) fn append(&self, records: &Bytes, now_ms: i64) -> Result<AppendOutcome, ProduceError> {
+        if self.reserve.is_reached() {
+            return Err(ProduceError::DiskNearlyFull);
+        }
         let rules = self.rules.load();
         let batch = validate(records, &rules.validate, now_ms)?;
         let appended = self.log.append(batch, self.leader_epoch, now_ms)?;
@@ -329,12 +338,21 @@ impl Partition {
 pub(super) fn log_config(config: &TopicConfig, max_decompressed_bytes: usize) -> LogConfig {
     LogConfig {
         segment_bytes: config.segment_bytes.unsigned_abs(),
-        segment_ms: config.segment_ms,
+        // What must be compacted by then must be sealed by then.
+        segment_ms: match config.cleanup_policy.compact {
+            true => config.segment_ms.min(config.max_compaction_lag_ms),
+            false => config.segment_ms,
+        },
         segment_jitter_ms: config.segment_jitter_ms,
         segment_index_bytes: config.segment_index_bytes.unsigned_abs(),
         index_interval_bytes: config.index_interval_bytes.unsigned_abs(),
         retention_ms: if config.cleanup_policy.delete { config.retention_ms } else { -1 },
         retention_bytes: if config.cleanup_policy.delete { config.retention_bytes } else { -1 },
+        compact: config.cleanup_policy.compact,
+        min_cleanable_dirty_ratio: config.min_cleanable_dirty_ratio,
+        min_compaction_lag_ms: config.min_compaction_lag_ms,
+        max_compaction_lag_ms: config.max_compaction_lag_ms,
+        delete_retention_ms: config.delete_retention_ms,
         flush_mode: match config.flush_mode {
             FlushMode::Sync => crate::storage::FlushMode::Sync,
             FlushMode::Async => crate::storage::FlushMode::Async,

@@ -173,7 +173,8 @@ impl ReplicaManager {
         config: &Arc<TopicConfig>,
         broker: &BrokerConfig,
     ) -> Partition {
-        Partition::new(log, Arc::clone(&self.flusher), epoch, Arc::clone(config), max_decompressed_bytes(broker))
+        let (flusher, reserve) = (Arc::clone(&self.flusher), Arc::clone(self.logs.disk_reserve()));
+        Partition::new(log, flusher, epoch, Arc::clone(config), max_decompressed_bytes(broker), reserve)
     }
 
     /// Opens the logs of all partitions that a change brings at once: each opening replaces the table of logs.

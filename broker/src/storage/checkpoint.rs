@@ -2,7 +2,8 @@
 //!
 //! Owns `recovery-point-offset-checkpoint` and `log-start-offset-checkpoint` of a data directory, the checksums beside
 //! them, and the start of one log in its own folder. All are hints that save work, save one: the start of a log is a promise
-//! (deleted records stay deleted), and so it is written to the log's own folder at once, and to Kafka's file now and then.
+//! (deleted records stay deleted) and nothing else tells it. So it is written to the log's own folder at once, in two files of
+//! which either will do, and to Kafka's file now and then.
 //!
 //! ```text
 //! 0                       version
@@ -27,8 +28,10 @@ use crate::types::{Offset, TopicPartition};
 pub(super) const RECOVERY_POINTS: &str = "recovery-point-offset-checkpoint";
 /// The first offset that can be read, for each log whose start is not that of its first segment.
 pub(super) const LOG_STARTS: &str = "log-start-offset-checkpoint";
-/// The start of one log, in its own folder.
-const LOG_START: &str = "log-start-offset";
+/// Up to where each compacted log was cleaned.
+pub(super) const CLEANED: &str = "cleaner-offset-checkpoint";
+/// The start of one log, in its own folder, twice: a damaged file must not bring deleted records back.
+const LOG_START: [&str; 2] = ["log-start-offset", "log-start-offset.copy"];
 
 const VERSION: &str = "0";
 /// 100,000 partitions with names of 249 characters.
@@ -102,29 +105,53 @@ fn parse_entry(line: &str) -> Option<(TopicPartition, Offset)> {
     (offset >= 0 && words.next().is_none()).then_some((topic_partition, Offset(offset)))
 }
 
-/// Puts the start of one log on record in its folder. Durable when it returns.
-pub(super) fn write_log_start(vfs: &dyn Vfs, log_dir: &Path, start: Offset) -> Result<(), StorageError> {
-    let path = log_dir.join(LOG_START);
-    let text = format!("{VERSION}\n{start}\n");
-    let crc = crc32fast::hash(text.as_bytes());
-    replace_file(vfs, &path, format!("{text}{crc:08x}\n").as_bytes()).map_err(StorageError::io("replace", &path))
+/// What a log's folder says about its start.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct LogStartOnRecord {
+    /// Where it is; `None` if it was never put on record, or nothing of it can be believed.
+    pub(super) start: Option<Offset>,
+    /// One of the two files is missing, damaged or older: they are to be written again.
+    pub(super) needs_repair: bool,
 }
 
-/// The start of one log as it was put on record in its folder; `None` if it never was, or cannot be believed.
-pub(super) fn read_log_start(vfs: &dyn Vfs, log_dir: &Path) -> Option<Offset> {
-    let path = log_dir.join(LOG_START);
-    let bytes = match read_file(vfs, &path, SMALL_FILE_BYTES_MAX) {
-        Ok(bytes) => bytes?,
+/// Puts the start of one log on record in its folder. Durable when it returns.
+pub(super) fn write_log_start(vfs: &dyn Vfs, log_dir: &Path, start: Offset) -> Result<(), StorageError> {
+    let text = format!("{VERSION}\n{start}\n");
+    let crc = crc32fast::hash(text.as_bytes());
+    let text = format!("{text}{crc:08x}\n");
+    for path in LOG_START.map(|name| log_dir.join(name)) {
+        replace_file(vfs, &path, text.as_bytes()).map_err(StorageError::io("replace", &path))?;
+    }
+    Ok(())
+}
+
+/// The start of one log as it was put on record in its folder.
+pub(super) fn read_log_start(vfs: &dyn Vfs, log_dir: &Path) -> LogStartOnRecord {
+    // `None` is no file, `Some(None)` one that cannot be believed.
+    let files = LOG_START.map(|name| read_one_log_start(vfs, &log_dir.join(name)));
+    let start = files.iter().flatten().copied().max().flatten();
+    let folder = log_dir.display();
+    let is_whole = files == [None, None] || (start.is_some() && files == [Some(start); 2]);
+    match (is_whole, start) {
+        (true, _) => {}
+        (false, None) => {
+            tracing::error!(%folder, "neither file that says where the log starts can be believed: deleted records may be back");
+        }
+        (false, Some(start)) => {
+            tracing::warn!(%folder, %start, "of the two files that say where the log starts, one is missing, old or damaged: it is written again");
+        }
+    }
+    LogStartOnRecord { start, needs_repair: !is_whole }
+}
+
+fn read_one_log_start(vfs: &dyn Vfs, path: &Path) -> Option<Option<Offset>> {
+    match read_file(vfs, path, SMALL_FILE_BYTES_MAX) {
+        Ok(bytes) => bytes.map(|bytes| parse_log_start(&bytes)),
         Err(error) => {
             tracing::warn!(path = %path.display(), %error, "cannot read where the log starts");
-            return None;
+            Some(None)
         }
-    };
-    let start = parse_log_start(&bytes);
-    if start.is_none() {
-        tracing::error!(path = %path.display(), "the file that says where the log starts is damaged: deleted records may be back");
     }
-    start
 }
 
 fn parse_log_start(bytes: &[u8]) -> Option<Offset> {
@@ -163,8 +190,9 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         write(&RealVfs, dir.path(), LOG_STARTS, &offsets(&[("topic", 0, 3)])).unwrap();
         write_log_start(&RealVfs, dir.path(), Offset(77)).unwrap();
-        assert_eq!(read_log_start(&RealVfs, dir.path()), Some(Offset(77)));
-        for name in [LOG_STARTS, LOG_START] {
+        let whole = LogStartOnRecord { start: Some(Offset(77)), needs_repair: false };
+        assert_eq!(read_log_start(&RealVfs, dir.path()), whole);
+        for name in [LOG_STARTS, LOG_START[0], LOG_START[1]] {
             let path = dir.path().join(name);
             let good = std::fs::read(&path).unwrap();
             for bit in 0..good.len() * 8 {
@@ -172,12 +200,45 @@ mod tests {
                 bad[bit / 8] ^= 1 << (bit % 8);
                 std::fs::write(&path, bad).unwrap();
                 match name {
-                    LOG_START => assert!(matches!(read_log_start(&RealVfs, dir.path()), None | Some(Offset(77)))),
-                    _ => assert_eq!(read(&RealVfs, dir.path(), name), None),
+                    LOG_STARTS => assert_eq!(read(&RealVfs, dir.path(), name), None),
+                    // The case of a hexadecimal digit means nothing.
+                    _ => assert_eq!(read_log_start(&RealVfs, dir.path()).start, Some(Offset(77))),
                 }
             }
             std::fs::write(&path, good).unwrap();
         }
+    }
+
+    #[test]
+    fn either_file_tells_the_log_start_and_what_does_not_fit_is_to_be_repaired() {
+        type Damage = fn(&Path);
+        let damages: [Damage; 4] = [
+            |path| std::fs::remove_file(path).unwrap(),
+            |path| std::fs::write(path, "").unwrap(),
+            |path| std::fs::write(path, [0; 20]).unwrap(),
+            // As a crash between the two leaves it.
+            |path| {
+                let other = tempfile::tempdir().unwrap();
+                write_log_start(&RealVfs, other.path(), Offset(5)).unwrap();
+                std::fs::copy(other.path().join(LOG_START[0]), path).unwrap();
+            },
+        ];
+        for damage in damages {
+            for name in LOG_START {
+                let dir = tempfile::tempdir().unwrap();
+                assert_eq!(read_log_start(&RealVfs, dir.path()), LogStartOnRecord::default());
+                write_log_start(&RealVfs, dir.path(), Offset(77)).unwrap();
+                damage(&dir.path().join(name));
+                let found = LogStartOnRecord { start: Some(Offset(77)), needs_repair: true };
+                assert_eq!(read_log_start(&RealVfs, dir.path()), found, "{name}");
+            }
+        }
+        let dir = tempfile::tempdir().unwrap();
+        for name in LOG_START {
+            std::fs::write(dir.path().join(name), "zeros").unwrap();
+        }
+        let lost = LogStartOnRecord { start: None, needs_repair: true };
+        assert_eq!(read_log_start(&RealVfs, dir.path()), lost);
     }
 
     #[test]

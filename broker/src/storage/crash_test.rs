@@ -47,6 +47,8 @@ struct Promises {
 
 #[derive(Debug, Clone, Default)]
 struct Oracle {
+    /// Segments that were merged into others.
+    merged: usize,
     partitions: BTreeMap<i32, Promises>,
 }
 
@@ -124,6 +126,22 @@ impl Oracle {
         }
     }
 
+    /// Promises nothing, and must break nothing.
+    fn merge(&mut self, manager: &LogManager, partition: i32) {
+        let Some(log) = manager.log(&name(partition)) else { return };
+        // As if the topic had been given larger segments.
+        let config = log.config();
+        log.update_config(Arc::new(LogConfig { segment_bytes: 3 * config.segment_bytes, ..LogConfig::clone(&config) }));
+        let merged = log.merge_segments(10_000, &Unthrottled);
+        log.update_config(config);
+        if let Ok(fewer) = merged {
+            self.merged += fewer;
+            let promises = self.partitions.entry(partition).or_default();
+            // It flushes first.
+            promises.flushed = promises.flushed.max(log.offsets().flushed.0);
+        }
+    }
+
     fn closed(&mut self, manager: &LogManager) {
         let ends: Vec<_> = manager.logs().iter().map(|log| (log.topic_partition().partition, log.offsets())).collect();
         if manager.close().is_ok() {
@@ -153,7 +171,9 @@ fn run_script(vfs: &FaultVfs, oracle: &mut Oracle) -> Result<(), StorageError> {
         }
     }
     let _failure_is_a_case = manager.checkpoint();
+    oracle.merge(&manager, 1);
     oracle.delete(&manager, 0, 17);
+    oracle.merge(&manager, 0);
     for _ in 0..6 {
         oracle.append(&manager, 0);
         oracle.flush(&manager, 0);
@@ -172,6 +192,7 @@ fn run_script(vfs: &FaultVfs, oracle: &mut Oracle) -> Result<(), StorageError> {
     }
     oracle.flush(&manager, 1);
     oracle.delete(&manager, 1, 5);
+    oracle.merge(&manager, 1);
     let _failure_is_a_case = manager.checkpoint();
     for _ in 0..4 {
         oracle.append(&manager, 1);
@@ -278,6 +299,7 @@ fn acknowledged_records_survive_a_power_cut_at_every_operation() {
     run_script(&whole, &mut oracle).unwrap();
     let mutations = whole.mutations();
     assert!(mutations > 300, "the script does something: {mutations}");
+    assert!(oracle.merged >= 3, "the script merges: {}", oracle.merged);
     for crash in 1..=mutations + 1 {
         let vfs = FaultVfs::new();
         vfs.crash_at_mutation(crash);

@@ -63,6 +63,9 @@ pub enum StorageError {
         /// The partition.
         log: String,
     },
+    /// Work in the background was told to stop.
+    #[error("stopped: the broker is closing its logs")]
+    Stopped,
     /// A file of ours says something that cannot be.
     #[error("{} is damaged: {what}", path.display())]
     Damaged {

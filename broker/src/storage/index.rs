@@ -19,12 +19,15 @@ use std::sync::{Arc, OnceLock};
 
 use arc_swap::ArcSwap;
 
+use super::error::is_no_space;
 use super::open_files::{LazyFile, OpenFiles};
 use super::vfs::{Access, Vfs, VfsFile, read_exact_at, write_all_at};
 use crate::types::Offset;
 
 /// Entries that are kept in memory before they are written together.
 const TAIL_ENTRIES: usize = 128;
+/// Entries that are kept in memory while the disk is full.
+const TAIL_ENTRIES_MAX: usize = 16 << 10;
 /// When a binary search has come down to so many entries, they are read at once.
 const WINDOW_ENTRIES: usize = 64;
 
@@ -139,6 +142,16 @@ impl SealedIndex {
         SealedIndex { base, file: LazyFile::new(pool, path), entries: size_bytes as usize / E::BYTES }
     }
 
+    /// Bytes of its entries.
+    pub(super) fn size_bytes<E: IndexEntry>(&self) -> u64 {
+        (self.entries * E::BYTES) as u64
+    }
+
+    /// Keeps the file open, whatever becomes of its name. Without entries there is no need of it.
+    pub(super) fn pin(&self) -> io::Result<()> {
+        if self.entries == 0 { Ok(()) } else { self.file.pin() }
+    }
+
     /// The last entry whose key is at most `key`.
     pub(super) fn lookup<E: IndexEntry>(&self, key: i64) -> io::Result<Option<E>> {
         search(&self.file, self.base, self.entries, key)
@@ -197,13 +210,26 @@ struct Tail {
     saved: usize,
     /// The file could not be written: nothing is added any more, and the file is gone, to be rebuilt at the next start.
     abandoned: bool,
+    /// How many entries there is room for.
+    capacity: usize,
     len: AtomicUsize,
     words: OnceLock<Box<[[AtomicU64; 2]]>>,
 }
 
 impl Tail {
-    fn new(saved: usize, abandoned: bool) -> Arc<Tail> {
-        Arc::new(Tail { saved, abandoned, len: AtomicUsize::new(0), words: OnceLock::new() })
+    fn new(saved: usize, capacity: usize) -> Tail {
+        Tail { saved, abandoned: false, capacity, len: AtomicUsize::new(0), words: OnceLock::new() }
+    }
+
+    fn is_full(&self) -> bool {
+        self.len.load(Ordering::Relaxed) == self.capacity
+    }
+
+    /// The same entries, with room for as many again.
+    fn grown<E: IndexEntry>(&self) -> Tail {
+        let grown = Tail::new(self.saved, self.capacity * 2);
+        self.iter::<E>().for_each(|entry| grown.push(entry));
+        grown
     }
 
     fn get<E: IndexEntry>(&self, entry: usize) -> E {
@@ -220,7 +246,7 @@ impl Tail {
 
     fn push<E: IndexEntry>(&self, entry: E) {
         let words =
-            self.words.get_or_init(|| (0..TAIL_ENTRIES).map(|_| [AtomicU64::new(0), AtomicU64::new(0)]).collect());
+            self.words.get_or_init(|| (0..self.capacity).map(|_| [AtomicU64::new(0), AtomicU64::new(0)]).collect());
         let len = self.len.load(Ordering::Relaxed);
         let [first, second] = entry.to_words();
         words[len][0].store(first, Ordering::Relaxed);
@@ -232,7 +258,11 @@ impl Tail {
 impl GrowingIndex {
     /// Continues an index whose file holds `entries`, all of them checked.
     pub(super) fn new(pool: &Arc<OpenFiles>, path: PathBuf, base: Offset, entries: usize) -> GrowingIndex {
-        GrowingIndex { base, file: LazyFile::new(pool, path), tail: ArcSwap::new(Tail::new(entries, false)) }
+        GrowingIndex {
+            base,
+            file: LazyFile::new(pool, path),
+            tail: ArcSwap::from_pointee(Tail::new(entries, TAIL_ENTRIES)),
+        }
     }
 
     pub(super) fn len(&self) -> usize {
@@ -256,28 +286,42 @@ impl GrowingIndex {
             return;
         }
         tail.push(entry);
-        if tail.len.load(Ordering::Relaxed) == TAIL_ENTRIES {
-            self.save::<E>(vfs);
+        if !tail.is_full() {
+            return;
+        }
+        if let Err(error) = self.save::<E>(vfs) {
+            match tail.capacity < TAIL_ENTRIES_MAX {
+                true => self.tail.store(Arc::new(tail.grown::<E>())),
+                false => self.abandon(vfs, &error),
+            }
         }
     }
 
     /// Writes the entries in memory to the file, which exists afterwards even if there are none: a missing file means
     /// that the index is unknown. Writer only. Not durable: an index is a cache.
-    pub(super) fn save<E: IndexEntry>(&self, vfs: &dyn Vfs) {
+    ///
+    /// # Errors
+    /// The disk is full: the entries stay in memory. After any other failure the index is given up, which is no error.
+    pub(super) fn save<E: IndexEntry>(&self, vfs: &dyn Vfs) -> io::Result<()> {
         let tail = self.tail.load_full();
         let mut bytes = Vec::with_capacity(TAIL_ENTRIES * E::BYTES);
         tail.iter::<E>().for_each(|entry| entry.encode(self.base, &mut bytes));
         if tail.abandoned || (bytes.is_empty() && tail.saved > 0) {
-            return;
+            return Ok(());
         }
         let position = (tail.saved * E::BYTES) as u64;
         let written = vfs
             .open(self.file.path(), Access::CreateOrKeep)
             .and_then(|file| write_all_at(&*file, &bytes, &[], position));
         match written {
-            Ok(()) => self.tail.store(Tail::new(tail.saved + bytes.len() / E::BYTES, false)),
+            Ok(()) => {
+                let saved = tail.saved + bytes.len() / E::BYTES;
+                self.tail.store(Arc::new(Tail::new(saved, TAIL_ENTRIES)));
+            }
+            Err(error) if is_no_space(&error) => return Err(error),
             Err(error) => self.abandon(vfs, &error),
         }
+        Ok(())
     }
 
     /// Gives up on the file: no index is slow, a wrong one would be wrong.
@@ -285,7 +329,7 @@ impl GrowingIndex {
         let path = self.file.path();
         tracing::warn!(path = %path.display(), %error, "cannot write an index; it is rebuilt at the next start");
         self.file.forget();
-        self.tail.store(Tail::new(0, true));
+        self.tail.store(Arc::new(Tail { abandoned: true, ..Tail::new(0, TAIL_ENTRIES) }));
         if let Err(error) = vfs.remove_file(path)
             && error.kind() != io::ErrorKind::NotFound
         {

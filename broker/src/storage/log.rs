@@ -3,13 +3,13 @@
 //! Owns the segments, the offsets and what follows from them: producer state, leader epochs, the poison that a failed
 //! write leaves. Does not own when a flush happens (the flusher and the checkpoints do) or the high watermark (the
 //! partition does). By lifecycle: `log/append.rs`, `log/roll.rs`, `log/flush.rs`, `log/read.rs`, `log/timestamp.rs`,
-//! `log/trim.rs`, `log/retention.rs`, `log/close.rs`; what was there before the start is `recovery.rs`.
+//! `log/trim.rs`, `log/retention.rs`, `log/replace.rs`, `log/close.rs`; what was there before the start is `recovery.rs`.
 //!
 //! Invariants: `log_start <= flushed <= log_end`, asserted where they move, in release builds too. The bytes in a segment
 //! are those of the wire batch after offset, epoch and timestamp assignment. After one failed write or sync nothing more is
 //! acknowledged through this log, and the call is never repeated.
 //!
-//! Locks, in the order in which they may be taken: `flushing`, then `writer`. Readers take neither: they load the list of
+//! Locks, in the order in which they may be taken: `restructuring`, `flushing`, `writer`. Readers take neither: they load the list of
 //! segments, and one atomic word that says how far the active one reaches.
 
 use std::fmt;
@@ -33,6 +33,7 @@ mod append;
 mod close;
 mod flush;
 mod read;
+mod replace;
 mod retention;
 mod roll;
 mod timestamp;
@@ -102,6 +103,8 @@ pub struct Log {
     corrupt: ArcSwap<Vec<CorruptRange>>,
     poison: OnceLock<Arc<StorageError>>,
     closed: AtomicBool,
+    /// Held by whoever takes away or replaces segments, or lets go of the folder.
+    restructuring: Mutex<()>,
     flushing: Mutex<()>,
     writer: Mutex<Writer>,
     observer: OnceLock<Arc<dyn LogObserver>>,
@@ -142,6 +145,8 @@ pub(super) struct Writer {
     pub(super) unflushed: Vec<Arc<ActiveSegment>>,
     /// Files were created since the folder was last synced.
     pub(super) dir_is_dirty: bool,
+    /// Bytes of a refused batch were cut off since the last flush: they must not be back after a power cut.
+    pub(super) took_back: bool,
     /// The epochs in memory are not yet those of the file.
     pub(super) epochs_are_dirty: bool,
     /// The offset that the last checkpoint of this log came to.
@@ -179,6 +184,7 @@ impl Log {
             corrupt: ArcSwap::from_pointee(loaded.report.corrupt.clone()),
             poison: OnceLock::new(),
             closed: AtomicBool::new(false),
+            restructuring: Mutex::new(()),
             flushing: Mutex::new(()),
             writer: Mutex::new(loaded.writer),
             observer: OnceLock::new(),
@@ -290,11 +296,16 @@ impl Log {
         self.poison.get().cloned()
     }
 
+    /// Whether it was closed or is to be deleted.
+    pub(super) fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Acquire)
+    }
+
     fn name(&self) -> String {
         self.topic_partition.to_string()
     }
 
-    fn vfs(&self) -> &dyn Vfs {
+    pub(super) fn vfs(&self) -> &dyn Vfs {
         self.context.vfs()
     }
 

@@ -11,7 +11,7 @@ pub enum FlushMode {
 }
 
 /// The settings of one log; replaced as a whole when a topic's config changes.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct LogConfig {
     /// `segment.bytes`: a segment does not grow beyond it.
     pub segment_bytes: u32,
@@ -27,6 +27,16 @@ pub struct LogConfig {
     pub retention_ms: i64,
     /// `retention.bytes`; -1 keeps everything.
     pub retention_bytes: i64,
+    /// `cleanup.policy` has `compact`.
+    pub compact: bool,
+    /// `min.cleanable.dirty.ratio`, from 0 to 1.
+    pub min_cleanable_dirty_ratio: f64,
+    /// `min.compaction.lag.ms`.
+    pub min_compaction_lag_ms: i64,
+    /// `max.compaction.lag.ms`.
+    pub max_compaction_lag_ms: i64,
+    /// `delete.retention.ms`.
+    pub delete_retention_ms: i64,
     /// `flush.mode`.
     pub flush_mode: FlushMode,
     /// `max.decompressed.bytes` of the broker: what a batch may come to when it is decompressed in a look-up by time.
@@ -43,6 +53,11 @@ impl Default for LogConfig {
             index_interval_bytes: 4096,
             retention_ms: 7 * 24 * 3_600_000,
             retention_bytes: -1,
+            compact: false,
+            min_cleanable_dirty_ratio: 0.5,
+            min_compaction_lag_ms: 0,
+            max_compaction_lag_ms: i64::MAX,
+            delete_retention_ms: 24 * 3_600_000,
             flush_mode: FlushMode::Sync,
             decompressed_bytes_max: 256 << 20,
         }

@@ -19,6 +19,7 @@ use parking_lot::{Condvar, Mutex};
 
 use super::checkpoint::{self, LOG_STARTS, Offsets, RECOVERY_POINTS};
 use super::data_dir::DataDir;
+use super::disk_reserve::DiskReserve;
 use super::error::StorageError;
 use super::log::{Log, LogContext};
 use super::log_config::LogConfig;
@@ -57,6 +58,7 @@ pub struct LogManager {
     data_dir: DataDir,
     context: LogContext,
     threads: usize,
+    reserve: Arc<DiskReserve>,
     logs: ArcSwap<HashMap<TopicPartition, Arc<Log>>>,
     /// Changed with the table of logs; what is in the checkpoint files, too.
     on_record: Mutex<OnRecord>,
@@ -102,6 +104,7 @@ impl LogManager {
             data_dir,
             context,
             threads: config.threads.max(1),
+            reserve: Arc::default(),
             logs: ArcSwap::default(),
             on_record: Mutex::new(on_record),
             failed: AtomicUsize::new(0),
@@ -217,6 +220,11 @@ impl LogManager {
         self.logs.store(Arc::new(table));
     }
 
+    /// The file system that the logs are on.
+    pub(super) fn vfs(&self) -> &dyn super::vfs::Vfs {
+        &**self.data_dir.vfs()
+    }
+
     /// Where the logs are.
     pub fn data_dir(&self) -> &Path {
         self.data_dir.path()
@@ -229,6 +237,11 @@ impl LogManager {
     pub fn disk_space(&self) -> Result<DiskSpace, StorageError> {
         let path = self.data_dir.path();
         self.data_dir.vfs().disk_space(path).map_err(StorageError::io("look at", path))
+    }
+
+    /// What of the disk producers may not use.
+    pub fn disk_reserve(&self) -> &Arc<DiskReserve> {
+        &self.reserve
     }
 
     /// Flushes every log and puts on record from where the next start would have to check it.

@@ -12,18 +12,24 @@ pub mod vfs;
 mod batch_header;
 mod batch_scan;
 mod checkpoint;
+mod cleaner;
 mod data_dir;
+mod disk_reserve;
 mod error;
 mod flusher;
 mod index;
 mod log;
 mod log_config;
 mod log_manager;
+mod merge;
 mod open_files;
 mod open_transactions;
 mod producer_entry;
 mod recovery;
+mod replacement;
 mod segment;
+mod segment_batches;
+mod throttle;
 mod txn_index;
 mod validated_batch;
 mod verified;
@@ -31,10 +37,14 @@ mod verified;
 #[cfg(test)]
 mod crash_test;
 #[cfg(test)]
+mod full_disk_test;
+#[cfg(test)]
 mod test_batch;
 
 pub use batch_header::HEADER_BYTES;
+pub use cleaner::{CleanLimits, CleanReport, CleanerConfig, CleanerStatus, LogCleaner, UncleanableLog};
 pub use data_dir::DataDir;
+pub use disk_reserve::{DiskReserve, ReserveChange};
 pub use error::{AppendError, ReadError, StorageError};
 pub use flusher::Flusher;
 pub use leader_epoch::{EpochEndOffset, LeaderEpochCache};
@@ -45,6 +55,7 @@ pub use open_files::OpenFiles;
 pub use open_transactions::EndTxnMarker;
 pub use producer_state::{ProducerLimits, ProducerState, ProducerStateError};
 pub use recovery::{OpenMode, RecoveryReport};
+pub use throttle::{SharedThrottle, Throttle, Unthrottled};
 pub use txn_index::AbortedTxn;
 pub use validated_batch::ValidatedBatch;
 pub use vfs::DiskSpace;

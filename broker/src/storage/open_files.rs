@@ -7,8 +7,8 @@
 use std::collections::HashMap;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use parking_lot::Mutex;
 
@@ -79,12 +79,14 @@ pub(super) struct LazyFile {
     pool: Arc<OpenFiles>,
     id: u64,
     path: PathBuf,
+    /// See [`LazyFile::pin`].
+    pinned: OnceLock<Arc<dyn VfsFile>>,
 }
 
 impl LazyFile {
     pub(super) fn new(pool: &Arc<OpenFiles>, path: PathBuf) -> LazyFile {
         let id = pool.next_id.fetch_add(1, Ordering::Relaxed);
-        LazyFile { pool: Arc::clone(pool), id, path }
+        LazyFile { pool: Arc::clone(pool), id, path, pinned: OnceLock::new() }
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -92,17 +94,33 @@ impl LazyFile {
     }
 
     pub(super) fn get(&self) -> io::Result<Arc<dyn VfsFile>> {
+        if let Some(pinned) = self.pinned.get() {
+            return Ok(Arc::clone(pinned));
+        }
         if let Some(file) = self.pool.state.lock().touch(self.id) {
             return Ok(file);
         }
         // Opened without the lock: two readers may both open it, and one handle of the two is dropped.
-        let file = self.pool.vfs.open(&self.path, Access::Read)?;
+        let opened = self.pool.vfs.open(&self.path, Access::Read);
+        // Pinned meanwhile: the name may be gone since, or another file's.
+        if let Some(pinned) = self.pinned.get() {
+            return Ok(Arc::clone(pinned));
+        }
+        let file = opened?;
         let mut state = self.pool.state.lock();
         state.evict(self.pool.limit);
         state.clock += 1;
         let last_used = state.clock;
         state.files.insert(self.id, Entry { file: Arc::clone(&file), last_used });
         Ok(file)
+    }
+
+    /// Keeps the file open for as long as this lives: its name is about to go to another file, and who still reads this one is
+    /// to go on reading it.
+    pub(super) fn pin(&self) -> io::Result<()> {
+        let file = self.get()?;
+        let _first = self.pinned.set(file);
+        Ok(())
     }
 
     /// Closes the handle, because the file was replaced by another of the same name.

@@ -68,24 +68,28 @@ impl OpenTransactions {
         self.ongoing.insert(first_offset, producer_id);
     }
 
-    /// The marker of a transaction is in the log, at `marker_offset`.
-    pub(super) fn end(
-        &mut self,
+    /// What a marker at `marker_offset` makes of the transaction that began at `first_offset`. Changes nothing.
+    pub(super) fn completed_by(
+        &self,
+        marker: EndTxnMarker,
+        marker_offset: Offset,
         producer_id: ProducerId,
         first_offset: Offset,
-        marker_offset: Offset,
-        marker: EndTxnMarker,
     ) -> CompletedTxn {
-        self.ongoing.remove(&first_offset);
-        self.unreplicated.insert(first_offset, marker_offset);
-        let behind_marker = Offset(marker_offset.0.saturating_add(1));
+        let others = self.ongoing.keys().copied().find(|first| *first != first_offset);
         CompletedTxn {
             producer_id,
             first_offset,
             last_offset: marker_offset,
             is_aborted: !marker.is_commit,
-            last_stable_offset: self.ongoing.keys().next().copied().unwrap_or(behind_marker),
+            last_stable_offset: others.unwrap_or(Offset(marker_offset.0.saturating_add(1))),
         }
+    }
+
+    /// The marker of a transaction is in the log.
+    pub(super) fn end(&mut self, completed: &CompletedTxn) {
+        self.ongoing.remove(&completed.first_offset);
+        self.unreplicated.insert(completed.first_offset, completed.last_offset);
     }
 
     /// First offset of the oldest transaction that is open, or whose end is not below the high watermark yet.

@@ -263,11 +263,19 @@ impl ProducerState {
         }
     }
 
+    /// The transaction that a batch would end once it is in the log. Changes nothing.
+    pub fn completed_by(&self, batch: &ProducerBatch) -> Option<CompletedTxn> {
+        let marker = batch.end_txn_marker?;
+        let first_offset = self.entries.get(&batch.producer_id)?.current_txn_first_offset?;
+        Some(self.open_transactions.completed_by(marker, batch.last_offset, batch.producer_id, first_offset))
+    }
+
     /// Takes note of a batch that is in the log now: just appended, or read back by recovery. Checks nothing, since what is
     /// in the log is so. `now_ms` is the broker's clock.
     ///
     /// Returns the transaction that the batch ended.
     pub fn update(&mut self, batch: &ProducerBatch, now_ms: i64) -> Option<CompletedTxn> {
+        let completed = self.completed_by(batch);
         if !self.entries.contains_key(&batch.producer_id) {
             self.make_room();
         }
@@ -293,8 +301,9 @@ impl ProducerState {
             return None;
         };
         entry.coordinator_epoch = marker.coordinator_epoch;
-        let first_offset = entry.current_txn_first_offset.take()?;
-        Some(self.open_transactions.end(batch.producer_id, first_offset, batch.last_offset, marker))
+        entry.current_txn_first_offset = None;
+        self.open_transactions.end(completed.as_ref()?);
+        completed
     }
 
     /// First offset of the oldest transaction that is open, or whose end is not below the high watermark yet. The last

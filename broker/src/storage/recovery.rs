@@ -16,6 +16,7 @@ use super::checkpoint;
 use super::error::StorageError;
 use super::log::{CorruptRange, LogContext, Segments, Writer};
 use super::log_config::LogConfig;
+use super::replacement;
 use super::segment::{
     ActiveSegment, Cadence, SealedSegment, SegmentContent, SegmentSizes, extension, parse_segment_name, segment_path,
 };
@@ -28,7 +29,7 @@ mod quarantine;
 mod replay;
 mod scan;
 
-use index_builder::IndexBuilder;
+pub(super) use index_builder::IndexBuilder;
 pub(super) use scan::{find_damage, verify};
 
 /// What is known about a log before it is opened.
@@ -91,6 +92,8 @@ struct Recovery<'a> {
     sync_failed: bool,
     report: RecoveryReport,
     dir_is_dirty: bool,
+    /// The caches of segments from this offset on are not believed: they may be older than the batches beside them.
+    in_doubt_from: Offset,
     /// The producer snapshot that was read is that of the end of the log.
     snapshot_is_newest: bool,
 }
@@ -144,12 +147,14 @@ fn try_load(
         sync_failed: false,
         report: RecoveryReport::default(),
         dir_is_dirty: false,
+        in_doubt_from: Offset(i64::MAX),
         snapshot_is_newest: false,
     };
     recovery.list()?;
     let clean = mode.clean && !recovery.sync_failed;
     recovery.clean = clean;
-    let log_start = mode.log_start.max(checkpoint::read_log_start(context.vfs(), dir)).unwrap_or(Offset::ZERO);
+    let on_record = checkpoint::read_log_start(context.vfs(), dir);
+    let log_start = mode.log_start.max(on_record.start).unwrap_or(Offset::ZERO);
     recovery.report.created = recovery.segments.is_empty();
     let trusted_below = match clean {
         true => Offset(i64::MAX),
@@ -171,6 +176,11 @@ fn try_load(
     if mode.recovery_point.is_some_and(|point| point > log_end) {
         tracing::error!(log = %topic_partition, recovery_point = ?mode.recovery_point, %log_end, "durable records are missing from the end of the log");
     }
+    if on_record.needs_repair
+        && let Err(error) = checkpoint::write_log_start(context.vfs(), dir, log_start)
+    {
+        tracing::warn!(log = %topic_partition, %error, "cannot write again where the log starts");
+    }
     // Of a log without records nothing needs to be durable, and nothing to be saved.
     let is_empty = active.size_bytes == 0 && recovery.segments.len() == 1;
     let (producers, mut epochs, mut epochs_are_dirty) = recovery.replay(log_end)?;
@@ -190,6 +200,7 @@ fn try_load(
         cadence: active.builder.cadence,
         unflushed: Vec::new(),
         dir_is_dirty: is_empty,
+        took_back: false,
         epochs_are_dirty,
         checkpointed: (is_empty || as_saved).then_some(log_end),
         saved_at: (is_empty || as_saved).then_some(log_end),
@@ -213,7 +224,12 @@ impl Recovery<'_> {
     }
 
     fn list(&mut self) -> Result<(), StorageError> {
-        let entries = self.vfs().read_dir(self.dir).map_err(StorageError::io("list", self.dir))?;
+        let list = || self.vfs().read_dir(self.dir).map_err(StorageError::io("list", self.dir));
+        let mut entries = list()?;
+        if replacement::settle(self.vfs(), self.dir, &entries)? {
+            entries = list()?;
+            self.dir_is_dirty = true;
+        }
         let mut segments: BTreeMap<Offset, SegmentSizes> = BTreeMap::new();
         let size_of = |base: Offset, extension: &str| {
             let name = format!("{:020}.{extension}", base.0);

@@ -30,6 +30,10 @@ pub(super) mod extension {
     pub(crate) const TIME_INDEX: &str = "timeindex";
     pub(crate) const TRANSACTION_INDEX: &str = "txnindex";
     pub(crate) const PRODUCER_SNAPSHOT: &str = "snapshot";
+    /// A segment in the making, which is not part of the log.
+    pub(crate) const UNFINISHED: &str = "cleaned";
+    /// A segment that takes the place of others, once it has this name.
+    pub(crate) const REPLACEMENT: &str = "swap";
 }
 
 /// The path of a segment's file: twenty digits of its base offset, so that names sort as offsets do.
@@ -356,10 +360,13 @@ impl ActiveSegment {
     }
 
     /// Writes the indexes down completely; the last time entry is the largest timestamp of all. Writer only.
-    pub(super) fn save_indexes(&self, vfs: &dyn Vfs, cadence: &mut Cadence) {
+    ///
+    /// # Errors
+    /// The disk is full: what is missing in the files stays in memory.
+    pub(super) fn save_indexes(&self, vfs: &dyn Vfs, cadence: &mut Cadence) -> io::Result<()> {
         self.push_time_entry(vfs, cadence);
-        self.offset_index.save::<OffsetEntry>(vfs);
-        self.time_index.save::<TimeEntry>(vfs);
+        self.offset_index.save::<OffsetEntry>(vfs)?;
+        self.time_index.save::<TimeEntry>(vfs)
     }
 
     /// Freezes the segment, whose indexes were saved.
@@ -415,6 +422,18 @@ pub(super) struct SegmentSizes {
 }
 
 impl SealedSegment {
+    /// Keeps its files open, because another segment is about to get its name: who reads this one notices nothing.
+    pub(super) fn pin(&self) -> io::Result<()> {
+        self.file.pin()?;
+        self.offset_index.pin()?;
+        self.time_index.pin()
+    }
+
+    /// Bytes of its indexes, the larger of the two.
+    pub(super) fn index_bytes(&self) -> u64 {
+        self.offset_index.size_bytes::<OffsetEntry>().max(self.time_index.size_bytes::<TimeEntry>())
+    }
+
     /// A segment whose indexes are there and were found in order.
     pub(super) fn new(
         pool: &Arc<OpenFiles>,

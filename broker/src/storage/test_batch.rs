@@ -4,7 +4,11 @@ use bytes::Bytes;
 use ottla_protocol::records::crc32c;
 
 use super::batch_header::HEADER_BYTES;
+use super::open_transactions::EndTxnMarker;
 use super::validated_batch::ValidatedBatch;
+
+const TRANSACTIONAL: i16 = 1 << 4;
+const CONTROL: i16 = 1 << 5;
 
 /// A batch to build.
 #[derive(Debug, Clone)]
@@ -21,6 +25,21 @@ pub(crate) fn batch(values: &[&str], timestamp: i64) -> TestBatch {
     TestBatch { values, timestamp, producer: None, transactional: false }
 }
 
+/// The control batch with which a coordinator ends a producer's transaction.
+pub(crate) fn marker(producer_id: i64, producer_epoch: i16, is_commit: bool, timestamp: i64) -> ValidatedBatch {
+    let mut records = Vec::new();
+    let key = [0, 0, 0, u8::from(is_commit)];
+    push_record(&mut records, 0, 0, Some(&key), &[0, 0, 0, 0, 0, 7]);
+    let batch = TestBatch {
+        values: vec![Vec::new()],
+        timestamp,
+        producer: Some((producer_id, producer_epoch, -1)),
+        transactional: true,
+    };
+    let (header, records) = batch.finish(TRANSACTIONAL | CONTROL, records);
+    ValidatedBatch::new(header, records).with_end_txn_marker(EndTxnMarker { is_commit, coordinator_epoch: 7 })
+}
+
 impl TestBatch {
     pub(crate) fn of(count: usize, value_bytes: usize, timestamp: i64) -> TestBatch {
         let value = |n: usize| (0..value_bytes).map(|at| b'a' + ((n * 7 + at) % 26) as u8).collect();
@@ -32,12 +51,18 @@ impl TestBatch {
         self
     }
 
+    /// The same as part of its producer's transaction.
+    pub(crate) fn in_transaction(mut self) -> TestBatch {
+        self.transactional = true;
+        self
+    }
+
     pub(crate) fn build(&self) -> ValidatedBatch {
         let mut records = Vec::new();
         for (n, value) in self.values.iter().enumerate() {
             push_record(&mut records, n as i64, n as i64, None, value);
         }
-        let attributes = if self.transactional { 1 << 4 } else { 0 };
+        let attributes = if self.transactional { TRANSACTIONAL } else { 0 };
         let (header, records) = self.finish(attributes, records);
         ValidatedBatch::new(header, records)
     }

@@ -24,17 +24,23 @@ pub(crate) struct NormalForm {
     ids: HashMap<String, String>,
     producers: HashMap<String, String>,
     sessions: HashMap<String, String>,
+    members: HashMap<String, String>,
 }
 
 impl NormalForm {
     pub(crate) fn new(namespace: String, address: SocketAddr) -> Self {
-        let (ids, producers, sessions) = Default::default();
-        Self { namespace, address, ids, producers, sessions }
+        let (ids, producers, sessions, members) = Default::default();
+        Self { namespace, address, ids, producers, sessions, members }
     }
 
     /// Shows `id` as `shown` from now on.
     pub(crate) fn bind_id(&mut self, id: Uuid, shown: String) {
         self.ids.insert(id.to_string(), shown);
+    }
+
+    /// Numbers a member id, if it is not yet.
+    pub(crate) fn know_member(&mut self, member_id: &str) {
+        numbered(&mut self.members, "member", member_id);
     }
 
     /// An answer's lines.
@@ -70,14 +76,22 @@ impl NormalForm {
 
     fn normalize(&mut self, field: &str, tree: &mut Tree) {
         match tree {
+            // What members of groups tell each other is theirs: it is shown as it is.
+            Tree::Bytes(bytes)
+                if matches!(field, "metadata" | "assignment" | "member_metadata" | "member_assignment") =>
+            {
+                *tree = Tree::Text(self.text(&String::from_utf8_lossy(bytes)));
+            }
             Tree::Bytes(bytes) => {
                 *tree = batch_text::batches(bytes);
                 self.normalize(field, tree);
             }
             Tree::Struct(fields) => fields.iter_mut().for_each(|(name, value)| self.normalize(name, value)),
             Tree::List(elements) => {
-                if field == "topics" {
-                    elements.retain(|element| self.is_ours(element));
+                match field {
+                    "topics" => elements.retain(|element| self.is_ours(element, "name")),
+                    "groups" => elements.retain(|element| self.is_ours(element, "group_id")),
+                    _ => {}
                 }
                 elements.iter_mut().for_each(|element| self.normalize(field, element));
             }
@@ -88,6 +102,8 @@ impl NormalForm {
                     "log_dir" => "<log dir>".to_owned(),
                     "error_message" | "batch_index_error_message" if !text.is_empty() => "<message>".to_owned(),
                     "documentation" => "<documentation>".to_owned(),
+                    "member_id" | "leader" if is_member_id(text) => numbered(&mut self.members, "member", text),
+                    "client_host" if text.contains(&self.address.ip().to_string()) => "<host>".to_owned(),
                     _ => self.text(text),
                 };
                 *text = shown;
@@ -111,21 +127,31 @@ impl NormalForm {
             ("topic_id", _) if value != Uuid::ZERO.to_string() => {
                 Some(self.ids.get(value).cloned().unwrap_or_else(|| numbered(&mut self.ids, "id", value)))
             }
-            ("log_append_time_ms" | "timestamp" | "base_timestamp" | "max_timestamp", Some(time)) => {
-                (time.abs_diff(now_ms()) < NOW_WITHIN_MS as u64).then(|| "<now>".to_owned())
-            }
+            (
+                "log_append_time_ms" | "timestamp" | "base_timestamp" | "max_timestamp" | "state_since_ms"
+                | "last_heard_ms",
+                Some(time),
+            ) => (time.abs_diff(now_ms()) < NOW_WITHIN_MS as u64).then(|| "<now>".to_owned()),
             _ => None,
         }
     }
 
-    /// False for a topic of another scenario and for those that only the broker makes.
-    fn is_ours(&self, topic: &Tree) -> bool {
-        let Tree::Struct(fields) = topic else { return true };
-        fields.iter().filter(|(field, _)| field == "name").all(|(_, value)| match value {
+    /// False for a topic or group of another scenario and for those that only the broker makes.
+    fn is_ours(&self, element: &Tree, named_by: &str) -> bool {
+        let Tree::Struct(fields) = element else { return true };
+        fields.iter().filter(|(field, _)| field == named_by).all(|(_, value)| match value {
             Tree::Text(name) => name.starts_with(&self.namespace) || !(is_scripted(name) || is_internal(name)),
             _ => true,
         })
     }
+}
+
+/// True for an id that a coordinator made up: something, and a UUID.
+fn is_member_id(text: &str) -> bool {
+    let is_digit = |byte: u8| byte.is_ascii_hexdigit() || byte == b'-';
+    text.len() > 36
+        && text.is_char_boundary(text.len() - 36)
+        && text.as_bytes()[text.len() - 36..].iter().copied().all(is_digit)
 }
 
 /// True for a topic that some scenario created: `API-...-vN-...`.

@@ -3,6 +3,7 @@
 //! Everything that a scenario creates lies in a namespace of its own, so that scenarios can be played in any order to one
 //! broker. `step` and its relatives write their answer down; the other verbs prepare, wait and tidy up.
 
+use std::collections::HashMap;
 use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -11,11 +12,17 @@ use anyhow::{Context, Result, bail, ensure};
 use bytes::Bytes;
 use ottla_protocol::messages::api_versions::ApiVersionsRequest;
 use ottla_protocol::messages::create_topics::{CreatableTopic, CreatableTopicConfig, CreateTopicsRequest};
+use ottla_protocol::messages::delete_groups::DeleteGroupsRequest;
 use ottla_protocol::messages::delete_topics::{DeleteTopicState, DeleteTopicsRequest};
 use ottla_protocol::messages::describe_configs::{DescribeConfigsRequest, DescribeConfigsResource};
+use ottla_protocol::messages::describe_groups::DescribeGroupsRequest;
+use ottla_protocol::messages::find_coordinator::FindCoordinatorRequest;
 use ottla_protocol::messages::init_producer_id::InitProducerIdRequest;
+use ottla_protocol::messages::leave_group::{LeaveGroupRequest, MemberIdentity};
+use ottla_protocol::messages::list_groups::ListGroupsRequest;
 use ottla_protocol::messages::list_offsets::{ListOffsetsPartition, ListOffsetsRequest, ListOffsetsTopic};
 use ottla_protocol::messages::metadata::{MetadataRequest, MetadataRequestTopic};
+use ottla_protocol::messages::offset_fetch::{OffsetFetchRequest, OffsetFetchRequestGroup};
 use ottla_protocol::messages::produce::{PartitionProduceData, ProduceRequest, TopicProduceData};
 use ottla_protocol::{Records, Request, Uuid};
 
@@ -32,6 +39,8 @@ pub const RESOURCE_TOPIC: i8 = 2;
 pub const RESOURCE_BROKER: i8 = 4;
 
 const COORDINATOR_LOAD_IN_PROGRESS: i16 = 14;
+const COORDINATOR_NOT_AVAILABLE: i16 = 15;
+const GROUP_ID_NOT_FOUND: i16 = 69;
 
 /// A request without an answer for so long has none.
 const ANSWER_PATIENCE: Duration = Duration::from_secs(5);
@@ -42,6 +51,9 @@ pub struct Play {
     pub version: i16,
     address: SocketAddr,
     connection: Option<RawConnection>,
+    /// The connections of the scenario's other clients.
+    others: HashMap<&'static str, RawConnection>,
+    client: &'static str,
     namespace: String,
     normal_form: NormalForm,
     answers: Vec<(String, Lines)>,
@@ -52,7 +64,16 @@ impl Play {
     pub fn new(address: SocketAddr, scenario: &str, version: i16) -> Self {
         let namespace = format!("{}-v{version}-", scenario.replace(['/', '_'], "-"));
         let normal_form = NormalForm::new(namespace.clone(), address);
-        Self { version, address, connection: None, namespace, normal_form, answers: Vec::new() }
+        Self {
+            version,
+            address,
+            connection: None,
+            others: HashMap::new(),
+            client: "",
+            namespace,
+            normal_form,
+            answers: Vec::new(),
+        }
     }
 
     /// The answers of the steps so far.
@@ -72,6 +93,47 @@ impl Play {
             self.connection = Some(connection);
         }
         self.connection.as_mut().context("just opened")
+    }
+
+    /// From here on another client of the scenario speaks, on a connection of its own.
+    pub fn client(&mut self, name: &'static str) -> &mut Self {
+        let before = std::mem::replace(&mut self.client, name);
+        if before != name {
+            if let Some(connection) = self.connection.take() {
+                self.others.insert(before, connection);
+            }
+            self.connection = self.others.remove(name);
+        }
+        self
+    }
+
+    /// Sends a request in this run's version; [`Play::receive`] takes its answer.
+    pub fn send<R: Request>(&mut self, request: &R) -> Result<()> {
+        self.send_at(self.version, request)
+    }
+
+    /// Like [`Play::send`] in another version.
+    pub fn send_at<R: Request>(&mut self, version: i16, request: &R) -> Result<()> {
+        self.connection()?.send(version, request)?;
+        Ok(())
+    }
+
+    /// Writes down the answer to what this client has sent in this run's version.
+    pub fn receive<R>(&mut self, step: &str) -> Result<Option<R::Response>>
+    where
+        R: Request,
+        R::Response: std::fmt::Debug,
+    {
+        self.receive_at::<R>(step, self.version)
+    }
+
+    /// Like [`Play::receive`] for what was sent in another version.
+    pub fn receive_at<R>(&mut self, step: &str, version: i16) -> Result<Option<R::Response>>
+    where
+        R: Request,
+        R::Response: std::fmt::Debug,
+    {
+        self.answer::<R>(step, version, None)
     }
 
     /// Sends a request in this run's version and writes down what comes back. `None` when the connection was closed.
@@ -283,8 +345,61 @@ impl Play {
         })
     }
 
+    /// Waits until there is a coordinator for groups: the first question makes Kafka create its internal topic.
+    pub fn await_coordinator(&mut self) -> Result<()> {
+        let request = FindCoordinatorRequest { coordinator_keys: vec!["some-key".to_owned()], ..Default::default() };
+        wait_for("a coordinator is there", PATIENCE, || {
+            let response = self.ask(4, &request)?;
+            match response.coordinators.first().context("an answer for the key")?.error_code {
+                0 => Ok(Some(())),
+                COORDINATOR_NOT_AVAILABLE => Ok(None),
+                other => bail!("FindCoordinator answers {other}"),
+            }
+        })?;
+        // The partitions' leader says so before it has loaded them: groups in all of them are asked for.
+        let group = |number: i32| OffsetFetchRequestGroup { group_id: number.to_string(), ..Default::default() };
+        let request = OffsetFetchRequest { groups: (0..500).map(group).collect(), ..Default::default() };
+        wait_for("groups are loaded", PATIENCE, || {
+            Ok(self.ask(8, &request)?.groups.iter().all(|group| group.error_code == 0).then_some(()))
+        })
+    }
+
+    /// Gives the member id its number in the order of these calls, wherever it is shown first.
+    pub fn know_member(&mut self, member_id: &str) {
+        self.normal_form.know_member(member_id);
+    }
+
+    /// Removes the members of this scenario's groups, and the groups. The one without a name is every scenario's.
+    fn tidy_up_groups(&mut self) -> Result<()> {
+        let listed = self.ask(0, &ListGroupsRequest::default())?.groups;
+        let ids = listed.into_iter().map(|group| group.group_id);
+        let ours: Vec<String> = ids.filter(|id| id.is_empty() || id.starts_with(&self.namespace)).collect();
+        for group_id in ours {
+            let describe = DescribeGroupsRequest { groups: vec![group_id.clone()], ..Default::default() };
+            let described = self.ask(4, &describe)?.groups;
+            let members = described.into_iter().flat_map(|group| group.members);
+            let members: Vec<_> = members
+                .map(|member| MemberIdentity {
+                    member_id: member.member_id,
+                    group_instance_id: member.group_instance_id,
+                    ..Default::default()
+                })
+                .collect();
+            if !members.is_empty() {
+                self.ask(3, &LeaveGroupRequest { group_id: group_id.clone(), members, ..Default::default() })?;
+            }
+            let delete = DeleteGroupsRequest { groups_names: vec![group_id.clone()] };
+            wait_for(&format!("group {group_id} is gone"), PATIENCE, || {
+                let results = self.ask(1, &delete)?.results;
+                Ok(results.iter().all(|result| matches!(result.error_code, 0 | GROUP_ID_NOT_FOUND)).then_some(()))
+            })?;
+        }
+        Ok(())
+    }
+
     /// Deletes what the scenario created, and what a run of it left behind that was interrupted.
     pub fn tidy_up(&mut self) -> Result<()> {
+        self.client("").tidy_up_groups()?;
         let all = self.ask(12, &MetadataRequest { allow_auto_topic_creation: false, ..Default::default() })?;
         let names = all.topics.into_iter().filter_map(|topic| topic.name);
         let topics: Vec<_> = names

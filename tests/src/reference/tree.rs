@@ -55,7 +55,7 @@ impl Tree {
 
     /// What tells this struct from others in its list.
     fn identity(&self) -> Option<String> {
-        const IDENTIFYING: [&str; 15] = [
+        const IDENTIFYING: [&str; 18] = [
             "name",
             "topic",
             "topic_id",
@@ -71,6 +71,9 @@ impl Tree {
             "log_dir",
             "batch_index",
             "base_offset",
+            "group_id",
+            "group_instance_id",
+            "member_id",
         ];
         let Self::Struct(fields) = self else { return None };
         // A config's synonyms have one name and differ by source.

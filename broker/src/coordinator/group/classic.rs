@@ -245,6 +245,22 @@ impl ClassicGroup {
         }
     }
 
+    /// Refuses all who wait, since the group becomes one of the other protocol.
+    pub(super) fn refuse_waiting(&mut self, error: GroupError, effects: &mut Effects) {
+        for (id, member) in &mut self.members {
+            rebalance::answer_waiting(id, member, error, effects);
+        }
+        self.rebalance.awaiting_join = 0;
+    }
+
+    /// The group was a consumer group until now: sessions begin, and its members are asked to join.
+    pub(super) fn on_downgraded(&mut self, context: &mut Context<'_>) {
+        self.on_loaded(context);
+        if self.state == ClassicState::Stable {
+            self.prepare_rebalance(context, "the last member of the consumer protocol has left");
+        }
+    }
+
     /// Whether the live coordinator has begun something that is not on record.
     fn is_live(&self) -> bool {
         matches!(self.state, ClassicState::PreparingRebalance | ClassicState::CompletingRebalance)
@@ -260,6 +276,10 @@ impl ClassicGroup {
 
     pub(super) fn protocol_type(&self) -> Option<&str> {
         self.protocol_type.as_deref()
+    }
+
+    pub(super) fn generation(&self) -> i32 {
+        self.generation
     }
 
     pub(super) fn protocol(&self) -> Option<&str> {

@@ -144,8 +144,8 @@ impl Walk {
 
     fn hear_of_sync(&mut self, index: usize, token: Token) {
         let Some(answer) = self.shard.synced(token).cloned() else { return };
-        if answer.error.is_some() {
-            self.refused(index, answer.error.unwrap());
+        if let Some(error) = answer.error {
+            self.refused(index, error);
             return;
         }
         let (seed, client) = (self.seed, &mut self.clients[index]);

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use ottla_protocol::Uuid;
 
 use super::classic::{ClassicGroup, Context};
+use super::consumer_offsets::check_commit;
 use super::error::GroupError;
 use super::group_shard::{Group, GroupShard};
 use super::offset_store::{CommittedOffset, tombstone};
@@ -56,7 +57,7 @@ impl GroupShard {
         now: Moment,
     ) -> Outcome<Result<Vec<Result<(), GroupError>>, GroupError>> {
         let mut effects = Effects::default();
-        let valid = self.validate_commit(group_id, committer, unknown_group, now, &mut effects);
+        let valid = self.validate_commit(group_id, committer, &offsets, unknown_group, now, &mut effects);
         if let Err(error) = valid {
             return Outcome { answer: Err(error), effects };
         }
@@ -70,7 +71,7 @@ impl GroupShard {
             }
             let offset = CommittedOffset {
                 offset: to_commit.offset,
-                leader_epoch: to_commit.leader_epoch.max(-1),
+                leader_epoch: to_commit.leader_epoch,
                 metadata: to_commit.metadata.into(),
                 commit_timestamp_ms: now.wall_ms,
                 expire_timestamp_ms: expires_in_ms.map_or(-1, |ms| now.wall_ms.saturating_add(ms)),
@@ -86,6 +87,7 @@ impl GroupShard {
         &mut self,
         group_id: &str,
         committer: &Committer,
+        offsets: &[OffsetToCommit],
         unknown_group: GroupError,
         now: Moment,
         effects: &mut Effects,
@@ -96,6 +98,10 @@ impl GroupShard {
             None if committer.generation < 0 => parts.room_for_group(),
             None => Err(unknown_group),
             Some(Group::Classic(group)) => commit_as_classic_member(group, committer, &mut parts.context),
+            Some(Group::Consumer(group)) => {
+                let partitions = offsets.iter().map(|offset| (offset.topic_id, offset.partition));
+                check_commit(group, &committer.member_id, committer.generation, partitions)
+            }
         }
     }
 

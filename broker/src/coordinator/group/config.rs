@@ -1,5 +1,7 @@
 //! What the configuration says about groups, as the shards need it.
 
+use super::assignor::Assignor;
+use super::consumer_context::{ConsumerGroupConfig, MigrationPolicy};
 use crate::config::BrokerConfig;
 
 /// Settings of groups. All of them are read-only while the broker runs.
@@ -19,6 +21,8 @@ pub(crate) struct GroupConfig {
     pub(crate) offsets_retention_ms: i64,
     /// How many milliseconds lie between two looks for such offsets.
     pub(crate) offsets_retention_check_interval_ms: u64,
+    /// Those of groups of the consumer protocol.
+    pub(crate) consumer: ConsumerGroupConfig,
 }
 
 impl GroupConfig {
@@ -33,6 +37,18 @@ impl GroupConfig {
             offset_metadata_max_bytes: count(config.offset_metadata_max_bytes),
             offsets_retention_ms: i64::from(config.offsets_retention_minutes).saturating_mul(60_000),
             offsets_retention_check_interval_ms: u64::try_from(config.offsets_retention_check_interval_ms).unwrap_or(1),
+            consumer: ConsumerGroupConfig {
+                session_timeout_ms: config.group_consumer_session_timeout_ms,
+                heartbeat_interval_ms: config.group_consumer_heartbeat_interval_ms,
+                max_size: count(config.group_consumer_max_size),
+                assignment_interval_ms: u64::try_from(config.group_consumer_assignment_interval_ms).unwrap_or(0),
+                assignors: config
+                    .group_consumer_assignors
+                    .iter()
+                    .filter_map(|name| Assignor::from_name(name))
+                    .collect(),
+                migration_policy: MigrationPolicy::from_name(&config.group_consumer_migration_policy),
+            },
         }
     }
 }

@@ -19,6 +19,12 @@ pub(crate) enum GroupError {
     /// A generation other than the group's.
     #[error("the generation is not the group's")]
     IllegalGeneration,
+    /// An epoch other than the member's (KIP-848).
+    #[error("the epoch is not the member's")]
+    StaleMemberEpoch,
+    /// A request of a version that knows no epochs, from a member that has one (KIP-848).
+    #[error("the version of the request is older than members with epochs")]
+    UnsupportedVersion,
     /// A protocol type or name that does not go with the group's.
     #[error("the protocol is not the group's")]
     InconsistentGroupProtocol,

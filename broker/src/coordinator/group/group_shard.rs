@@ -18,8 +18,16 @@ use std::sync::Arc;
 use ottla_protocol::messages::group_records::GroupMetadataKey;
 use rand::rngs::StdRng;
 
-use super::classic::{ClassicGroup, ClassicState, Context, JoinAnswer, JoinGroup, LeaveGroup, SyncAnswer, SyncGroup};
+use super::classic::{
+    CONSUMER_PROTOCOL_TYPE, ClassicGroup, ClassicState, Context, JoinAnswer, JoinGroup, LeaveGroup, SyncAnswer,
+    SyncGroup,
+};
 use super::config::GroupConfig;
+use super::consumer::ConsumerGroup;
+use super::consumer_context::KnownTopics;
+use super::consumer_draft::ConsumerDraft;
+use super::consumer_record::ConsumerGroupRecord;
+use super::consumer_shard::ConsumerMemories;
 use super::error::GroupError;
 use super::group_record::GroupRecord;
 use super::listing::GroupKind;
@@ -50,6 +58,11 @@ pub(super) enum TimerKey {
         /// The group.
         group: Arc<str>,
     },
+    /// The earliest deadline of any member of a consumer group.
+    Consumer {
+        /// The group.
+        group: Arc<str>,
+    },
 }
 
 /// A group of any kind.
@@ -57,24 +70,29 @@ pub(super) enum TimerKey {
 pub(super) enum Group {
     /// Members that join and sync, or none and only offsets.
     Classic(ClassicGroup),
+    /// Members that send heartbeats and are assigned to by the group (KIP-848).
+    Consumer(ConsumerGroup),
 }
 
 impl Group {
     pub(super) fn kind(&self) -> GroupKind {
         match self {
             Self::Classic(_) => GroupKind::Classic,
+            Self::Consumer(_) => GroupKind::Consumer,
         }
     }
 
     pub(super) fn state_name(&self) -> &'static str {
         match self {
             Self::Classic(group) => group.state().name(),
+            Self::Consumer(group) => group.state().name(),
         }
     }
 
     pub(super) fn protocol_type(&self) -> Option<&str> {
         match self {
             Self::Classic(group) => group.protocol_type(),
+            Self::Consumer(_) => Some(CONSUMER_PROTOCOL_TYPE),
         }
     }
 
@@ -82,6 +100,7 @@ impl Group {
     pub(super) fn is_empty(&self) -> bool {
         match self {
             Self::Classic(group) => group.is_empty(),
+            Self::Consumer(group) => group.member_count() == 0,
         }
     }
 
@@ -89,6 +108,7 @@ impl Group {
     pub(super) fn is_recorded(&self) -> bool {
         match self {
             Self::Classic(group) => group.is_recorded(),
+            Self::Consumer(_) => true,
         }
     }
 
@@ -96,6 +116,7 @@ impl Group {
     pub(super) fn is_subscribed_to(&self, topic: &str) -> bool {
         match self {
             Self::Classic(group) => group.is_subscribed_to(topic),
+            Self::Consumer(group) => group.is_subscribed_to(topic),
         }
     }
 
@@ -105,7 +126,7 @@ impl Group {
             Self::Classic(group) if !group.is_empty() && !group.uses_consumer_protocol() => {
                 Err(GroupError::NonEmptyGroup)
             }
-            Self::Classic(_) => Ok(()),
+            Self::Classic(_) | Self::Consumer(_) => Ok(()),
         }
     }
 
@@ -115,6 +136,11 @@ impl Group {
             Self::Classic(_) => {
                 vec![GroupRecord::GroupMetadata { key: GroupMetadataKey { group: id.to_owned() }, value: None }]
             }
+            Self::Consumer(group) => {
+                let mut draft = ConsumerDraft::of(group);
+                draft.remove_group();
+                draft.into_records().into_iter().map(|record| record.into_group_record(id)).collect()
+            }
         }
     }
 }
@@ -122,11 +148,14 @@ impl Group {
 /// The groups of one partition. See the module's text.
 #[derive(Debug)]
 pub(crate) struct GroupShard {
-    config: Arc<GroupConfig>,
-    groups: HashMap<Arc<str>, Group>,
+    pub(super) config: Arc<GroupConfig>,
+    pub(super) groups: HashMap<Arc<str>, Group>,
     offsets: OffsetStore,
-    timers: Timers<TimerKey>,
-    random: StdRng,
+    pub(super) timers: Timers<TimerKey>,
+    pub(super) random: StdRng,
+    /// The topics that consumer groups assign.
+    pub(super) topics: KnownTopics,
+    pub(super) memories: ConsumerMemories,
 }
 
 /// The shard taken apart, so that a group can be changed while timers are armed and effects noted.
@@ -146,7 +175,15 @@ impl Parts<'_> {
 impl GroupShard {
     /// A shard without groups. Member ids come from `random`.
     pub(crate) fn new(config: Arc<GroupConfig>, random: StdRng) -> Self {
-        Self { config, groups: HashMap::new(), offsets: OffsetStore::default(), timers: Timers::default(), random }
+        Self {
+            config,
+            groups: HashMap::new(),
+            offsets: OffsetStore::default(),
+            timers: Timers::default(),
+            random,
+            topics: KnownTopics::default(),
+            memories: ConsumerMemories::default(),
+        }
     }
 
     /// Applies a record of the log. The only way in which anything changes that a restart brings back.
@@ -155,20 +192,27 @@ impl GroupShard {
             GroupRecord::OffsetCommit { key, value } => {
                 if value.is_some() {
                     // Whoever belongs to no group has one nevertheless, which keeps the offsets.
-                    match self.classic_or_new(&key.group, now) {
-                        Group::Classic(group) => group.set_recorded(),
+                    if let Group::Classic(group) = self.group_or_new(&key.group, now) {
+                        group.set_recorded();
                     }
                 }
                 self.offsets.replay(key, value.as_ref());
             }
             GroupRecord::GroupMetadata { key, value: Some(value) } => {
-                self.classic_or_new(&key.group, now);
+                if let Some(Group::Consumer(_)) = self.groups.get(key.group.as_str()) {
+                    self.forget(&key.group);
+                }
+                self.group_or_new(&key.group, now);
                 let Self { groups, timers, .. } = self;
                 if let Some(Group::Classic(group)) = groups.get_mut(key.group.as_str()) {
                     group.replay(value, timers);
                 }
             }
-            GroupRecord::GroupMetadata { key, value: None } => self.forget(&key.group),
+            GroupRecord::GroupMetadata { key, value: None } => {
+                if let Some(Group::Classic(_)) = self.groups.get(key.group.as_str()) {
+                    self.forget(&key.group);
+                }
+            }
             GroupRecord::ConsumerGroupMetadata { .. }
             | GroupRecord::ConsumerGroupPartitionMetadata { .. }
             | GroupRecord::ConsumerGroupMemberMetadata { .. }
@@ -176,7 +220,9 @@ impl GroupShard {
             | GroupRecord::ConsumerGroupTargetAssignmentMember { .. }
             | GroupRecord::ConsumerGroupCurrentMemberAssignment { .. }
             | GroupRecord::ConsumerGroupRegularExpression { .. } => {
-                tracing::warn!(?record, "a record of a consumer group has no meaning here");
+                if let Some((group_id, record)) = ConsumerGroupRecord::from_group_record(record) {
+                    self.replay_consumer(group_id, &record);
+                }
             }
         }
     }
@@ -188,8 +234,10 @@ impl GroupShard {
         for group in parts.groups.values_mut() {
             match group {
                 Group::Classic(group) => group.on_loaded(&mut parts.context),
+                Group::Consumer(_) => {}
             }
         }
+        self.on_consumer_groups_loaded(now);
         effects
     }
 
@@ -202,18 +250,34 @@ impl GroupShard {
     pub(crate) fn on_time(&mut self, now: Moment) -> Option<Effects> {
         let key = self.timers.pop_due(now.monotonic_ms)?;
         let mut effects = Effects::default();
+        if let TimerKey::Consumer { group: id } = &key {
+            self.expire_consumer_members(id, now, &mut effects);
+            return Some(effects);
+        }
         let mut parts = self.parts(now, &mut effects);
         let (TimerKey::Session { group: id, .. }
         | TimerKey::ClassicJoin { group: id }
+        | TimerKey::Consumer { group: id }
         | TimerKey::ClassicSync { group: id }) = &key;
         if let Some(Group::Classic(group)) = parts.groups.get_mut(id) {
             match &key {
                 TimerKey::Session { member, .. } => group.on_session_timer(member, &mut parts.context),
                 TimerKey::ClassicJoin { .. } => group.on_join_timer(&mut parts.context),
                 TimerKey::ClassicSync { .. } => group.on_sync_timer(&mut parts.context),
+                TimerKey::Consumer { .. } => {}
             }
         }
         Some(effects)
+    }
+
+    /// Asks the members of a group to join that was a consumer group until now.
+    pub(crate) fn on_downgraded(&mut self, group_id: &str, now: Moment) -> Effects {
+        let mut effects = Effects::default();
+        let mut parts = self.parts(now, &mut effects);
+        if let Some(Group::Classic(group)) = parts.groups.get_mut(group_id) {
+            group.on_downgraded(&mut parts.context);
+        }
+        effects
     }
 
     /// JoinGroup; `token` is answered now or later.
@@ -246,12 +310,28 @@ impl GroupShard {
             if let Err(error) = self.parts(now, effects).room_for_group() {
                 return Err((error, request.member_id));
             }
-            self.classic_or_new(&request.group_id, now);
+            self.group_or_new(&request.group_id, now);
+        }
+        if let Some(group @ Group::Consumer(_)) = self.groups.get(request.group_id.as_str()) {
+            if !group.is_empty() {
+                let answer =
+                    self.join_consumer_group(&request, now, effects).map_err(|error| (error, String::new()))?;
+                effects.answer_join(token, answer);
+                return Ok(());
+            }
+            if !request.member_id.is_empty() {
+                return Err((GroupError::UnknownMemberId, request.member_id));
+            }
+            // Nobody is in it: it goes, and a classic group takes its place and its offsets.
+            effects.records.extend(group.tombstones(&request.group_id));
+            self.forget_memory(&request.group_id);
+            let id: Arc<str> = request.group_id.as_str().into();
+            self.groups.insert(Arc::clone(&id), Group::Classic(ClassicGroup::new(id, now)));
         }
         let mut parts = self.parts(now, effects);
         match parts.groups.get_mut(request.group_id.as_str()) {
             Some(Group::Classic(group)) => group.join(request, token, parts.random, &mut parts.context),
-            None => unreachable!("it was just looked up or made"),
+            Some(Group::Consumer(_)) | None => unreachable!("it was just looked up or made"),
         }
         Ok(())
     }
@@ -268,6 +348,13 @@ impl GroupShard {
                     group.sync(request, token, &mut parts.context);
                     None
                 }
+                Some(Group::Consumer(_)) => match self.sync_consumer_group(request, now, &mut effects) {
+                    Ok(answer) => {
+                        effects.answer_sync(token, answer);
+                        None
+                    }
+                    Err(error) => Some(error),
+                },
                 None => Some(GroupError::UnknownMemberId),
             }
         };
@@ -293,6 +380,9 @@ impl GroupShard {
         let mut parts = self.parts(now, &mut effects);
         let answer = match parts.groups.get_mut(group_id) {
             Some(Group::Classic(group)) => group.heartbeat(member_id, instance_id, generation, &mut parts.context),
+            Some(Group::Consumer(_)) => {
+                self.heartbeat_consumer_group(group_id, (member_id, instance_id), generation, now, &mut effects)
+            }
             None => Err(GroupError::UnknownMemberId),
         };
         Outcome { answer, effects }
@@ -314,6 +404,10 @@ impl GroupShard {
         let mut parts = self.parts(now, &mut effects);
         let results = match parts.groups.get_mut(request.group_id.as_str()) {
             Some(Group::Classic(group)) => group.leave(&request.members, &mut parts.context),
+            Some(Group::Consumer(_)) => {
+                let left = self.leave_consumer_group(&request.group_id, &request.members, now, &mut effects);
+                return Outcome { answer: left, effects };
+            }
             None => vec![Err(GroupError::UnknownMemberId); request.members.len()],
         };
         Outcome { answer: Ok(results), effects }
@@ -332,6 +426,11 @@ impl GroupShard {
     /// How many groups there are.
     pub(crate) fn group_count(&self) -> usize {
         self.groups.len()
+    }
+
+    /// Whether there may be another group.
+    pub(super) fn has_room_for_group(&self) -> bool {
+        self.groups.len() < GROUPS_MAX
     }
 
     pub(super) fn config(&self) -> &GroupConfig {
@@ -355,11 +454,12 @@ impl GroupShard {
     pub(super) fn forget(&mut self, group_id: &str) {
         match self.groups.remove(group_id) {
             Some(Group::Classic(mut group)) => group.on_removed(&mut self.timers),
+            Some(Group::Consumer(_)) => self.forget_memory(group_id),
             None => {}
         }
     }
 
-    fn classic_or_new(&mut self, group_id: &str, now: Moment) -> &mut Group {
+    fn group_or_new(&mut self, group_id: &str, now: Moment) -> &mut Group {
         if !self.groups.contains_key(group_id) {
             let id: Arc<str> = group_id.into();
             self.groups.insert(Arc::clone(&id), Group::Classic(ClassicGroup::new(id, now)));

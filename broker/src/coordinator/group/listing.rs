@@ -112,7 +112,7 @@ impl GroupShard {
     pub(crate) fn describe_classic(&self, group_id: &str) -> Result<DescribedGroup, GroupError> {
         match self.group(group_id) {
             Some(Group::Classic(group)) => Ok(describe(group)),
-            None => Err(GroupError::GroupIdNotFound),
+            Some(Group::Consumer(_)) | None => Err(GroupError::GroupIdNotFound),
         }
     }
 

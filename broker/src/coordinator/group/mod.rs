@@ -5,9 +5,29 @@
 //!
 //! Invariant: what a restart brings back changes in `replay` only, live and at load alike.
 
+mod assignment;
+mod assignor;
+mod assignor_range;
+mod assignor_uniform;
 mod classic;
 mod commit;
 mod config;
+mod consumer;
+mod consumer_classic;
+mod consumer_context;
+mod consumer_describe;
+mod consumer_draft;
+mod consumer_error;
+mod consumer_heartbeat;
+mod consumer_leave;
+mod consumer_member;
+mod consumer_memory;
+mod consumer_migration;
+mod consumer_offsets;
+mod consumer_reconcile;
+mod consumer_record;
+mod consumer_shard;
+mod embedded_protocol;
 mod error;
 mod group_record;
 mod group_shard;
@@ -16,16 +36,28 @@ mod member_id;
 mod offset_store;
 mod outcome;
 mod retention;
+mod subscription_regex;
 mod timers;
+mod topic_hash;
 
+#[cfg(test)]
+mod consumer_test_group;
+#[cfg(test)]
+mod consumer_walk_test;
+#[cfg(test)]
+mod migration_walk_test;
 #[cfg(test)]
 mod test_shard;
 
+pub(crate) use assignment::Assignment;
 pub(crate) use classic::{
     ClientIdentity, Departure, JoinAnswer, JoinGroup, JoinedMember, LeaveGroup, SyncAnswer, SyncGroup,
 };
 pub(crate) use commit::{Committer, OffsetToCommit};
 pub(crate) use config::GroupConfig;
+pub(crate) use consumer_describe::{DescribedConsumerGroup, DescribedConsumerMember, DescribedTopic};
+pub(crate) use consumer_error::ConsumerGroupError;
+pub(crate) use consumer_heartbeat::{ConsumerHeartbeat, HeartbeatAnswer};
 pub(crate) use error::GroupError;
 pub(crate) use group_record::{GroupRecord, GroupRecordError};
 pub(crate) use group_shard::GroupShard;

@@ -3,6 +3,8 @@
 //! Owns the shapes only. The runtime appends the records, replays them, and lets every answer of the same outcome go once
 //! they are durable; when they cannot be appended, none of the answers goes out as it stands (see [`WaitingAnswer::refuse`]).
 
+use std::sync::Arc;
+
 use super::classic::{JoinAnswer, SyncAnswer};
 use super::error::GroupError;
 use super::group_record::GroupRecord;
@@ -35,6 +37,8 @@ impl WaitingAnswer {
 pub(crate) struct Effects {
     /// To be appended as one batch, all or none, and then replayed in this order.
     pub(crate) records: Vec<GroupRecord>,
+    /// A group that the records make a classic one: its members are to be asked to join when they are replayed.
+    pub(crate) downgraded: Option<Arc<str>>,
     /// For those who waited. Whoever is named here is named once and waits no longer.
     pub(crate) answers: Vec<(Token, WaitingAnswer)>,
 }

@@ -98,6 +98,8 @@ impl Group {
                 Some(_) if group.is_stable_with_known_topics() => RetentionBase::Commit,
                 Some(_) => RetentionBase::Never,
             },
+            // What members subscribe to is known of them, whatever the group's state.
+            Self::Consumer(_) => RetentionBase::Commit,
         }
     }
 
@@ -105,6 +107,7 @@ impl Group {
     fn may_be_forgotten(&self) -> bool {
         match self {
             Self::Classic(group) => group.is_empty() && !group.has_pending_members(),
+            Self::Consumer(group) => group.member_count() == 0,
         }
     }
 }

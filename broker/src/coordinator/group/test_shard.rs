@@ -12,6 +12,7 @@ use rand::rngs::StdRng;
 
 use super::classic::{ClientIdentity, Departure, JoinAnswer, JoinGroup, LeaveGroup, SyncAnswer, SyncGroup};
 use super::commit::{Committer, OffsetToCommit};
+use super::consumer_test_group::consumer_config;
 use super::error::GroupError;
 use super::outcome::{Effects, Outcome, Token, WaitingAnswer};
 use super::timers::Moment;
@@ -50,6 +51,7 @@ pub(super) fn config() -> GroupConfig {
         offset_metadata_max_bytes: 16,
         offsets_retention_ms: 1_000_000,
         offsets_retention_check_interval_ms: 600_000,
+        consumer: consumer_config(),
     }
 }
 
@@ -77,7 +79,7 @@ impl TestShard {
 
     /// The runtime's part: append, replay, answer.
     pub(super) fn apply(&mut self, effects: Effects) -> Result<(), GroupError> {
-        let Effects { records, mut answers } = effects;
+        let Effects { records, mut answers, downgraded } = effects;
         let refused = self.disk_is_full && !records.is_empty();
         for record in records.iter().filter(|_| !refused) {
             let (key, value) = record.encode();
@@ -94,7 +96,16 @@ impl TestShard {
             let before = self.answers.insert(token, answer);
             assert_eq!(before, None, "{token:?} is answered twice");
         }
-        if refused { Err(GroupError::CoordinatorNotAvailable) } else { Ok(()) }
+        if refused {
+            return Err(GroupError::CoordinatorNotAvailable);
+        }
+        match downgraded {
+            Some(group_id) => {
+                let effects = self.shard.on_downgraded(&group_id, self.now);
+                self.apply(effects)
+            }
+            None => Ok(()),
+        }
     }
 
     pub(super) fn run<A>(&mut self, outcome: Outcome<Result<A, GroupError>>) -> Result<A, GroupError> {

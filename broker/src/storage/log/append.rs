@@ -1,8 +1,10 @@
 //! Appending a batch: refusals first, then one write.
 
+use std::io;
+use std::path::Path;
 use std::sync::atomic::Ordering;
 
-use super::{Log, first_unstable};
+use super::{Log, Writer, first_unstable};
 use crate::storage::error::{AppendError, StorageError, is_no_space};
 use crate::storage::producer_state::Verdict;
 use crate::storage::segment::{ActiveSegment, extension, segment_path};
@@ -72,16 +74,17 @@ impl Log {
         if self.roll_is_due(&writer, &active, &header, &config, now_ms) {
             active = self.roll(&mut writer, &active, now_ms)?;
         }
-        self.write(&active, &batch)?;
+        self.write(&mut writer, &active, &batch)?;
+        let completed = producer_batch.as_ref().and_then(|batch| writer.producers.completed_by(batch));
+        if let Some(aborted) = completed.filter(|completed| completed.is_aborted) {
+            self.note_aborted(&mut writer, &active, &batch, &aborted.into())?;
+        }
         writer.epochs_are_dirty |= writer.epochs.assign(leader_epoch, log_end);
         match producer_batch {
             Some(producer_batch) => {
-                let completed = writer.producers.update(&producer_batch, now_ms);
+                writer.producers.update(&producer_batch, now_ms);
                 // Before the end of the log moves, so that no reader takes an open transaction for a stable one.
                 self.first_unstable.store(first_unstable(&writer.producers), Ordering::Release);
-                if let Some(aborted) = completed.filter(|completed| completed.is_aborted) {
-                    self.note_aborted(&active, &aborted.into())?;
-                }
             }
             None => writer.producers.advance_end_offset(outcome.log_end_offset),
         }
@@ -89,22 +92,40 @@ impl Log {
         Ok(outcome)
     }
 
-    fn write(&self, active: &ActiveSegment, batch: &ValidatedBatch) -> Result<(), StorageError> {
+    fn write(&self, writer: &mut Writer, active: &ActiveSegment, batch: &ValidatedBatch) -> Result<(), StorageError> {
         let position = active.end().size_bytes;
-        let Err(error) = write_all_at(&*active.file, batch.header(), batch.records(), position) else { return Ok(()) };
-        // A full disk passes, and what was written of the batch can be taken back. Any other failure, and a failure of
-        // that too, leaves bytes in the file of which nothing is known.
-        if is_no_space(&error) && active.file.set_len(position).is_ok() {
-            return Err(StorageError::NoSpace { path: active.path.clone(), bytes: batch.size_bytes() });
-        }
-        Err(self.poison_with(StorageError::io("append to", &active.path)(error)))
+        let written = write_all_at(&*active.file, batch.header(), batch.records(), position);
+        written.map_err(|error| self.refuse(writer, active, batch.size_bytes(), &active.path, error))
     }
 
     /// An aborted transaction that the index does not name would be shown to readers of committed records: so a failure is
-    /// that of the log, though recovery can rebuild the file.
-    fn note_aborted(&self, active: &ActiveSegment, aborted: &AbortedTxn) -> Result<(), StorageError> {
+    /// that of the append, though recovery can rebuild the file. An entry that is cut off is none.
+    fn note_aborted(
+        &self,
+        writer: &mut Writer,
+        active: &ActiveSegment,
+        batch: &ValidatedBatch,
+        aborted: &AbortedTxn,
+    ) -> Result<(), StorageError> {
         let path = segment_path(&self.dir, active.base_offset, extension::TRANSACTION_INDEX);
-        txn_index::append(self.vfs(), &path, aborted)
-            .map_err(|error| self.poison_with(StorageError::io("append to", &path)(error)))
+        let noted = txn_index::append(self.vfs(), &path, aborted);
+        noted.map_err(|error| self.refuse(writer, active, batch.size_bytes(), &path, error))
+    }
+
+    /// A full disk passes, and what was written of the batch, which nobody has seen, can be taken back. Any other failure, and
+    /// a failure of that too, leaves bytes in a file of which nothing is known.
+    fn refuse(
+        &self,
+        writer: &mut Writer,
+        active: &ActiveSegment,
+        batch_bytes: usize,
+        path: &Path,
+        error: io::Error,
+    ) -> StorageError {
+        if is_no_space(&error) && active.file.set_len(active.end().size_bytes).is_ok() {
+            writer.took_back = true;
+            return StorageError::NoSpace { path: path.to_owned(), bytes: batch_bytes };
+        }
+        self.poison_with(StorageError::io("append to", path)(error))
     }
 }

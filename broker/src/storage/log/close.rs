@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 
 use super::{Log, Writer};
 use crate::storage::error::StorageError;
-use crate::storage::segment::{extension, segment_path};
+use crate::storage::segment::{ActiveSegment, extension, segment_path};
 use crate::storage::vfs::{Access, replace_file};
 use crate::types::Offset;
 
@@ -30,7 +30,7 @@ impl Log {
             // If a segment was sealed since, its indexes become durable with the next flush.
             if writer.unflushed.is_empty() {
                 let active = Arc::clone(&self.segments.load().active);
-                active.save_indexes(self.vfs(), &mut writer.cadence);
+                self.save_indexes(&active, &mut writer);
                 self.write_epochs(&mut writer);
                 break (flushed, active);
             }
@@ -48,19 +48,20 @@ impl Log {
     /// # Errors
     /// As [`Log::flush`], or a cache could not be made durable; then the directory was not shut down cleanly.
     pub fn close(&self) -> Result<Offset, StorageError> {
+        let _alone = self.restructuring.lock();
         self.check_usable()?;
         {
             let writer = self.writer.lock();
             self.closed.store(true, Ordering::Release);
             let log_end = self.segments.load().active.end().next_offset;
-            if writer.saved_at == Some(log_end) && !writer.epochs_are_dirty {
+            if writer.saved_at == Some(log_end) && !writer.epochs_are_dirty && !writer.took_back {
                 return Ok(log_end);
             }
         }
         let flushed = self.flush_open_or_closing()?;
         let mut writer = self.writer.lock();
         let active = Arc::clone(&self.segments.load().active);
-        active.save_indexes(self.vfs(), &mut writer.cadence);
+        self.save_indexes(&active, &mut writer);
         self.write_epochs(&mut writer);
         self.write_producer_snapshot(&writer, flushed);
         for (base, extension) in [
@@ -81,12 +82,20 @@ impl Log {
     /// and no flush is under way. Whoever waits for a flush is told that there will be none.
     pub fn abandon(&self) {
         {
+            let _no_replacement_is_under_way = self.restructuring.lock();
             let _no_flush_is_under_way = self.flushing.lock();
             let _no_append_is_under_way = self.writer.lock();
             self.closed.store(true, Ordering::Release);
         }
         if let Some(observer) = self.observer.get() {
             observer.failed(&StorageError::Closed { log: self.name() });
+        }
+    }
+
+    /// What there is no space for is built again from the batches behind the last entry, at the next start.
+    fn save_indexes(&self, active: &ActiveSegment, writer: &mut Writer) {
+        if let Err(error) = active.save_indexes(self.vfs(), &mut writer.cadence) {
+            tracing::warn!(segment = %active.path.display(), %error, "cannot save the indexes of a segment yet");
         }
     }
 

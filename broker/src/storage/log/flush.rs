@@ -33,7 +33,8 @@ impl Log {
             let mut writer = self.writer.lock();
             let active = Arc::clone(&self.segments.load().active);
             let up_to = active.end().next_offset;
-            if up_to.0 == self.flushed.load(Ordering::Acquire) && writer.unflushed.is_empty() {
+            let nothing_appended = up_to.0 == self.flushed.load(Ordering::Acquire) && writer.unflushed.is_empty();
+            if !std::mem::take(&mut writer.took_back) && nothing_appended {
                 // The folder may hold names that are not durable: of files without a record in them.
                 return Ok(up_to);
             }

@@ -7,7 +7,7 @@ use super::{CorruptRange, Log, LogOffsets};
 use crate::storage::error::{ReadError, StorageError};
 use crate::storage::leader_epoch::LeaderEpochCache;
 use crate::storage::recovery;
-use crate::storage::segment::{FoundBatch, Search, Segment, SegmentEnd, extension, segment_path};
+use crate::storage::segment::{FoundBatch, SealedSegment, Search, Segment, SegmentEnd, extension, segment_path};
 use crate::storage::txn_index::{self, AbortedTxn};
 use crate::storage::vfs::{FileSlice, VfsFile};
 use crate::types::Offset;
@@ -153,6 +153,13 @@ impl Log {
             ranges
         });
         Ok(())
+    }
+
+    /// Finds out what is damaged in a segment that was found to be; a failure to read it is only logged.
+    pub(in crate::storage) fn note_damage(&self, segment: &Arc<SealedSegment>) {
+        if let Err(error) = self.look_for_damage(&Segment::Sealed(Arc::clone(segment))) {
+            tracing::warn!(log = %self.topic_partition, %error, "a damaged segment cannot be looked at");
+        }
     }
 
     /// The aborted transactions with records in `from..up_to`: what a reader of committed records has to leave out.

@@ -54,8 +54,8 @@ impl Log {
     /// the name of a segment must not survive a power cut that the one before it does not survive.
     ///
     /// # Errors
-    /// The file cannot be created: then nothing has changed, and the same call may succeed later. Or the folder cannot be
-    /// synced: then the log is offline.
+    /// The file cannot be created, or there is no space for the indexes of the one before: then nothing has changed, and the
+    /// same call may succeed later. Or the folder cannot be synced: then the log is offline.
     pub(super) fn roll(
         &self,
         writer: &mut Writer,
@@ -70,12 +70,14 @@ impl Log {
             synced.map_err(|error| self.poison_with(error))?;
             writer.dir_is_dirty = false;
         }
+        // A sealed segment has its whole indexes in their files.
+        let saved = active.save_indexes(vfs, &mut writer.cadence);
+        saved.map_err(|_full| StorageError::NoSpace { path: active.path.clone(), bytes: 0 })?;
         let file = vfs.open(&path, Access::CreateNew).map_err(|error| match is_no_space(&error) {
             true => StorageError::NoSpace { path: path.clone(), bytes: 0 },
             false => StorageError::io("create", &path)(error),
         })?;
         writer.dir_is_dirty = true;
-        active.save_indexes(vfs, &mut writer.cadence);
         self.write_producer_snapshot(writer, base_offset);
         let pool = &self.context.open_files;
         let next = Arc::new(ActiveSegment::new(pool, &self.dir, base_offset, file, SegmentContent::default()));

@@ -1,11 +1,14 @@
-//! Taking records away at the start of the log: DeleteRecords.
+//! Taking records away at the start of the log: DeleteRecords and retention.
+//!
+//! The new start is on record before a segment goes, save on a full disk: there the oldest segments go first, one by one and
+//! durably, since without them the log starts behind them whatever is on record.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::{Log, Segments};
 use crate::storage::checkpoint;
-use crate::storage::error::StorageError;
+use crate::storage::error::{StorageError, is_no_space};
 use crate::storage::segment::{extension, segment_path};
 use crate::types::Offset;
 
@@ -14,9 +17,11 @@ impl Log {
     /// before it. Durable before it returns: deleted records do not come back. Returns the start of the log.
     ///
     /// # Errors
-    /// The new start could not be put on record; it has not moved. Segments that could not be removed are no error.
+    /// The new start could not be put on record; it has not moved, or on a full disk as far as whole segments could be removed.
+    /// Segments that could not be removed are no error.
     pub fn delete_records(&self, before: Offset) -> Result<Offset, StorageError> {
         // Whoever trims, trims alone; appends go on. A close that came first has let go of the folder.
+        let _alone = self.restructuring.lock();
         let _trimming = self.flushing.lock();
         self.check_usable()?;
         let offsets = self.offsets();
@@ -24,11 +29,32 @@ impl Log {
         if start <= offsets.log_start {
             return Ok(offsets.log_start);
         }
-        checkpoint::write_log_start(self.vfs(), &self.dir, start)?;
+        while let Err(error) = checkpoint::write_log_start(self.vfs(), &self.dir, start) {
+            let full = matches!(&error, StorageError::Io { source, .. } if is_no_space(source));
+            if !full || !self.free_oldest_segment(start)? {
+                return Err(error);
+            }
+            if self.offsets().log_start == start {
+                return Ok(start);
+            }
+        }
         self.log_start.fetch_max(start.0, Ordering::AcqRel);
         self.assert_order();
         self.remove_segments_before(start);
         Ok(start)
+    }
+
+    /// Removes the oldest segment, if it lies wholly before `start`, without writing anything; whether it did. The log starts
+    /// behind it, durably.
+    fn free_oldest_segment(&self, start: Offset) -> Result<bool, StorageError> {
+        let oldest = self.segments.load().sealed.first().map(|segment| segment.next_offset);
+        let Some(behind) = oldest.filter(|behind| *behind <= start) else { return Ok(false) };
+        self.log_start.fetch_max(behind.0, Ordering::AcqRel);
+        self.assert_order();
+        self.remove_segments_before(behind);
+        self.vfs().sync_dir(&self.dir).map_err(StorageError::io("sync", &self.dir))?;
+        tracing::info!(log = %self.topic_partition, start = %behind, "removed a segment to make space on a full disk");
+        Ok(true)
     }
 
     fn remove_segments_before(&self, start: Offset) {

@@ -33,6 +33,9 @@ impl Recovery<'_> {
                 continue;
             }
             let base = self.segments[at].base;
+            if !self.clean {
+                self.in_doubt_from = self.in_doubt_from.min(base);
+            }
             let path = segment_path(self.dir, base, extension::LOG);
             let file = self.vfs().open(&path, Access::Write).map_err(StorageError::io("open", &path))?;
             let size_bytes = self.segments[at].sizes.log_bytes;

@@ -15,9 +15,9 @@ const INDEX_BYTES_MAX: u64 = i32::MAX as u64;
 
 /// The indexes of one segment up to some batch.
 #[derive(Debug, Default)]
-pub(super) struct IndexBuilder {
-    pub(super) offset_entries: Vec<OffsetEntry>,
-    pub(super) time_entries: Vec<TimeEntry>,
+pub(in crate::storage) struct IndexBuilder {
+    pub(in crate::storage) offset_entries: Vec<OffsetEntry>,
+    pub(in crate::storage) time_entries: Vec<TimeEntry>,
     pub(super) largest_timestamp: Option<TimeEntry>,
     pub(super) cadence: Cadence,
 }
@@ -31,7 +31,7 @@ pub(super) struct Resume {
 
 impl IndexBuilder {
     /// Takes note of a batch that follows the others. The same rules as in `ActiveSegment::publish`.
-    pub(super) fn push(&mut self, position: u64, header: &BatchHeader, index_interval_bytes: u32) {
+    pub(in crate::storage) fn push(&mut self, position: u64, header: &BatchHeader, index_interval_bytes: u32) {
         if self.largest_timestamp.is_none_or(|largest| header.max_timestamp > largest.timestamp) {
             self.largest_timestamp = Some(TimeEntry { timestamp: header.max_timestamp, offset: header.last_offset() });
         }
@@ -45,7 +45,7 @@ impl IndexBuilder {
     }
 
     /// The last entry of a sealed segment's time index is the largest timestamp of all.
-    pub(super) fn push_time_entry(&mut self) {
+    pub(in crate::storage) fn push_time_entry(&mut self) {
         let due = self.largest_timestamp.filter(|l| self.cadence.last_time_entry.is_none_or(|last| l.timestamp > last));
         if let Some(largest) = due {
             self.time_entries.push(largest);
@@ -109,7 +109,13 @@ impl IndexBuilder {
 
     /// Brings the files to what was built; durable when it returns. Returns how many were not so already. A segment that
     /// is still to grow may do without an index that has no entry.
-    pub(super) fn write(&self, vfs: &dyn Vfs, dir: &Path, base: Offset, grows: bool) -> Result<usize, StorageError> {
+    pub(in crate::storage) fn write(
+        &self,
+        vfs: &dyn Vfs,
+        dir: &Path,
+        base: Offset,
+        grows: bool,
+    ) -> Result<usize, StorageError> {
         // The time index first: which of its entries count is told by the offset index.
         let times = write_file(vfs, dir, base, extension::TIME_INDEX, &self.time_entries, grows)?;
         let offsets = write_file(vfs, dir, base, extension::OFFSET_INDEX, &self.offset_entries, grows)?;

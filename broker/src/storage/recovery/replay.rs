@@ -65,14 +65,20 @@ impl Recovery<'_> {
         epochs.inspect_err(|error| tracing::warn!(path = %path.display(), %error, "rebuilding leader epochs")).ok()
     }
 
-    /// The newest snapshot that can be read and does not speak of what is gone. Those that do are removed: the offsets
-    /// behind the end of the log will be given to other batches.
+    /// The newest snapshot that can be read and does not speak of what is gone, nor of batches whose transaction index is in
+    /// doubt and has to be built again. Those that speak of what is gone are removed: the offsets behind the end of the log
+    /// will be given to other batches.
     fn read_snapshot(&mut self, log_end: Offset) -> Result<ProducerState, StorageError> {
+        let mut newer = Vec::new();
         while let Some(offset) = self.snapshots.pop() {
             let path = segment_path(self.dir, offset, extension::PRODUCER_SNAPSHOT);
             if offset > log_end {
                 self.vfs().remove_file(&path).map_err(StorageError::io("remove", &path))?;
                 self.dir_is_dirty = true;
+                continue;
+            }
+            if offset > self.in_doubt_from {
+                newer.push(offset);
                 continue;
             }
             let bytes = match read_file(self.vfs(), &path, SNAPSHOT_BYTES_MAX) {
@@ -85,6 +91,7 @@ impl Recovery<'_> {
             let limits = self.context.producer_limits.clone();
             match ProducerState::decode_snapshot(&bytes, offset, self.now_ms, limits) {
                 Ok(state) => {
+                    self.snapshots.extend(newer);
                     self.remove_stray_snapshots();
                     return Ok(state);
                 }
@@ -152,7 +159,7 @@ impl Recovery<'_> {
         }
     }
 
-    /// Keeps the entries of markers before `from`, and puts those found in the log behind them.
+    /// Keeps the entries of the segment's markers before `from`, and puts those found in the log behind them.
     fn rewrite_transaction_index(
         &mut self,
         base: Offset,
@@ -161,7 +168,8 @@ impl Recovery<'_> {
     ) -> Result<(), StorageError> {
         let path = segment_path(self.dir, base, extension::TRANSACTION_INDEX);
         let there = txn_index::read(self.vfs(), &path, i32::MAX as u64).unwrap_or_default();
-        let mut entries: Vec<AbortedTxn> = there.iter().filter(|entry| entry.last_offset < from).copied().collect();
+        let mut entries: Vec<AbortedTxn> =
+            there.iter().filter(|entry| entry.last_offset >= base && entry.last_offset < from).copied().collect();
         entries.extend(found);
         if entries != there || (self.sync_failed && !entries.is_empty()) {
             replace_file(self.vfs(), &path, &txn_index::encode_all(&entries))

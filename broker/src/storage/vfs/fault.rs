@@ -49,6 +49,8 @@ struct State {
     faults: HashMap<u64, Fault>,
     crash_at_mutation: Option<u64>,
     crashed: bool,
+    /// What fits on the disk, in bytes of files; `None` for anything.
+    capacity_bytes: Option<u64>,
 }
 
 /// What kind of call it is, as far as failing goes.
@@ -81,6 +83,17 @@ impl FaultVfs {
     /// Lets the call of this number fail.
     pub fn fail_call(&self, call: u64, fault: Fault) {
         self.state.lock().faults.insert(call, fault);
+    }
+
+    /// Makes the disk so large: a write beyond it gets as far as there is space, and then fails with ENOSPC. What is there
+    /// already stays, also where it is more. `None` lifts the limit.
+    pub fn set_capacity(&self, capacity_bytes: Option<u64>) {
+        self.state.lock().capacity_bytes = capacity_bytes;
+    }
+
+    /// What the files take, in bytes.
+    pub fn used_bytes(&self) -> u64 {
+        self.state.lock().disk.used_bytes()
     }
 
     /// Stops the machine at this mutation: it does not happen, and every call from there on fails.
@@ -135,8 +148,13 @@ impl State {
             Some(Fault::NoSpace) if matches!(call, Call::Write | Call::Create) => errno(rustix::io::Errno::NOSPC),
             Some(Fault::Interrupted) if matches!(call, Call::Read | Call::Write) => errno(rustix::io::Errno::INTR),
             Some(Fault::Short) => Ok(matches!(call, Call::Read | Call::Write)),
+            _ if call == Call::Create && self.free_bytes() == Some(0) => errno(rustix::io::Errno::NOSPC),
             _ => Ok(false),
         }
+    }
+
+    fn free_bytes(&self) -> Option<u64> {
+        self.capacity_bytes.map(|capacity| capacity.saturating_sub(self.disk.used_bytes()))
     }
 }
 
@@ -182,7 +200,12 @@ impl Vfs for FaultVfs {
     }
 
     fn disk_space(&self, _path: &Path) -> io::Result<DiskSpace> {
-        self.call(Call::Look, |_, _| Ok(DiskSpace { total_bytes: 1 << 40, usable_bytes: 1 << 39 }))
+        self.call(Call::Look, |state, _| {
+            Ok(DiskSpace {
+                total_bytes: state.capacity_bytes.unwrap_or(1 << 40),
+                usable_bytes: state.free_bytes().unwrap_or(1 << 39),
+            })
+        })
     }
 
     fn lock(&self, path: &Path) -> io::Result<Box<dyn VfsLock>> {
@@ -242,6 +265,13 @@ impl VfsFile for FaultFile {
             let mut bytes: Vec<u8> = parts.iter().flat_map(|part| part.iter().copied()).collect();
             if short && bytes.len() > 1 {
                 bytes.truncate(bytes.len() / 2);
+            }
+            if let Some(free) = state.free_bytes() {
+                let fits = (state.disk.content(self.inode).len() as u64 + free).saturating_sub(position);
+                if fits == 0 && !bytes.is_empty() {
+                    return Err(rustix::io::Errno::NOSPC.into());
+                }
+                bytes.truncate(usize::try_from(fits).unwrap_or(usize::MAX));
             }
             let written = bytes.len();
             state.disk.write(self.inode, position, bytes);

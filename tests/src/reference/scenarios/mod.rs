@@ -14,15 +14,19 @@ mod delete_records;
 mod delete_topics;
 mod describe_cluster;
 mod describe_configs;
+mod describe_groups;
 mod describe_log_dirs;
 mod describe_topic_partitions;
 mod fetch;
 mod fetch_session;
 mod find_coordinator;
+mod groups;
 mod incremental_alter_configs;
 mod init_producer_id;
+mod join_group;
 mod list_offsets;
 mod metadata;
+mod offset_commit;
 mod offset_for_leader_epoch;
 mod produce;
 mod produce_bad_batch;
@@ -54,6 +58,9 @@ pub fn all() -> Vec<Scenario> {
         incremental_alter_configs::scenarios(),
         describe_log_dirs::scenarios(),
         find_coordinator::scenarios(),
+        offset_commit::scenarios(),
+        join_group::scenarios(),
+        describe_groups::scenarios(),
     ]
     .into_iter()
     .flatten()

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use ottla_protocol::messages::group_records::MemberMetadata;
 
 use super::Context;
+use crate::coordinator::group::consumer_migration::UpgradedMember;
 use crate::coordinator::group::group_shard::TimerKey;
 use crate::coordinator::group::outcome::Token;
 use crate::coordinator::group::timers::Timer;
@@ -70,6 +71,21 @@ impl ClassicMember {
     /// What it says in a protocol, if it speaks it.
     pub(in crate::coordinator::group) fn metadata(&self, protocol: &str) -> Option<Bytes> {
         self.protocols.iter().find(|(name, _)| name == protocol).map(|(_, metadata)| metadata.clone())
+    }
+
+    /// What goes on in a consumer group, with the protocol of the generation first.
+    pub(in crate::coordinator::group) fn to_upgrade(&self, protocol: Option<&str>) -> UpgradedMember<'_> {
+        let mut protocols = self.protocols.clone();
+        protocols.sort_by_key(|(name, _)| Some(name.as_str()) != protocol);
+        UpgradedMember {
+            instance_id: self.instance_id.as_deref(),
+            client_id: &self.client.client_id,
+            client_host: &self.client.client_host,
+            rebalance_timeout_ms: self.rebalance_timeout_ms,
+            session_timeout_ms: self.session_timeout_ms,
+            protocols,
+            assignment: &self.assignment,
+        }
     }
 
     pub(super) fn metadata_bytes(&self) -> usize {

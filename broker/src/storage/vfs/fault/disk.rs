@@ -215,6 +215,12 @@ impl Disk {
         }
     }
 
+    /// Bytes of the files that have a name.
+    pub(super) fn used_bytes(&self) -> u64 {
+        let named = self.dirs.values().flat_map(|dir| dir.live.values());
+        named.filter_map(|inode| self.files.get(inode)).map(|file| file.live.len() as u64).sum()
+    }
+
     pub(super) fn content(&self, file: Inode) -> &[u8] {
         self.files.get(&file).map_or(&[], |file| &file.live)
     }

@@ -1,0 +1,54 @@
+//! Looks at how full the disk is, often enough that producers stop before the reserve is used up.
+//!
+//! Owns the interval and the words in the log. The decision is that of [`DiskReserve`](crate::storage::DiskReserve), the
+//! refusal that of the partition.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::{MissedTickBehavior, interval};
+
+use super::unblocked;
+use crate::metadata::Controller;
+use crate::storage::{LogManager, ReserveChange};
+
+/// How often the disk is looked at. In this time a disk that takes 4 GB a second fills by the default reserve.
+const LOOK_INTERVAL: Duration = Duration::from_millis(250);
+
+/// Works until it is aborted.
+pub(super) async fn run(controller: Arc<Controller>, logs: Arc<LogManager>) {
+    let mut turn = interval(LOOK_INTERVAL);
+    turn.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut could_look = true;
+    loop {
+        turn.tick().await;
+        let (controller, logs) = (Arc::clone(&controller), Arc::clone(&logs));
+        could_look = unblocked(move || look(&controller, &logs, could_look)).await;
+    }
+}
+
+/// One look; returns whether the file system answered. What was found before stays in force where it does not.
+pub(super) fn look(controller: &Controller, logs: &LogManager, could_look: bool) -> bool {
+    let space = match logs.disk_space() {
+        Ok(space) => space,
+        Err(error) => {
+            if could_look {
+                tracing::warn!(%error, "cannot find out how full the disk is; producers are served as before");
+            }
+            return false;
+        }
+    };
+    let directory = logs.data_dir().display();
+    let free_bytes = space.usable_bytes;
+    match logs.disk_reserve().observe(space, controller.config().log_reserve_bytes) {
+        ReserveChange::None => {}
+        ReserveChange::Reached { reserve_bytes } => tracing::error!(
+            %directory, free_bytes, reserve_bytes,
+            "the disk is nearly full: producers are refused until there is more free space than log.reserve.bytes; everything else goes on"
+        ),
+        ReserveChange::Free { reserve_bytes } => {
+            tracing::info!(%directory, free_bytes, reserve_bytes, "there is free space again: producers are served");
+        }
+    }
+    true
+}

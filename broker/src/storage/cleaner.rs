@@ -1,0 +1,180 @@
+//! Compaction and merging in the background: which log is next, and how it went.
+//!
+//! Owns the threads, the choice of the filthiest log, how far each was cleaned, and which could not be. The work on one log is
+//! `cleaner/clean.rs` and `merge.rs`. By part: `offset_map.rs` (keys in bounded memory), `transactions.rs`,
+//! `dense_writer.rs`, `progress.rs` (what is on record).
+//!
+//! Invariant: one thread at a time works on a log. A log that fails is left alone for a while, longer each time, and keeps no
+//! other from its turn. When [`LogCleaner::stop`] returns, nothing touches a log any more.
+
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+
+use super::error::StorageError;
+use super::log::Log;
+use super::log_manager::LogManager;
+use super::throttle::SharedThrottle;
+use crate::clock::Clock;
+
+mod clean;
+mod dense_writer;
+mod offset_map;
+mod progress;
+mod transactions;
+
+pub use clean::{CleanLimits, CleanReport};
+use progress::Progress;
+pub use progress::{CleanerStatus, UncleanableLog};
+
+/// What the cleaner is given; looked at before each round.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct CleanerConfig {
+    /// `log.cleaner.enable`: without it nothing is compacted.
+    pub is_enabled: bool,
+    /// `log.cleaner.dedupe.buffer.size`: bytes that all threads together may take for keys.
+    pub dedupe_buffer_bytes: usize,
+    /// `log.cleaner.io.max.bytes.per.second`: of reading and writing, all threads together.
+    pub bytes_per_second_max: f64,
+    /// `log.cleaner.backoff.ms`: between two looks when there was nothing to do.
+    pub backoff: Duration,
+    /// `log.merge.interval.ms`: between two looks for segments to merge.
+    pub merge_interval: Duration,
+    /// `max.decompressed.bytes`.
+    pub decompressed_bytes_max: usize,
+}
+
+/// Where the configuration comes from, as of now.
+pub(crate) type CleanerConfigSource = Arc<dyn Fn() -> CleanerConfig + Send + Sync>;
+
+/// The threads that compact and merge.
+pub struct LogCleaner {
+    shared: Arc<Shared>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+}
+
+struct Shared {
+    logs: Arc<LogManager>,
+    clock: Arc<dyn Clock>,
+    config: CleanerConfigSource,
+    cleaning_threads: usize,
+    throttle: SharedThrottle,
+    progress: Progress,
+}
+
+impl LogCleaner {
+    /// Starts `cleaning_threads` threads that compact (`log.cleaner.threads`), and one that merges. Each holds a guard, by
+    /// whose drop its owner learns of a panic: what the thread left behind is unknown.
+    pub(crate) fn start<G: Send + 'static>(
+        logs: Arc<LogManager>,
+        clock: Arc<dyn Clock>,
+        config: CleanerConfigSource,
+        cleaning_threads: usize,
+        guard: impl Fn() -> G,
+    ) -> LogCleaner {
+        let throttle = SharedThrottle::new(Arc::clone(&clock), config().bytes_per_second_max);
+        let progress = Progress::load(&logs);
+        let shared = Arc::new(Shared { logs, clock, config, cleaning_threads, throttle, progress });
+        let spawn = |name: String, work: fn(&Shared)| {
+            let (shared, guard) = (Arc::clone(&shared), guard());
+            let guarded = move || {
+                let _guard = guard;
+                work(&shared);
+            };
+            let thread = std::thread::Builder::new().name(name).spawn(guarded);
+            thread.expect("a thread can be started when the broker starts")
+        };
+        let cleaners = (0..cleaning_threads).map(|n| spawn(format!("log-cleaner-{n}"), Shared::clean_until_stopped));
+        let mut threads: Vec<_> = cleaners.collect();
+        threads.push(spawn("log-merger".to_owned(), Shared::merge_until_stopped));
+        LogCleaner { shared, threads: Mutex::new(threads) }
+    }
+
+    /// How far the compacted logs are cleaned, and which of them cannot be.
+    pub fn status(&self) -> CleanerStatus {
+        self.shared.progress.status()
+    }
+
+    /// Ends what is under way, between two batches, and waits for it.
+    pub fn stop(&self) {
+        self.shared.throttle.stop();
+        for thread in self.threads.lock().drain(..) {
+            // It has said so itself.
+            let _panicked = thread.join();
+        }
+    }
+}
+
+impl Drop for LogCleaner {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+impl Shared {
+    fn clean_until_stopped(&self) {
+        loop {
+            let config = (self.config)();
+            self.throttle.set_pace(config.bytes_per_second_max);
+            let worked = config.is_enabled && self.clean_the_filthiest(&config);
+            // A moment even when there is more to do, so that nobody waits for a stop.
+            let rest = if worked { Duration::ZERO } else { config.backoff.max(Duration::from_millis(1)) };
+            if !self.throttle.rest(rest) {
+                return;
+            }
+        }
+    }
+
+    /// False when there was nothing to do.
+    fn clean_the_filthiest(&self, config: &CleanerConfig) -> bool {
+        let now_ms = self.clock.now_ms();
+        let Some((log, from)) = self.progress.begin_the_filthiest(&self.logs, now_ms) else { return false };
+        let limits = CleanLimits {
+            map_bytes_max: config.dedupe_buffer_bytes / self.cleaning_threads.max(1),
+            decompressed_bytes_max: config.decompressed_bytes_max,
+        };
+        let started = self.clock.monotonic();
+        let cleaned = log.clean(from, limits, now_ms, &self.throttle);
+        if let Ok(report) = &cleaned {
+            let took = self.clock.monotonic() - started;
+            tracing::info!(log = %log.topic_partition(), %from, up_to = %report.cleaned_up_to, keys = report.keys, removed = report.records_removed, bytes_before = report.bytes_read, bytes_after = report.bytes_written, ?took, "compacted");
+        }
+        self.progress.finish(&self.logs, &log, cleaned, self.clock.now_ms());
+        true
+    }
+
+    fn merge_until_stopped(&self) {
+        loop {
+            let interval = (self.config)().merge_interval.max(Duration::from_millis(1));
+            if !self.throttle.rest(interval) {
+                return;
+            }
+            for log in self.logs.logs() {
+                // Compaction joins the segments of its logs itself, and both at once would be in each other's way.
+                let Some(_turn) = self.progress.begin(log.topic_partition()) else { continue };
+                match log.merge_segments(self.clock.now_ms(), &self.throttle) {
+                    Ok(_) | Err(StorageError::Poisoned { .. }) => {}
+                    Err(StorageError::Stopped) => return,
+                    Err(_) if log.is_closed() => {}
+                    Err(error) => {
+                        tracing::warn!(log = %log.topic_partition(), %error, "small segments could not be merged; it is tried again");
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// What the choice between logs goes by.
+fn is_due(log: &Log, dirt: &clean::Dirt, now_ms: i64) -> Option<f64> {
+    let config = log.config();
+    if dirt.dirty_bytes == 0 {
+        return None;
+    }
+    let ratio = dirt.dirty_bytes as f64 / dirt.cleanable_bytes as f64;
+    let waited_ms = dirt.oldest_dirty_ms.map_or(0, |oldest| now_ms.saturating_sub(oldest));
+    let overdue = waited_ms > config.max_compaction_lag_ms;
+    (overdue || ratio > config.min_cleanable_dirty_ratio).then_some(if overdue { 1.0 + ratio } else { ratio })
+}

@@ -1,0 +1,406 @@
+//! One cleaning of one log: which keys have newer records, and the segments without the older ones.
+//!
+//! Owns the rules of what stays. The newest record of each key stays at its own offset; a record of a key that is written
+//! again further on goes, as far as the map of keys reaches. Tombstones and the markers of transactions stay
+//! `delete.retention.ms` from the first cleaning that meets them (KIP-534). Records without a key, which no client can
+//! write to a compacted topic, go. The last five batches of each producer stay, without records if need be, so that what is
+//! known of producers can be had from the log again.
+//!
+//! Does not own when a log is cleaned (`schedule.rs`), nor how a segment takes the place of others (`replacement.rs`).
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use ottla_protocol::records::{BatchError, BatchView, Compacted, RecordSummary};
+
+use super::dense_writer::DenseWriter;
+use super::offset_map::OffsetMap;
+use super::transactions::Transactions;
+use crate::storage::batch_header::BatchHeader;
+use crate::storage::error::StorageError;
+use crate::storage::log::Log;
+use crate::storage::log_config::LogConfig;
+use crate::storage::replacement::{NewSegment, SEGMENT_BYTES_MAX};
+use crate::storage::segment::{SealedSegment, Segment};
+use crate::storage::segment_batches::{NextBatch, SegmentBatches};
+use crate::storage::throttle::Throttle;
+use crate::types::Offset;
+
+/// Files that are kept open while they are replaced: three for each.
+const SEGMENTS_MAX: usize = 128;
+
+/// What a log's cleaning works with.
+#[derive(Debug, Clone, Copy)]
+pub struct CleanLimits {
+    /// Memory for the keys of one pass, in bytes.
+    pub map_bytes_max: usize,
+    /// What a batch may come to when it is decompressed, in bytes; one that comes to more is left as it is.
+    pub decompressed_bytes_max: usize,
+}
+
+/// What one pass over a log did.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct CleanReport {
+    /// Records before it have none of the same key before them. The next pass maps from here on.
+    pub cleaned_up_to: Offset,
+    /// There is more to map than memory was given for: the next pass is due at once.
+    pub more_to_do: bool,
+    /// Keys that were mapped.
+    pub keys: usize,
+    /// Bytes of the segments that were rewritten.
+    pub bytes_read: u64,
+    /// Bytes of those that took their place.
+    pub bytes_written: u64,
+    /// Records that went.
+    pub records_removed: u64,
+}
+
+/// How much of a log is cleaned.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Dirt {
+    /// Bytes that a cleaning would look at for keys.
+    pub(super) dirty_bytes: u64,
+    /// All bytes that a cleaning may touch.
+    pub(super) cleanable_bytes: u64,
+    /// The time of the oldest segment's newest record among the dirty ones, in milliseconds since 1970.
+    pub(super) oldest_dirty_ms: Option<i64>,
+}
+
+impl Log {
+    /// How dirty a log is that was cleaned up to `cleaned_up_to`.
+    pub(super) fn dirt(&self, cleaned_up_to: Offset, now_ms: i64) -> Result<Dirt, StorageError> {
+        let mut dirt = Dirt { dirty_bytes: 0, cleanable_bytes: 0, oldest_dirty_ms: None };
+        for segment in self.cleanable(cleaned_up_to, now_ms)?.into_iter().flatten() {
+            dirt.cleanable_bytes += segment.size_bytes;
+            if segment.next_offset > cleaned_up_to {
+                dirt.dirty_bytes += segment.size_bytes;
+                dirt.oldest_dirty_ms = dirt.oldest_dirty_ms.or(self.newest_ms(&segment)?);
+            }
+        }
+        Ok(dirt)
+    }
+
+    /// Cleans the log once, which was cleaned up to `cleaned_up_to` before. Durable when it returns.
+    ///
+    /// # Errors
+    /// A segment is damaged, or cannot be read or written, or the work was stopped. What was done before stays, and is done
+    /// again by the next cleaning.
+    pub fn clean(
+        &self,
+        cleaned_up_to: Offset,
+        limits: CleanLimits,
+        now_ms: i64,
+        throttle: &dyn Throttle,
+    ) -> Result<CleanReport, StorageError> {
+        let runs = self.cleanable(cleaned_up_to, now_ms)?;
+        let end = runs.iter().flatten().last().map_or(cleaned_up_to, |segment| segment.next_offset);
+        let config = self.config();
+        let aborted = self.aborted_transactions(self.offsets().log_start, end)?;
+        let mut pass = Pass {
+            log: self,
+            horizon_ms: now_ms.saturating_add(config.delete_retention_ms),
+            config: &config,
+            limits,
+            now_ms,
+            throttle,
+            map: OffsetMap::new(limits.map_bytes_max),
+            transactions: Transactions::new(&aborted),
+            protected: self.with_producers(|producers| {
+                producers.iter().flat_map(|(_, entry)| entry.batches().iter().map(|b| b.first_offset())).collect()
+            }),
+            report: CleanReport { cleaned_up_to, ..CleanReport::default() },
+        };
+        pass.map_keys(&runs, cleaned_up_to)?;
+        pass.rewrite(&runs)?;
+        Ok(pass.report)
+    }
+
+    /// The segments that may be cleaned, in runs of adjacent ones: sealed and durable, whole before the first transaction
+    /// that is open, and, where they are dirty, without a record younger than `min.compaction.lag.ms`.
+    fn cleanable(&self, cleaned_up_to: Offset, now_ms: i64) -> Result<Vec<Vec<Arc<SealedSegment>>>, StorageError> {
+        let lag_ms = self.config().min_compaction_lag_ms;
+        let stable = self.first_unstable_offset().unwrap_or(Offset(i64::MAX));
+        let mut runs = self.replaceable_runs()?;
+        let mut end = Offset(i64::MAX);
+        for segment in runs.iter().flatten() {
+            let is_young = segment.next_offset > cleaned_up_to
+                && lag_ms > 0
+                && self.newest_ms(segment)?.is_some_and(|newest| newest > now_ms.saturating_sub(lag_ms));
+            if is_young || segment.next_offset > stable {
+                end = segment.base_offset;
+                break;
+            }
+        }
+        runs.iter_mut().for_each(|run| run.retain(|segment| segment.next_offset <= end));
+        runs.retain(|run| !run.is_empty());
+        Ok(runs)
+    }
+
+    fn newest_ms(&self, segment: &Arc<SealedSegment>) -> Result<Option<i64>, StorageError> {
+        let newest = Segment::Sealed(Arc::clone(segment)).largest_timestamp(&self.corrupt_ranges());
+        let newest = newest.map_err(StorageError::io("read the time index of", segment.file.path()))?;
+        Ok(newest.map(|entry| entry.timestamp).filter(|timestamp| *timestamp >= 0))
+    }
+}
+
+/// One pass over a log.
+struct Pass<'a> {
+    log: &'a Log,
+    config: &'a LogConfig,
+    limits: CleanLimits,
+    now_ms: i64,
+    /// When what is marked for deletion now may go.
+    horizon_ms: i64,
+    throttle: &'a dyn Throttle,
+    map: OffsetMap,
+    transactions: Transactions,
+    /// First offsets of batches that stay at least as empty ones.
+    protected: HashSet<Offset>,
+    report: CleanReport,
+}
+
+/// What becomes of a batch.
+enum Fate {
+    Unchanged,
+    Rewritten(Vec<u8>),
+    Gone,
+}
+
+impl Pass<'_> {
+    /// Puts the keys of the dirty part into the map, as far as they find room.
+    fn map_keys(&mut self, runs: &[Vec<Arc<SealedSegment>>], from: Offset) -> Result<(), StorageError> {
+        for segment in runs.iter().flatten().filter(|segment| segment.next_offset > from) {
+            let file = segment.file.get().map_err(StorageError::io("read", segment.file.path()))?;
+            let mut batches = SegmentBatches::new(segment, &file);
+            while let Some((header, batch)) = self.next_of(segment, &mut batches)? {
+                self.throttle.pass(u64::from(header.size_bytes))?;
+                if header.next_offset() <= from || header.is_control() || self.transactions.is_aborted(&header) {
+                    continue;
+                }
+                if !self.map_batch(segment, &header, &batch, from) {
+                    self.report.more_to_do = true;
+                    self.report.keys = self.map.len();
+                    return Ok(());
+                }
+            }
+            self.report.cleaned_up_to = segment.next_offset;
+        }
+        self.report.keys = self.map.len();
+        Ok(())
+    }
+
+    /// False when the map is full: everything before the key that found no room is in it.
+    fn map_batch(&mut self, segment: &SealedSegment, header: &BatchHeader, batch: &BatchView, from: Offset) -> bool {
+        let (map, mut full_at) = (&mut self.map, None);
+        let walked = batch.for_each_record(self.limits.decompressed_bytes_max, |record| {
+            let offset = Offset(record.offset);
+            if full_at.is_none()
+                && offset >= from
+                && let Some(key) = record.key
+                && !map.put(key, offset)
+            {
+                full_at = Some(offset);
+            }
+        });
+        if let Err(error) = walked {
+            self.leave_alone(segment, header, &error);
+        }
+        if let Some(offset) = full_at {
+            self.report.cleaned_up_to = offset;
+        }
+        full_at.is_none()
+    }
+
+    fn next_of(
+        &self,
+        segment: &Arc<SealedSegment>,
+        batches: &mut SegmentBatches<'_>,
+    ) -> Result<Option<(BatchHeader, BatchView)>, StorageError> {
+        match batches.next().map_err(StorageError::io("read", segment.file.path()))? {
+            NextBatch::Batch(header, batch) => Ok(Some((header, batch))),
+            NextBatch::End => Ok(None),
+            NextBatch::Damaged { position } => {
+                self.log.note_damage(segment);
+                let path = segment.file.path().to_owned();
+                Err(StorageError::Damaged { path, what: format!("no sound batch at position {position}") })
+            }
+        }
+    }
+
+    /// Rewrites all segments that the map speaks of, group by group.
+    fn rewrite(&mut self, runs: &[Vec<Arc<SealedSegment>>]) -> Result<(), StorageError> {
+        let mut behind: Option<Offset> = None;
+        for run in runs {
+            if behind.is_some_and(|behind| behind != run[0].base_offset) {
+                self.transactions.pass_over();
+            }
+            behind = run.last().map(|segment| segment.next_offset);
+            let covered = run.iter().take_while(|segment| segment.base_offset < self.report.cleaned_up_to).count();
+            let mut rest = &run[..covered];
+            while !rest.is_empty() {
+                let (group, behind) = rest.split_at(self.group_len(rest));
+                self.rewrite_group(group)?;
+                rest = behind;
+            }
+        }
+        Ok(())
+    }
+
+    /// How many of these segments can become one: as large as one may be.
+    fn group_len(&self, segments: &[Arc<SealedSegment>]) -> usize {
+        let (mut size_bytes, mut index_bytes) = (0, 0);
+        let fits = |segment: &&Arc<SealedSegment>| {
+            size_bytes += segment.size_bytes;
+            index_bytes += segment.index_bytes();
+            size_bytes <= u64::from(self.config.segment_bytes)
+                && index_bytes <= u64::from(self.config.segment_index_bytes)
+                && segment.next_offset.0 - segments[0].base_offset.0 <= i64::from(i32::MAX)
+        };
+        segments.iter().take(SEGMENTS_MAX).take_while(fits).count().max(1)
+    }
+
+    fn rewrite_group(&mut self, group: &[Arc<SealedSegment>]) -> Result<(), StorageError> {
+        let (vfs, dir) = (self.log.vfs(), self.log.dir());
+        let new = NewSegment::create(vfs, dir, group[0].base_offset, self.config.index_interval_bytes)?;
+        let mut writer = DenseWriter::new(new);
+        let written = self.write_group(group, &mut writer);
+        let new = writer.into_segment();
+        let finished = match written {
+            Ok(true) if new.size_bytes() <= SEGMENT_BYTES_MAX => new.finish(vfs)?,
+            Ok(_) => {
+                new.discard(vfs);
+                return Ok(());
+            }
+            Err(error) => {
+                new.discard(vfs);
+                return Err(error);
+            }
+        };
+        let (read, written) = (group.iter().map(|segment| segment.size_bytes).sum::<u64>(), finished.size_bytes);
+        if self.log.replace_segments(group, finished)? {
+            self.report.bytes_read += read;
+            self.report.bytes_written += written;
+        }
+        Ok(())
+    }
+
+    /// Whether there is a difference worth a replacement.
+    fn write_group(&mut self, group: &[Arc<SealedSegment>], writer: &mut DenseWriter) -> Result<bool, StorageError> {
+        let mut changed = group.len() > 1;
+        for segment in group {
+            changed |= self.rewrite_segment(segment, writer)?;
+        }
+        writer.end_before(group[group.len() - 1].next_offset)?;
+        Ok(changed)
+    }
+
+    fn rewrite_segment(
+        &mut self,
+        segment: &Arc<SealedSegment>,
+        writer: &mut DenseWriter,
+    ) -> Result<bool, StorageError> {
+        let file = segment.file.get().map_err(StorageError::io("read", segment.file.path()))?;
+        let mut batches = SegmentBatches::new(segment, &file);
+        let mut changed = false;
+        while let Some((header, batch)) = self.next_of(segment, &mut batches)? {
+            self.throttle.pass(2 * u64::from(header.size_bytes))?;
+            match self.fate(segment, &header, &batch) {
+                Fate::Unchanged => writer.keep(batch.bytes().to_vec(), &header)?,
+                Fate::Rewritten(bytes) => {
+                    changed = true;
+                    writer.keep(bytes, &header)?;
+                }
+                Fate::Gone => {
+                    // What covers empty offsets is made anew in any case.
+                    changed |= batch.record_count() > 0;
+                    writer.leave_out(&header)?;
+                }
+            }
+        }
+        Ok(changed)
+    }
+
+    fn fate(&mut self, segment: &SealedSegment, header: &BatchHeader, batch: &BatchView) -> Fate {
+        let fate = if header.is_control() {
+            self.fate_of_marker(segment, header, batch)
+        } else if self.transactions.is_aborted(header) {
+            self.report.records_removed += u64::try_from(batch.record_count()).unwrap_or(0);
+            Fate::Gone
+        } else {
+            self.fate_of_records(segment, header, batch)
+        };
+        match fate {
+            // What covers offsets at which there is nothing is made anew, where it is still needed.
+            Fate::Unchanged if batch.record_count() == 0 && !self.protected.contains(&header.base_offset) => Fate::Gone,
+            Fate::Gone if self.protected.contains(&header.base_offset) => match batch.record_count() {
+                0 => Fate::Unchanged,
+                _ => Fate::Rewritten(batch.without_records()),
+            },
+            fate => fate,
+        }
+    }
+
+    fn fate_of_marker(&mut self, segment: &SealedSegment, header: &BatchHeader, batch: &BatchView) -> Fate {
+        if self.transactions.marker_is_needed(header) {
+            return Fate::Unchanged;
+        }
+        if batch.has_delete_horizon() {
+            return if self.now_ms > batch.base_timestamp() { Fate::Gone } else { Fate::Unchanged };
+        }
+        match batch.compact(self.limits.decompressed_bytes_max, Some(self.horizon_ms), |_| true) {
+            Ok(Compacted::Fewer(marked)) => Fate::Rewritten(marked),
+            Ok(Compacted::Unchanged | Compacted::Nothing) => Fate::Unchanged,
+            Err(error) => {
+                self.leave_alone(segment, header, &error);
+                Fate::Unchanged
+            }
+        }
+    }
+
+    fn fate_of_records(&mut self, segment: &SealedSegment, header: &BatchHeader, batch: &BatchView) -> Fate {
+        let tombstones_go = batch.has_delete_horizon() && self.now_ms > batch.base_timestamp();
+        let map = &self.map;
+        let stays = |record: &RecordSummary<'_>| {
+            let is_newest =
+                record.key.is_some_and(|key| map.newest(key).is_none_or(|newest| Offset(record.offset) >= newest));
+            is_newest && !(record.is_tombstone && tombstones_go)
+        };
+        let (mut removed, mut tombstones, mut kept) = (0_u64, false, false);
+        let limit = self.limits.decompressed_bytes_max;
+        let mut compacted = batch.compact(limit, None, |record| {
+            let stays = stays(&record);
+            removed += u64::from(!stays);
+            tombstones |= stays && record.is_tombstone;
+            kept |= stays;
+            stays
+        });
+        if tombstones && !batch.has_delete_horizon() {
+            // Only now it is known that a horizon is needed.
+            compacted = batch.compact(limit, Some(self.horizon_ms), |record| stays(&record));
+        }
+        self.report.records_removed += removed;
+        if kept {
+            self.transactions.records_stay(header);
+        }
+        match compacted {
+            Ok(Compacted::Unchanged) => Fate::Unchanged,
+            Ok(Compacted::Fewer(bytes)) => Fate::Rewritten(bytes),
+            Ok(Compacted::Nothing) => Fate::Gone,
+            Err(error) => {
+                self.transactions.records_stay(header);
+                self.leave_alone(segment, header, &error);
+                Fate::Unchanged
+            }
+        }
+    }
+
+    /// A batch whose checksum is right and whose records cannot be read: it stays as it is.
+    fn leave_alone(&self, segment: &SealedSegment, header: &BatchHeader, error: &BatchError) {
+        let (log, base_offset) = (self.log.topic_partition(), header.base_offset);
+        tracing::warn!(%log, segment = %segment.base_offset, %base_offset, %error, "the records of a batch cannot be read and are kept as they are");
+    }
+}
+
+#[cfg(test)]
+#[path = "clean_test.rs"]
+mod tests;

@@ -1,0 +1,348 @@
+//! Goal: after a cleaning the log holds the newest record of each key at its own offset, and what must stay beside it.
+//! Method: real files and batches of every codec against a map of what was written; Kafka's rules one by one.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use ottla_protocol::records::{BatchBuilder, BatchFields, Compression, HEADER_BYTES};
+
+use super::*;
+use crate::storage::validated_batch::ValidatedBatch;
+use crate::storage::vfs::RealVfs;
+use crate::storage::{EndTxnMarker, LogContext, OpenFiles, OpenMode, ProducerLimits, Unthrottled};
+use crate::types::{LeaderEpoch, TopicPartition};
+
+const HOUR_MS: i64 = 3_600_000;
+const LIMITS: CleanLimits = CleanLimits { map_bytes_max: 1 << 20, decompressed_bytes_max: 1 << 20 };
+
+struct Fixture(tempfile::TempDir);
+
+impl Fixture {
+    fn new() -> Fixture {
+        let fixture = Fixture(tempfile::tempdir().unwrap());
+        std::fs::create_dir(fixture.0.path().join("t-0")).unwrap();
+        fixture
+    }
+
+    fn open(&self, config: &LogConfig, mode: OpenMode) -> Arc<Log> {
+        let context = LogContext {
+            open_files: OpenFiles::new(Arc::new(RealVfs), 16),
+            quarantine: self.0.path().join("quarantine"),
+            producer_limits: ProducerLimits::default(),
+        };
+        let dir = self.0.path().join("t-0");
+        Log::open(context, &dir, TopicPartition::new("t", 0), Arc::new(config.clone()), mode, 0).unwrap().0
+    }
+}
+
+fn compacted(segment_bytes: u32) -> LogConfig {
+    LogConfig { segment_bytes, compact: true, index_interval_bytes: 300, retention_ms: -1, ..LogConfig::default() }
+}
+
+type Pair<'a> = (&'a str, Option<&'a str>);
+
+fn build(records: &[Pair<'_>], timestamp: i64, fields: &BatchFields) -> ValidatedBatch {
+    let mut builder = BatchBuilder::new();
+    for (key, value) in records {
+        builder.append(timestamp, Some(key.as_bytes()), value.map(str::as_bytes), &[]);
+    }
+    let bytes = builder.build(fields).unwrap();
+    let mut header = [0; HEADER_BYTES];
+    header.copy_from_slice(&bytes[..HEADER_BYTES]);
+    ValidatedBatch::new(header, bytes.slice(HEADER_BYTES..))
+}
+
+fn append_as(log: &Log, records: &[Pair<'_>], timestamp: i64, fields: &BatchFields) -> i64 {
+    log.append(build(records, timestamp, fields), LeaderEpoch(1), 0).unwrap().base_offset.0
+}
+
+fn append(log: &Log, records: &[Pair<'_>], timestamp: i64) -> i64 {
+    append_as(log, records, timestamp, &BatchFields::default())
+}
+
+/// Seals what was written, by one more record that stays in the active segment.
+fn seal(log: &Log) {
+    log.update_config(Arc::new(LogConfig { segment_ms: 0, ..LogConfig::clone(&log.config()) }));
+    append(log, &[("the active segment", Some("x"))], i64::MAX / 2);
+    log.update_config(Arc::new(LogConfig { segment_ms: HOUR_MS * 1_000, ..LogConfig::clone(&log.config()) }));
+}
+
+fn clean(log: &Log, from: i64, now_ms: i64) -> CleanReport {
+    log.clean(Offset(from), LIMITS, now_ms, &Unthrottled).unwrap()
+}
+
+/// All batches, of which each must follow the one before.
+fn batches(log: &Log) -> Vec<BatchView> {
+    let offsets = log.offsets();
+    let mut at = offsets.log_start;
+    let mut batches = Vec::new();
+    while at < offsets.log_end {
+        let bytes = log.read(at, 1, offsets.log_end, true).unwrap().slice.unwrap().read().unwrap();
+        let (batch, _) = BatchView::split(&Bytes::from(bytes)).unwrap();
+        batch.check_crc().unwrap();
+        assert!(batch.base_offset() <= at.0 && at.0 <= batch.last_offset(), "{at} gives {batch:?}");
+        at = Offset(batch.last_offset() + 1);
+        batches.push(batch);
+    }
+    batches
+}
+
+/// Offset, key and value of every record before the active segment's.
+fn records(log: &Log) -> Vec<(i64, String, Option<String>)> {
+    let text = |bytes: Bytes| String::from_utf8(bytes.to_vec()).unwrap();
+    let all = batches(log)
+        .into_iter()
+        .flat_map(|batch| batch.records(1 << 20).unwrap().map(Result::unwrap).collect::<Vec<_>>());
+    all.map(|record| (record.offset, text(record.key.unwrap()), record.value.map(text)))
+        .filter(|(_, key, _)| key != "the active segment")
+        .collect()
+}
+
+#[test]
+fn the_newest_record_of_each_key_stays_at_its_offset_in_every_codec_and_after_a_restart() {
+    let fixture = Fixture::new();
+    let config = compacted(3_000);
+    let log = fixture.open(&config, OpenMode::default());
+    let codecs = [Compression::None, Compression::Gzip, Compression::Snappy, Compression::Lz4, Compression::Zstd];
+    let mut newest = BTreeMap::new();
+    for n in 0..400_i64 {
+        let keys: Vec<String> = (0..4).map(|k| format!("key {}", (n * 31 + k * 7) % 60)).collect();
+        let values: Vec<String> = (0..4).map(|k| format!("value {n} {k}")).collect();
+        let pairs: Vec<Pair<'_>> = keys.iter().zip(&values).map(|(k, v)| (k.as_str(), Some(v.as_str()))).collect();
+        let fields = BatchFields { compression: codecs[(n % 5) as usize], ..Default::default() };
+        let base = append_as(&log, &pairs, n, &fields);
+        for (at, (key, value)) in keys.iter().zip(&values).enumerate() {
+            newest.insert(key.clone(), (base + at as i64, value.clone()));
+        }
+    }
+    seal(&log);
+    let mut expected: Vec<_> = newest.into_iter().map(|(key, (offset, value))| (offset, key, Some(value))).collect();
+    expected.sort();
+    let (size, segments) = (log.size_bytes(), log.segment_count());
+    let report = clean(&log, 0, 1_000);
+    assert_eq!(records(&log), expected);
+    assert!(report.records_removed > 1_400 && !report.more_to_do && report.keys == 60, "{report:?}");
+    assert!(log.size_bytes() < size / 3, "{} of {size} bytes", log.size_bytes());
+    assert_eq!(report.cleaned_up_to, Offset(log.offsets().log_end.0 - 1));
+    let again = clean(&log, report.cleaned_up_to.0, 1_000);
+    assert_eq!((again.records_removed, again.keys), (0, 0));
+    assert!(log.segment_count() < segments / 2, "{} of {segments} segments", log.segment_count());
+    let offsets = log.offsets();
+    log.close().unwrap();
+    for mode in [OpenMode { clean: true, ..OpenMode::default() }, OpenMode::default()] {
+        let log = fixture.open(&config, mode);
+        assert_eq!((log.offsets(), records(&log)), (offsets, expected.clone()));
+        assert!(log.corrupt_ranges().is_empty());
+        for (offset, _, _) in &expected {
+            let found = log.offset_for_timestamp(offset / 4).unwrap().unwrap();
+            assert!(found.offset.0 <= *offset, "{found:?} for {offset}");
+        }
+        log.close().unwrap();
+    }
+}
+
+#[test]
+fn a_map_without_room_for_all_keys_takes_several_passes() {
+    let fixture = Fixture::new();
+    let log = fixture.open(&compacted(20_000), OpenMode::default());
+    let mut newest = BTreeMap::new();
+    for n in 0..6_000_i64 {
+        let key = format!("key {}", (n * 17) % 3_000);
+        let base = append(&log, &[(&key, Some("v"))], n);
+        newest.insert(key, base);
+    }
+    seal(&log);
+    let small = CleanLimits { map_bytes_max: 0, ..LIMITS };
+    let (mut from, mut passes) = (Offset::ZERO, 0);
+    loop {
+        let report = log.clean(from, small, 10_000, &Unthrottled).unwrap();
+        assert!(report.cleaned_up_to > from || !report.more_to_do, "each pass gets somewhere");
+        from = report.cleaned_up_to;
+        passes += 1;
+        if !report.more_to_do {
+            break;
+        }
+    }
+    assert!(passes > 3, "{passes}");
+    let left: BTreeMap<String, i64> = records(&log).into_iter().map(|(offset, key, _)| (key, offset)).collect();
+    assert_eq!(left, newest);
+    assert_eq!(records(&log).len(), newest.len());
+}
+
+#[test]
+fn a_tombstone_stays_until_its_time_and_then_goes() {
+    let fixture = Fixture::new();
+    let log = fixture.open(&compacted(100_000), OpenMode::default());
+    append(&log, &[("a", Some("1")), ("b", Some("1"))], 10);
+    append(&log, &[("a", None)], 20);
+    seal(&log);
+    let report = clean(&log, 0, 1_000);
+    let tombstone = vec![(1, "b".to_owned(), Some("1".to_owned())), (2, "a".to_owned(), None)];
+    assert_eq!(records(&log), tombstone);
+    let marked = batches(&log).into_iter().find(|batch| batch.has_delete_horizon()).unwrap();
+    assert_eq!((marked.base_timestamp(), marked.max_timestamp()), (1_000 + 24 * HOUR_MS, 20));
+    assert_eq!(marked.records(1 << 20).unwrap().next().unwrap().unwrap().timestamp, 20, "its own time stays");
+    // A day later, and no earlier, the next cleaning takes it.
+    append(&log, &[("c", Some("1"))], 30);
+    seal(&log);
+    let report = clean(&log, report.cleaned_up_to.0, 1_000 + 24 * HOUR_MS);
+    assert!(records(&log).contains(&tombstone[1]));
+    append(&log, &[("d", Some("1"))], 40);
+    seal(&log);
+    clean(&log, report.cleaned_up_to.0, 1_001 + 24 * HOUR_MS);
+    assert!(!records(&log).iter().any(|(_, key, _)| key == "a"), "{:?}", records(&log));
+}
+
+#[test]
+fn what_is_too_young_stays_as_it_is() {
+    let fixture = Fixture::new();
+    let log = fixture.open(&LogConfig { min_compaction_lag_ms: 100, ..compacted(300) }, OpenMode::default());
+    for n in 0..20 {
+        append(&log, &[("a", Some("some value that fills a segment")), ("b", Some("x"))], n * 10);
+    }
+    seal(&log);
+    clean(&log, 0, 200);
+    let left = records(&log);
+    let young = left.iter().filter(|(_, key, _)| key == "a").count();
+    assert!((10..=12).contains(&young), "only what is older than 100 ms was cleaned: {left:?}");
+}
+
+#[test]
+fn the_last_batches_of_a_producer_answer_its_repeats_when_the_snapshot_is_lost() {
+    let fixture = Fixture::new();
+    let config = compacted(500);
+    let log = fixture.open(&config, OpenMode::default());
+    let fields =
+        |sequence| BatchFields { producer_id: 9, producer_epoch: 0, base_sequence: sequence, ..Default::default() };
+    for sequence in 0..30 {
+        append_as(&log, &[("a", Some("some value"))], 5, &fields(sequence));
+    }
+    for _ in 0..20 {
+        append(&log, &[("a", Some("by another"))], 6);
+    }
+    seal(&log);
+    clean(&log, 0, 1_000);
+    assert_eq!(records(&log).len(), 1);
+    log.close().unwrap();
+    for file in std::fs::read_dir(fixture.0.path().join("t-0")).unwrap() {
+        let path = file.unwrap().path();
+        if path.extension().is_some_and(|extension| extension == "snapshot") {
+            std::fs::remove_file(path).unwrap();
+        }
+    }
+    let log = fixture.open(&config, OpenMode::default());
+    for sequence in 25..30 {
+        let again = log.append(build(&[("a", Some("some value"))], 5, &fields(sequence)), LeaderEpoch(1), 0).unwrap();
+        assert_eq!((again.duplicate, again.base_offset), (true, Offset(i64::from(sequence))));
+    }
+    assert!(!log.append(build(&[("a", Some("next"))], 5, &fields(30)), LeaderEpoch(1), 0).unwrap().duplicate);
+}
+
+#[test]
+fn epochs_keep_their_starts_and_answers_when_their_file_is_lost() {
+    let fixture = Fixture::new();
+    let config = compacted(700);
+    let log = fixture.open(&config, OpenMode::default());
+    for n in 0..40 {
+        let batch = build(&[("a", Some("some value"))], n, &BatchFields::default());
+        log.append(batch, LeaderEpoch(1 + (n / 7) as i32), 0).unwrap();
+    }
+    log.append(build(&[("b", Some("x"))], 50, &BatchFields::default()), LeaderEpoch(7), 0).unwrap();
+    let ends = |log: &Log| (0..8).map(|epoch| log.end_offset_for_epoch(LeaderEpoch(epoch))).collect::<Vec<_>>();
+    let before = ends(&log);
+    let sealed = log.segment_count() - 1;
+    assert!(sealed > 3);
+    clean(&log, 0, 1_000);
+    assert_eq!(ends(&log), before);
+    log.close().unwrap();
+    std::fs::remove_file(fixture.0.path().join("t-0/leader-epoch-checkpoint")).unwrap();
+    assert_eq!(ends(&fixture.open(&config, OpenMode::default())), before);
+}
+
+#[test]
+fn aborted_records_go_and_markers_follow_when_they_are_not_needed() {
+    let fixture = Fixture::new();
+    let log = fixture.open(&compacted(100_000), OpenMode::default());
+    let fields = |id, sequence| BatchFields {
+        producer_id: id,
+        producer_epoch: 0,
+        base_sequence: sequence,
+        is_transactional: true,
+        ..Default::default()
+    };
+    let marker = |id, commits: bool| {
+        let key = [&0_i16.to_be_bytes()[..], &i16::from(commits).to_be_bytes()].concat();
+        let value = [&0_i16.to_be_bytes()[..], &7_i32.to_be_bytes()].concat();
+        let mut builder = BatchBuilder::new();
+        builder.append(5, Some(&key), Some(&value), &[]);
+        let fields = BatchFields { is_control: true, base_sequence: -1, ..fields(id, -1) };
+        let bytes = builder.build(&fields).unwrap();
+        let mut header = [0; HEADER_BYTES];
+        header.copy_from_slice(&bytes[..HEADER_BYTES]);
+        let parsed = EndTxnMarker::parse(&key, &value).unwrap();
+        ValidatedBatch::new(header, bytes.slice(HEADER_BYTES..)).with_end_txn_marker(parsed)
+    };
+    append_as(&log, &[("a", Some("aborted")), ("only", Some("aborted"))], 1, &fields(1, 0));
+    append_as(&log, &[("a", Some("committed"))], 2, &fields(2, 0));
+    log.append(marker(1, false), LeaderEpoch(1), 0).unwrap();
+    log.append(marker(2, true), LeaderEpoch(1), 0).unwrap();
+    log.update_high_watermark(log.offsets().log_end);
+    seal(&log);
+    log.update_high_watermark(log.offsets().log_end);
+    let report = clean(&log, 0, 1_000);
+    let control = |log: &Log| batches(log).iter().filter(|batch| batch.is_control()).count();
+    let data = |log: &Log| -> Vec<_> {
+        let plain = batches(log).into_iter().filter(|batch| !batch.is_control());
+        plain.flat_map(|batch| batch.records(1 << 20).unwrap().map(|r| r.unwrap().offset).collect::<Vec<_>>()).collect()
+    };
+    assert_eq!(data(&log)[..1], [2], "the aborted ones are gone, the committed one is not");
+    assert_eq!(control(&log), 2, "both markers are there: consumers have to see them");
+    append(&log, &[("b", Some("x"))], 30);
+    seal(&log);
+    clean(&log, report.cleaned_up_to.0, 1_001 + 24 * HOUR_MS);
+    let left: Vec<_> = batches(&log)
+        .into_iter()
+        .filter(|batch| batch.is_control())
+        .map(|b| (b.producer_id(), b.record_count()))
+        .collect();
+    assert_eq!(left, [(2, 1)], "the abort marker has no record any more; the other's record is there");
+    log.close().unwrap();
+    for file in std::fs::read_dir(fixture.0.path().join("t-0")).unwrap() {
+        let path = file.unwrap().path();
+        if path.extension().is_some_and(|extension| extension == "snapshot") {
+            std::fs::remove_file(path).unwrap();
+        }
+    }
+    let log = fixture.open(&compacted(100_000), OpenMode::default());
+    log.update_high_watermark(log.offsets().log_end);
+    assert_eq!(log.first_unstable_offset(), None, "no transaction is open for want of a marker");
+}
+
+#[test]
+fn a_batch_that_does_not_decompress_and_one_that_is_damaged_stay() {
+    let fixture = Fixture::new();
+    let config = compacted(100_000);
+    let log = fixture.open(&config, OpenMode::default());
+    let large = "x".repeat(100_000);
+    let fields = BatchFields { compression: Compression::Zstd, ..Default::default() };
+    append_as(&log, &[("a", Some(&large))], 1, &fields);
+    append(&log, &[("a", Some("newer"))], 2);
+    append(&log, &[("b", Some("1")), ("b", Some("2"))], 3);
+    seal(&log);
+    let tight = CleanLimits { decompressed_bytes_max: 50_000, ..LIMITS };
+    log.clean(Offset::ZERO, tight, 1_000, &Unthrottled).unwrap();
+    let offsets: Vec<_> = records(&log).into_iter().map(|(offset, ..)| offset).collect();
+    assert_eq!(offsets, [0, 1, 3], "what cannot be read stays, the others are cleaned");
+    log.close().unwrap();
+    let path = fixture.0.path().join("t-0").join(format!("{:020}.log", 0));
+    let mut bytes = std::fs::read(&path).unwrap();
+    let last = bytes.len() - 1;
+    bytes[last] ^= 1;
+    std::fs::write(&path, &bytes).unwrap();
+    let log = fixture.open(&config, OpenMode { clean: true, ..OpenMode::default() });
+    let refused = log.clean(Offset::ZERO, LIMITS, 1_000, &Unthrottled);
+    assert!(matches!(refused, Err(StorageError::Damaged { .. })), "{refused:?}");
+    assert_eq!(log.corrupt_ranges().len(), 1, "and from now on it is refused to readers");
+    log.clean(Offset::ZERO, LIMITS, 1_000, &Unthrottled).unwrap();
+    assert_eq!(std::fs::read(&path).unwrap(), bytes, "the damaged segment is as it was");
+}

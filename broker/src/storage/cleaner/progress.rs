@@ -1,0 +1,202 @@
+//! How far each compacted log is cleaned, who works on which log, and which logs could not be cleaned.
+//!
+//! Owns `cleaner-offset-checkpoint` (Kafka's file), which is a cache: without it a log is cleaned from its start.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Weak};
+
+use parking_lot::Mutex;
+
+use super::clean::CleanReport;
+use super::is_due;
+use crate::storage::checkpoint::{self, CLEANED, Offsets};
+use crate::storage::error::StorageError;
+use crate::storage::log::Log;
+use crate::storage::log_manager::LogManager;
+use crate::types::{Offset, TopicPartition};
+
+/// After the first failure of a log, doubled by each further one.
+const RETRY_MS: i64 = 60_000;
+const RETRY_MS_MAX: i64 = 3_600_000;
+
+/// A log that compaction leaves alone for a while.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UncleanableLog {
+    /// `TOPIC-PARTITION`.
+    pub log: String,
+    /// What happened.
+    pub reason: String,
+    /// When it is tried again, in milliseconds since 1970.
+    pub retry_at_ms: i64,
+}
+
+/// What the cleaner has done since the start, and what it could not do.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct CleanerStatus {
+    /// Passes over logs that came to an end.
+    pub passes: u64,
+    /// Bytes of segments that were rewritten.
+    pub bytes_read: u64,
+    /// Bytes of those that took their place.
+    pub bytes_written: u64,
+    /// Records that went.
+    pub records_removed: u64,
+    /// Passes that failed.
+    pub failures: u64,
+    /// Logs that are left alone for a while.
+    pub uncleanable: Vec<UncleanableLog>,
+}
+
+/// What is known of all logs.
+pub(super) struct Progress(Mutex<State>);
+
+#[derive(Default)]
+struct State {
+    cleaned: HashMap<TopicPartition, Cleaned>,
+    /// What was on record at the start, of logs that were not looked at since.
+    on_record: Offsets,
+    in_work: HashSet<TopicPartition>,
+    failed: HashMap<TopicPartition, Failed>,
+    status: CleanerStatus,
+}
+
+struct Cleaned {
+    /// A topic that was deleted and made again is another log.
+    log: Weak<Log>,
+    up_to: Offset,
+}
+
+struct Failed {
+    reason: String,
+    failures: u32,
+    retry_at_ms: i64,
+}
+
+/// The right to work on a log; dropping it gives it back.
+pub(super) struct Turn<'a> {
+    progress: &'a Progress,
+    name: TopicPartition,
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        self.progress.0.lock().in_work.remove(&self.name);
+    }
+}
+
+impl Progress {
+    /// What the last run has left.
+    pub(super) fn load(logs: &LogManager) -> Self {
+        let on_record = checkpoint::read(logs.vfs(), logs.data_dir(), CLEANED).unwrap_or_default();
+        Progress(Mutex::new(State { on_record, ..State::default() }))
+    }
+
+    /// Takes a log, unless somebody works on it.
+    pub(super) fn begin(&self, name: &TopicPartition) -> Option<Turn<'_>> {
+        let taken = self.0.lock().in_work.insert(name.clone());
+        taken.then(|| Turn { progress: self, name: name.clone() })
+    }
+
+    /// Takes the log that needs cleaning the most, and says up to where it was cleaned; it is to be given back by
+    /// [`Progress::finish`].
+    pub(super) fn begin_the_filthiest(&self, logs: &LogManager, now_ms: i64) -> Option<(Arc<Log>, Offset)> {
+        let mut filthiest: Option<(f64, Arc<Log>, Offset)> = None;
+        for log in logs.logs().into_iter().filter(|log| log.config().compact) {
+            let from = {
+                let mut state = self.0.lock();
+                let name = log.topic_partition();
+                let waits = state.failed.get(name).is_some_and(|failed| now_ms < failed.retry_at_ms);
+                if waits || state.in_work.contains(name) {
+                    continue;
+                }
+                state.cleaned_up_to(&log)
+            };
+            match log.dirt(from, now_ms) {
+                Ok(dirt) => {
+                    let Some(filth) = is_due(&log, &dirt, now_ms) else { continue };
+                    if filthiest.as_ref().is_none_or(|(most, ..)| filth > *most) {
+                        filthiest = Some((filth, log, from));
+                    }
+                }
+                Err(error) => self.0.lock().note_failure(&log, &error, now_ms),
+            }
+        }
+        let (_, log, from) = filthiest?;
+        let taken = self.0.lock().in_work.insert(log.topic_partition().clone());
+        taken.then_some((log, from))
+    }
+
+    /// Gives a log back.
+    pub(super) fn finish(
+        &self,
+        logs: &LogManager,
+        log: &Arc<Log>,
+        cleaned: Result<CleanReport, StorageError>,
+        now_ms: i64,
+    ) {
+        let mut state = self.0.lock();
+        let name = log.topic_partition();
+        state.in_work.remove(name);
+        match cleaned {
+            Ok(report) => {
+                state.failed.remove(name);
+                state.status.passes += 1;
+                state.status.bytes_read += report.bytes_read;
+                state.status.bytes_written += report.bytes_written;
+                state.status.records_removed += report.records_removed;
+                state.cleaned.insert(name.clone(), Cleaned { log: Arc::downgrade(log), up_to: report.cleaned_up_to });
+                state.write(logs);
+            }
+            Err(error) => state.note_failure(log, &error, now_ms),
+        }
+    }
+
+    pub(super) fn status(&self) -> CleanerStatus {
+        let state = self.0.lock();
+        let uncleanable = state.failed.iter().map(|(name, failed)| UncleanableLog {
+            log: name.to_string(),
+            reason: failed.reason.clone(),
+            retry_at_ms: failed.retry_at_ms,
+        });
+        CleanerStatus { uncleanable: uncleanable.collect(), ..state.status.clone() }
+    }
+}
+
+impl State {
+    fn cleaned_up_to(&mut self, log: &Arc<Log>) -> Offset {
+        let name = log.topic_partition();
+        let offsets = log.offsets();
+        let known = match self.cleaned.get(name) {
+            Some(cleaned) if cleaned.log.ptr_eq(&Arc::downgrade(log)) => Some(cleaned.up_to),
+            // Another log of this name.
+            Some(_) => None,
+            None => self.on_record.remove(name).filter(|up_to| *up_to <= offsets.log_end),
+        };
+        let up_to = known.unwrap_or(Offset::ZERO).max(offsets.log_start);
+        self.cleaned.insert(name.clone(), Cleaned { log: Arc::downgrade(log), up_to });
+        up_to
+    }
+
+    fn note_failure(&mut self, log: &Log, error: &StorageError, now_ms: i64) {
+        // The broker stops, or the topic was deleted.
+        if matches!(error, StorageError::Stopped) || log.is_closed() {
+            return;
+        }
+        let name = log.topic_partition();
+        self.status.failures += 1;
+        let failures = self.failed.get(name).map_or(0, |failed| failed.failures).saturating_add(1);
+        let wait_ms = RETRY_MS.saturating_mul(1 << (failures - 1).min(20)).min(RETRY_MS_MAX);
+        tracing::error!(log = %name, %error, retry_in_ms = wait_ms, "a log cannot be compacted; the others are");
+        let failed = Failed { reason: error.to_string(), failures, retry_at_ms: now_ms.saturating_add(wait_ms) };
+        self.failed.insert(name.clone(), failed);
+    }
+
+    fn write(&mut self, logs: &LogManager) {
+        self.cleaned.retain(|_, cleaned| cleaned.log.strong_count() > 0);
+        let current = self.cleaned.iter().map(|(name, cleaned)| (name.clone(), cleaned.up_to));
+        let offsets: Offsets = self.on_record.clone().into_iter().chain(current).collect();
+        if let Err(error) = checkpoint::write(logs.vfs(), logs.data_dir(), CLEANED, &offsets) {
+            tracing::warn!(%error, "cannot write down how far logs are compacted; a restart looks at more of them");
+        }
+    }
+}

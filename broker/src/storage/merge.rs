@@ -1,0 +1,165 @@
+//! Merging: small adjacent segments become one, so that a topic that rolls by time at a trickle ends with few files.
+//!
+//! Owns which segments are merged, and the copying. Batches are copied as they are; that one file takes the place of several
+//! at once is `replacement.rs`'s business. Does not decide when to look (the housekeeping does).
+//!
+//! Segments that are merged come to no more than `segment.bytes` together, and their newest records lie no further apart
+//! than a tenth of `retention.ms`; where time does not delete, than an hour or a tenth of their age, whichever is longer. As a
+//! segment is deleted when its newest record is too old, merging keeps no record longer than that beyond its time. Lest a
+//! large segment is copied again and again for a trickle behind it, one above 64 MiB is copied only when the others double it.
+
+use std::sync::Arc;
+
+use super::error::StorageError;
+use super::log::Log;
+use super::log_config::LogConfig;
+use super::replacement::NewSegment;
+use super::segment::{SealedSegment, Segment};
+use super::segment_batches::{NextBatch, SegmentBatches};
+use super::throttle::Throttle;
+
+/// Files that are kept open while they are replaced: three for each.
+const SEGMENTS_MAX: usize = 128;
+/// A segment below is cheap to copy.
+const CHEAP_BYTES: u64 = 64 << 20;
+const HOUR_MS: i64 = 3_600_000;
+/// The part of the retention, or of the age, that merged segments may span.
+const SPAN_DIVISOR: i64 = 10;
+
+/// What is known of a segment that may be merged.
+#[derive(Debug, Clone, Copy)]
+struct Candidate {
+    size_bytes: u64,
+    index_bytes: u64,
+    offsets: (i64, i64),
+    /// The time of its newest record, if any has one.
+    newest_ms: Option<i64>,
+}
+
+impl Log {
+    /// Merges what may be merged; returns how many files of segments there are fewer. Durable when it returns.
+    ///
+    /// # Errors
+    /// A segment cannot be read or written; what was merged before stays so. Damage is no error: its segment is left alone.
+    pub fn merge_segments(&self, now_ms: i64, throttle: &dyn Throttle) -> Result<usize, StorageError> {
+        if self.segment_count() < 3 {
+            // Two sealed ones at least.
+            return Ok(0);
+        }
+        let config = self.config();
+        let mut fewer = 0;
+        for run in self.replaceable_runs()? {
+            let candidates = run.iter().map(|segment| self.candidate(segment)).collect::<Result<Vec<_>, _>>()?;
+            for group in groups(&candidates, &config, now_ms) {
+                let segments = &run[group];
+                if self.merge(segments, &config, throttle)? {
+                    fewer += segments.len() - 1;
+                    let (from, to) = (segments[0].base_offset, segments[segments.len() - 1].next_offset);
+                    tracing::debug!(log = %self.topic_partition(), segments = segments.len(), %from, %to, "merged segments");
+                }
+            }
+        }
+        Ok(fewer)
+    }
+
+    fn candidate(&self, segment: &Arc<SealedSegment>) -> Result<Candidate, StorageError> {
+        let newest = Segment::Sealed(Arc::clone(segment)).largest_timestamp(&self.corrupt_ranges());
+        let newest = newest.map_err(StorageError::io("read the time index of", segment.file.path()))?;
+        Ok(Candidate {
+            size_bytes: segment.size_bytes,
+            index_bytes: segment.index_bytes(),
+            offsets: (segment.base_offset.0, segment.next_offset.0),
+            newest_ms: newest.map(|entry| entry.timestamp).filter(|timestamp| *timestamp >= 0),
+        })
+    }
+
+    /// False when the segments are gone, or one of them is damaged.
+    fn merge(
+        &self,
+        segments: &[Arc<SealedSegment>],
+        config: &LogConfig,
+        throttle: &dyn Throttle,
+    ) -> Result<bool, StorageError> {
+        let (vfs, dir) = (self.vfs(), self.dir());
+        let mut new = NewSegment::create(vfs, dir, segments[0].base_offset, config.index_interval_bytes)?;
+        let copied = segments.iter().try_fold(true, |sound, segment| match sound {
+            true => copy(segment, &mut new, throttle),
+            false => Ok(false),
+        });
+        match copied {
+            Ok(true) => self.replace_segments(segments, new.finish(vfs)?),
+            Ok(false) => {
+                new.discard(vfs);
+                segments.iter().for_each(|segment| self.note_damage(segment));
+                Ok(false)
+            }
+            Err(error) => {
+                new.discard(vfs);
+                Err(error)
+            }
+        }
+    }
+}
+
+/// False at the first batch that is damaged.
+fn copy(segment: &Arc<SealedSegment>, new: &mut NewSegment, throttle: &dyn Throttle) -> Result<bool, StorageError> {
+    let read = || StorageError::io("read", segment.file.path());
+    let file = segment.file.get().map_err(read())?;
+    let mut batches = SegmentBatches::new(segment, &file);
+    loop {
+        match batches.next().map_err(read())? {
+            NextBatch::Batch(_, batch) => {
+                throttle.pass(2 * batch.size_in_bytes() as u64)?;
+                new.push(batch.bytes())?;
+            }
+            NextBatch::Damaged { .. } => return Ok(false),
+            NextBatch::End => return Ok(true),
+        }
+    }
+}
+
+/// Which of these adjacent segments become one: ranges of at least two.
+fn groups(candidates: &[Candidate], config: &LogConfig, now_ms: i64) -> Vec<std::ops::Range<usize>> {
+    let mut groups = Vec::new();
+    let mut start = 0;
+    while start < candidates.len() {
+        let mut end = start + 1;
+        while end < candidates.len()
+            && end - start < SEGMENTS_MAX
+            && fit_together(&candidates[start..=end], config, now_ms)
+        {
+            end += 1;
+        }
+        if end - start > 1 && is_worth_it(&candidates[start..end]) {
+            groups.push(start..end);
+        }
+        start = end;
+    }
+    groups
+}
+
+fn fit_together(candidates: &[Candidate], config: &LogConfig, now_ms: i64) -> bool {
+    let size_bytes: u64 = candidates.iter().map(|candidate| candidate.size_bytes).sum();
+    let index_bytes: u64 = candidates.iter().map(|candidate| candidate.index_bytes).sum();
+    let offsets = candidates[candidates.len() - 1].offsets.1 - candidates[0].offsets.0;
+    let newest = || candidates.iter().filter_map(|candidate| candidate.newest_ms);
+    let span_ms = newest().max().unwrap_or(0).saturating_sub(newest().min().unwrap_or(0));
+    let span_ms_max = match config.retention_ms {
+        ..0 => (now_ms.saturating_sub(newest().max().unwrap_or(now_ms)) / SPAN_DIVISOR).max(HOUR_MS),
+        limit_ms => limit_ms / SPAN_DIVISOR,
+    };
+    size_bytes <= u64::from(config.segment_bytes)
+        && index_bytes <= u64::from(config.segment_index_bytes)
+        && offsets <= i64::from(i32::MAX)
+        && span_ms <= span_ms_max
+}
+
+fn is_worth_it(candidates: &[Candidate]) -> bool {
+    let total: u64 = candidates.iter().map(|candidate| candidate.size_bytes).sum();
+    let largest = candidates.iter().map(|candidate| candidate.size_bytes).max().unwrap_or(0);
+    largest <= CHEAP_BYTES || total >= 2 * largest
+}
+
+#[cfg(test)]
+#[path = "merge_test.rs"]
+mod tests;

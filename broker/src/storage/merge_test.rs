@@ -1,0 +1,192 @@
+//! Goal: segments that may be merged are, those that may not are not, and nobody who reads or restarts can tell.
+//! Method: real files, small segments, everything read back at its offset; readers beside it.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use super::*;
+use crate::storage::batch_header::{BatchHeader, HEADER_BYTES};
+use crate::storage::test_batch::TestBatch;
+use crate::storage::vfs::RealVfs;
+use crate::storage::{LogContext, OpenFiles, OpenMode, ProducerLimits, Unthrottled};
+use crate::types::{LeaderEpoch, Offset, TopicPartition};
+
+const MINUTE_MS: i64 = 60_000;
+
+struct Fixture(tempfile::TempDir);
+
+impl Fixture {
+    fn new() -> Fixture {
+        let fixture = Fixture(tempfile::tempdir().unwrap());
+        std::fs::create_dir(fixture.0.path().join("t-0")).unwrap();
+        fixture
+    }
+
+    fn open(&self, config: &LogConfig, mode: OpenMode) -> Arc<Log> {
+        let context = LogContext {
+            open_files: OpenFiles::new(Arc::new(RealVfs), 4),
+            quarantine: self.0.path().join("quarantine"),
+            producer_limits: ProducerLimits::default(),
+        };
+        let dir = self.0.path().join("t-0");
+        Log::open(context, &dir, TopicPartition::new("t", 0), Arc::new(config.clone()), mode, 0).unwrap().0
+    }
+
+    fn files(&self) -> Vec<String> {
+        let names = std::fs::read_dir(self.0.path().join("t-0")).unwrap();
+        let mut names: Vec<_> = names.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
+    }
+}
+
+/// Rolls every minute.
+fn by_the_minute(segment_bytes: u32) -> LogConfig {
+    LogConfig { segment_bytes, segment_ms: MINUTE_MS - 1, index_interval_bytes: 300, ..LogConfig::default() }
+}
+
+/// A segment a minute, each of two batches with two records.
+fn trickle(log: &Log, minutes: std::ops::Range<i64>) {
+    for minute in minutes {
+        for batch in 0..2 {
+            let batch = TestBatch::of(2, 100, minute * MINUTE_MS + batch);
+            log.append(batch.build(), LeaderEpoch(1), 0).unwrap();
+        }
+    }
+}
+
+/// All batches of the log, by base offset.
+fn content(log: &Log) -> Vec<(i64, Vec<u8>)> {
+    let offsets = log.offsets();
+    let mut at = offsets.log_start;
+    let mut batches = Vec::new();
+    while at < offsets.log_end {
+        let bytes = log.read(at, 1, offsets.log_end, true).unwrap().slice.unwrap().read().unwrap();
+        let header = BatchHeader::parse(&bytes).unwrap();
+        assert!(header.base_offset <= at && at <= header.last_offset(), "{at} gives {header:?}");
+        batches.push((header.base_offset.0, bytes[HEADER_BYTES..].to_vec()));
+        at = header.next_offset();
+    }
+    batches
+}
+
+fn by_time(log: &Log, minutes: i64) -> Vec<Option<(i64, Offset)>> {
+    let look =
+        |minute| log.offset_for_timestamp(minute * MINUTE_MS).unwrap().map(|found| (found.timestamp, found.offset));
+    (-1..=minutes).map(look).collect()
+}
+
+#[test]
+fn a_trickle_ends_in_one_file_with_the_same_answers_before_and_after_a_restart() {
+    let fixture = Fixture::new();
+    let config = by_the_minute(1 << 20);
+    let log = fixture.open(&config, OpenMode::default());
+    trickle(&log, 0..30);
+    assert_eq!(log.segment_count(), 30);
+    let (before, times) = (content(&log), by_time(&log, 30));
+    assert_eq!(log.merge_segments(30 * MINUTE_MS, &Unthrottled).unwrap(), 28);
+    assert_eq!(log.segment_count(), 2);
+    assert_eq!((content(&log), by_time(&log, 30)), (before.clone(), times.clone()));
+    let logs: Vec<_> = fixture.files().into_iter().filter(|name| name.ends_with(".log")).collect();
+    assert_eq!(logs.len(), 2, "{:?}", fixture.files());
+    assert!(fixture.files().iter().all(|name| !name.ends_with("cleaned") && !name.ends_with("swap")));
+    trickle(&log, 30..33);
+    assert_eq!(log.merge_segments(33 * MINUTE_MS, &Unthrottled).unwrap(), 3, "small ones join the merged one");
+    let grown = content(&log);
+    assert_eq!(grown[..before.len()], before[..]);
+    let offsets = log.offsets();
+    log.close().unwrap();
+    for mode in [OpenMode { clean: true, ..OpenMode::default() }, OpenMode::default()] {
+        let again = fixture.open(&config, mode);
+        assert_eq!((again.offsets(), content(&again)), (offsets, grown.clone()), "{mode:?}");
+        assert_eq!(by_time(&again, 30)[..times.len() - 1], times[..times.len() - 1]);
+        assert!(again.corrupt_ranges().is_empty());
+        again.close().unwrap();
+    }
+}
+
+#[test]
+fn neither_size_nor_time_is_stretched() {
+    let fixture = Fixture::new();
+    // Four segments of about 750 bytes fit into one.
+    let log = fixture.open(&by_the_minute(3_300), OpenMode::default());
+    trickle(&log, 0..13);
+    log.merge_segments(13 * MINUTE_MS, &Unthrottled).unwrap();
+    assert_eq!(log.segment_count(), 4, "twelve sealed ones in groups of four, and the active one");
+
+    let fixture = Fixture::new();
+    let config = LogConfig { retention_ms: 50 * MINUTE_MS, ..by_the_minute(1 << 20) };
+    let log = fixture.open(&config, OpenMode::default());
+    trickle(&log, 0..25);
+    log.merge_segments(25 * MINUTE_MS, &Unthrottled).unwrap();
+    // Each spans five minutes at most: six segments.
+    assert_eq!(log.segment_count(), 5);
+    let before = log.offsets().log_end;
+    assert_eq!(log.apply_retention(25 * MINUTE_MS + 50 * MINUTE_MS + 10).unwrap(), 5, "all but nothing is kept longer");
+    assert_eq!(log.offsets().log_start, before);
+}
+
+#[test]
+fn a_large_segment_is_not_copied_for_a_small_one() {
+    let candidate = |size_bytes, at: i64| Candidate {
+        size_bytes,
+        index_bytes: 8,
+        offsets: (at * 10, at * 10 + 10),
+        newest_ms: Some(at * MINUTE_MS),
+    };
+    let config = LogConfig::default();
+    let large = [candidate(500 << 20, 0), candidate(1 << 10, 1)];
+    assert!(groups(&large, &config, 0).is_empty());
+    let doubled = [candidate(300 << 20, 0), candidate(200 << 20, 1), candidate(150 << 20, 2)];
+    assert_eq!(groups(&doubled, &config, 0), vec![0..3]);
+    let too_large = [candidate(600 << 20, 0), candidate(500 << 20, 1)];
+    assert!(groups(&too_large, &config, 0).is_empty());
+}
+
+#[test]
+fn a_damaged_segment_is_left_alone_and_its_neighbours_are_merged() {
+    let fixture = Fixture::new();
+    let config = by_the_minute(1 << 20);
+    let log = fixture.open(&config, OpenMode::default());
+    trickle(&log, 0..9);
+    log.close().unwrap();
+    let path = fixture.0.path().join("t-0").join(format!("{:020}.log", 16));
+    let mut bytes = std::fs::read(&path).unwrap();
+    let middle = bytes.len() / 4;
+    bytes[middle] ^= 1;
+    std::fs::write(&path, &bytes).unwrap();
+    let log = fixture.open(&config, OpenMode { clean: true, ..OpenMode::default() });
+    assert_eq!(log.merge_segments(9 * MINUTE_MS, &Unthrottled).unwrap(), 0, "the damage is found");
+    assert_eq!(log.corrupt_ranges().len(), 1);
+    assert_eq!(log.merge_segments(9 * MINUTE_MS, &Unthrottled).unwrap(), 3 + 2);
+    assert_eq!(std::fs::read(&path).unwrap(), bytes, "the damaged one is as it was");
+}
+
+#[test]
+fn readers_and_writers_notice_nothing() {
+    let fixture = Fixture::new();
+    let log = fixture.open(&by_the_minute(20_000), OpenMode::default());
+    trickle(&log, 0..60);
+    let expected = content(&log);
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let readers: Vec<_> = (0..3)
+            .map(|_| {
+                scope.spawn(|| {
+                    let mut rounds = 0;
+                    while !done.load(Ordering::Relaxed) || rounds == 0 {
+                        let seen = content(&log);
+                        assert_eq!(seen[..expected.len()], expected[..]);
+                        rounds += 1;
+                    }
+                })
+            })
+            .collect();
+        for round in 0..10 {
+            trickle(&log, 60 + round * 6..66 + round * 6);
+            log.merge_segments((66 + round * 6) * MINUTE_MS, &Unthrottled).unwrap();
+        }
+        done.store(true, Ordering::Relaxed);
+        readers.into_iter().for_each(|reader| reader.join().unwrap());
+    });
+    assert!(log.segment_count() < 20, "{}", log.segment_count());
+}
