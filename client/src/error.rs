@@ -320,8 +320,12 @@ fn advice(code: ErrorCode) -> Option<&'static str> {
         ErrorCode::UnreleasedInstanceId => {
             "a member with the same group_instance_id is still there; stop it, or wait for its session to end"
         }
-        ErrorCode::GroupIdNotFound => "the group may be one of another protocol: set GroupProtocol::Classic",
+        ErrorCode::GroupIdNotFound => {
+            "check the group's id; a member of a group of the other protocol sets GroupProtocol"
+        }
         ErrorCode::UnsupportedAssignor => "the broker does not have the assignor that remote_assignor names",
+        ErrorCode::NonEmptyGroup => "stop the group's members first",
+        ErrorCode::GroupSubscribedToTopic => "members of the group still subscribe to the topic: stop them first",
         ErrorCode::TopicAlreadyExists => "choose another name, or delete the topic first",
         _ => return None,
     })

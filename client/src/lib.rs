@@ -1,7 +1,7 @@
 //! An async client for Ottla and any other broker that speaks Kafka's protocol.
 //!
 //! [`Producer`] batches, compresses and sends records, idempotently unless told otherwise; [`Consumer`] reads partitions
-//! that are assigned to it, ahead of what is consumed; [`Admin`] creates and inspects topics, configs and brokers. Records are owned ([`bytes::Bytes`]), everything is `Send + 'static`, and whatever runs in
+//! that are assigned to it, ahead of what is consumed; [`Admin`] creates and inspects topics, groups, configs and brokers. Records are owned ([`bytes::Bytes`]), everything is `Send + 'static`, and whatever runs in
 //! the background ends with an explicit `close().await` or with the last handle.
 //!
 //! ```
@@ -48,6 +48,7 @@ mod cluster;
 mod config;
 mod connection;
 mod consumer;
+mod coordinator_calls;
 mod delivery;
 mod error;
 mod fetch_buffer;
@@ -70,8 +71,9 @@ mod topic_partition;
 mod transactions_seen;
 
 pub use admin::{
-    Admin, AlterConfigOp, ApiVersionRange, ClusterDescription, ConfigEntry, ConfigResource, ConfigSource,
-    ConfigSynonym, CreatedTopic, LogDirDescription, NewTopic, ReplicaLogSize, TopicListing,
+    Admin, AlterConfigOp, ApiVersionRange, ClusterDescription, CommittedOffset, ConfigEntry, ConfigResource,
+    ConfigSource, ConfigSynonym, CreatedTopic, GroupDescription, GroupListing, GroupOffsets, GroupState, GroupType,
+    LogDirDescription, MemberDescription, NewTopic, ReplicaLogSize, TopicListing,
 };
 pub use config::{Acks, ClientConfig, ConsumerConfig, IsolationLevel, OffsetReset, ProducerConfig};
 pub use consumer::{Consumer, RecordStream, SeekTo};
