@@ -198,7 +198,7 @@ impl Accumulator {
                 wake_sender = true;
                 none.insert(ProducerBatch {
                     number: self.next_number,
-                    builder: BatchBuilder::with_capacity(partition.last_size),
+                    builder: BatchBuilder::with_capacity(expected_bytes(partition.last_size, self.limits.batch_bytes)),
                     delivery,
                     created: now(),
                     size: HEADER_BYTES,
@@ -328,6 +328,12 @@ impl Accumulator {
         }
         batch
     }
+}
+
+/// Bytes to make room for in a new batch after one of `last_size`. A little more than that, since a buffer that is some bytes
+/// too short is copied into one of twice its size; but no more than a batch may have.
+fn expected_bytes(last_size: usize, batch_bytes: usize) -> usize {
+    (last_size + last_size / 4).min(batch_bytes)
 }
 
 impl TopicBuffer {
