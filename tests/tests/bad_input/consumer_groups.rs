@@ -21,10 +21,10 @@ fn victim(session_timeout_ms: &str) -> Victim {
         ("group.consumer.min.session.timeout.ms", "1"),
         ("group.consumer.max.size", "1000"),
     ];
-    let mut victim = Victim::start_with(&settings).unwrap();
+    let mut victim = Victim::start_with(&settings).expect("a broker starts");
     let find = FindCoordinatorRequest { coordinator_keys: vec!["group".to_owned()], ..Default::default() };
-    assert_eq!(victim.ask(6, &find).unwrap().coordinators[0].error_code, 0);
-    victim.rebase().unwrap();
+    assert_eq!(victim.ask(6, &find).expect("an answer").coordinators[0].error_code, 0);
+    victim.rebase().expect("usage can be read");
     victim
 }
 
@@ -40,12 +40,12 @@ fn enter(group: &str, member: &str) -> ConsumerGroupHeartbeatRequest {
 }
 
 fn error(victim: &Victim, request: &ConsumerGroupHeartbeatRequest) -> i16 {
-    victim.ask(1, request).unwrap().error_code
+    victim.ask(1, request).expect("an answer").error_code
 }
 
 fn members(victim: &Victim, group: &str) -> usize {
     let request = ConsumerGroupDescribeRequest { group_ids: vec![group.to_owned()], ..Default::default() };
-    victim.ask(1, &request).unwrap().groups[0].members.len()
+    victim.ask(1, &request).expect("an answer").groups[0].members.len()
 }
 
 #[test]
