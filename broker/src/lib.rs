@@ -16,4 +16,5 @@ mod net;
 mod replica;
 mod server;
 
+pub use coordinator::describe_group_record;
 pub use server::{Broker, BrokerBuilder, StartError, StopError};

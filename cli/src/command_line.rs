@@ -8,6 +8,8 @@ use crate::bench::BenchCommand;
 use crate::cluster::ClusterCommand;
 use crate::completions::CompletionsCommand;
 use crate::consume::ConsumeCommand;
+use crate::group::GroupCommand;
+use crate::log::LogCommand;
 use crate::produce::ProduceCommand;
 use crate::serve::ServeCommand;
 use crate::topic::TopicCommand;
@@ -22,7 +24,7 @@ Examples:
 Exit codes:
   0    done (a reader that closes the pipe early is not an error)
   1    failed; stderr says what happened, where, and what to do
-  2    the command line is wrong
+  2    the command line is wrong (`ottla log`: or nothing could be looked at)
   130  interrupted before everything was done
 
 Every command has more under `ottla COMMAND --help`.";
@@ -45,10 +47,14 @@ pub(crate) enum Command {
     Produce(ProduceCommand),
     /// Read records
     Consume(ConsumeCommand),
+    /// List, describe, reset and delete consumer groups
+    Group(GroupCommand),
     /// Show the cluster: its id, its brokers and the versions they speak
     Cluster(ClusterCommand),
     /// Measure how fast a broker takes records, gives them back and answers
     Bench(BenchCommand),
+    /// Look at what lies on the disk, without a broker: dump, verify and repair logs
+    Log(LogCommand),
     /// Print a script that completes commands in a shell
     Completions(CompletionsCommand),
 }

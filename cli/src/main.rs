@@ -9,8 +9,10 @@ mod command_line;
 mod completions;
 mod consume;
 mod csv_input;
+mod group;
 mod input_record;
 mod interrupt;
+mod log;
 mod output;
 mod produce;
 mod producer_options;
@@ -42,6 +44,7 @@ fn main() -> ExitCode {
 fn run(command_line: CommandLine) -> Result<ExitCode> {
     let command = match command_line.command {
         Command::Completions(command) => return completions::run(&command).map(|()| ExitCode::SUCCESS),
+        Command::Log(command) => return Ok(log::run(command)),
         other => other,
     };
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
@@ -50,11 +53,13 @@ fn run(command_line: CommandLine) -> Result<ExitCode> {
         match command {
             Command::Serve(command) => serve::run(command).await.map(|()| ExitCode::SUCCESS),
             Command::Topic(command) => topic::run(command).await.map(|()| ExitCode::SUCCESS),
+            Command::Group(command) => group::run(command).await.map(|()| ExitCode::SUCCESS),
             Command::Produce(command) => produce::run(command).await,
             Command::Consume(command) => consume::run(command).await.map(|()| ExitCode::SUCCESS),
             Command::Bench(command) => bench::run(command).await,
             Command::Cluster(command) => cluster::run(command).await.map(|()| ExitCode::SUCCESS),
             Command::Completions(command) => completions::run(&command).map(|()| ExitCode::SUCCESS),
+            Command::Log(command) => Ok(log::run(command)),
         }
     });
     // A thread that waits for a line of stdin cannot be stopped, and nothing is left for it to do.

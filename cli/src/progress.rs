@@ -22,12 +22,22 @@ impl Progress {
     }
 
     pub(crate) fn update(&mut self, bytes: u64, records: u64) {
+        self.draw(bytes, message(self.started.elapsed(), bytes, self.input_bytes, records));
+    }
+
+    /// As `update`, where records are not counted.
+    pub(crate) fn update_bytes(&mut self, bytes: u64) {
+        let rest = self.input_bytes.and_then(|size| time_left(self.started.elapsed(), bytes, size));
+        self.draw(bytes, rest.unwrap_or_default());
+    }
+
+    fn draw(&mut self, bytes: u64, message: String) {
         if self.begin.is_none_or(|begin| Instant::now() < begin) {
             return;
         }
         let bar = self.bar.get_or_insert_with(|| bar(self.input_bytes));
         bar.set_position(bytes);
-        bar.set_message(message(self.started.elapsed(), bytes, self.input_bytes, records));
+        bar.set_message(message);
     }
 
     pub(crate) fn finish(&mut self) {
@@ -41,13 +51,16 @@ impl Progress {
 fn message(elapsed: Duration, bytes: u64, input_bytes: Option<u64>, records: u64) -> String {
     let seconds = elapsed.as_secs_f64().max(1e-3);
     let text = format!("{records} records, {:.0} a second", records as f64 / seconds);
-    match input_bytes.filter(|_| bytes > 0) {
-        Some(size) => {
-            let left = size.saturating_sub(bytes) as f64 / (bytes as f64 / seconds);
-            format!("{text}, {left:.0} s to go")
-        }
+    match input_bytes.and_then(|size| time_left(elapsed, bytes, size)) {
+        Some(rest) => format!("{text}, {rest}"),
         None => text,
     }
+}
+
+fn time_left(elapsed: Duration, bytes: u64, input_bytes: u64) -> Option<String> {
+    let seconds = elapsed.as_secs_f64().max(1e-3);
+    let left = input_bytes.saturating_sub(bytes) as f64 / (bytes as f64 / seconds);
+    (bytes > 0).then(|| format!("{left:.0} s to go"))
 }
 
 fn bar(input_bytes: Option<u64>) -> ProgressBar {

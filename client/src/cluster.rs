@@ -28,12 +28,14 @@ use crate::{Error, TopicPartition};
 /// that was just created (perhaps by this very question) to reach every broker.
 const UNKNOWN_TOPIC_PATIENCE: Duration = Duration::from_secs(2);
 
-/// Which of the two connections to a broker: answers come in order, so that short questions would wait behind a
-/// fetch that polls for half a second, or behind megabytes of records.
+/// Which of the connections to a broker: answers come in order, so that short questions would wait behind a
+/// fetch that polls for half a second, behind megabytes of records, or behind a rebalance.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Lane {
     Control,
     Data,
+    /// The membership in a group: joining it waits for all its members.
+    Group,
 }
 
 /// What the task that refreshes metadata has to say.

@@ -14,5 +14,6 @@ mod waiters;
 #[cfg(test)]
 mod test_broker;
 
+pub use group::describe_group_record;
 pub(crate) use offsets_topic::{OFFSETS_TOPIC, internal_topic_of};
 pub(crate) use runtime::{GroupCoordinator, GroupCoordinatorContext, Handled};

@@ -13,6 +13,8 @@ use super::super::group::{
 use super::super::test_broker::*;
 use super::*;
 use crate::storage::vfs::{Access, Fault, FaultVfs, Vfs, VfsFile};
+use crate::storage::{CleanLimits, LogConfig, Unthrottled};
+use crate::types::TopicPartition;
 
 const GROUPS: [&str; 2] = ["a", "b"];
 
@@ -234,6 +236,36 @@ async fn groups_of_a_topic_that_is_not_there_are_nobodys() {
     let broker = TestBroker::open(&vfs, 1).unwrap();
     assert_eq!(broker.commit("a", &[0], 1).await, Err(GroupError::NotCoordinator));
     assert_eq!(broker.committed("a", 0).await, Err(GroupError::NotCoordinator));
+    broker.stop();
+}
+
+#[tokio::test]
+async fn groups_are_loaded_from_a_log_that_was_compacted() {
+    let vfs = new_disk();
+    let broker = TestBroker::open(&vfs, 1).unwrap();
+    broker.create_topics().unwrap();
+    let log = broker.logs.log(&TopicPartition::new(OFFSETS_TOPIC, 1)).unwrap();
+    log.update_config(Arc::new(LogConfig { segment_bytes: 1_000, ..LogConfig::clone(&log.config()) }));
+    broker.commit("c", &[0], 77).await.unwrap();
+    for offset in 0..200 {
+        broker.commit("a", &[0, 1], offset).await.unwrap();
+    }
+    let joined = join(&broker, joining("group-1")).await.unwrap();
+    assert_eq!(partition_of("group-1", 2), 1);
+    sync(&broker, "group-1", &joined).await.unwrap();
+    for offset in 200..300 {
+        broker.commit("a", &[0, 1], offset).await.unwrap();
+    }
+    let limits = CleanLimits { map_bytes_max: 1 << 20, decompressed_bytes_max: 1 << 20 };
+    let report = log.clean(Offset::ZERO, limits, 1_700_000_000_000, &Unthrottled).unwrap();
+    assert!(report.records_removed > 400, "{report:?}");
+    broker.stop();
+    let broker = TestBroker::open(&vfs.killed(), 2).unwrap();
+    assert_eq!(broker.committed("a", 0).await, Ok(Some(299)));
+    assert_eq!(broker.committed("a", 1).await, Ok(Some(299)));
+    assert_eq!(broker.committed("c", 0).await, Ok(Some(77)));
+    let described = broker.groups.read("group-1", |shard| Ok(shard.describe_classic("group-1").unwrap().state));
+    assert_eq!(answer(described).await, Ok("Stable"));
     broker.stop();
 }
 

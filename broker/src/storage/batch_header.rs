@@ -36,10 +36,12 @@ pub(super) struct BatchHeader {
     pub(super) crc: u32,
     pub(super) attributes: i16,
     pub(super) last_offset_delta: i32,
+    pub(super) base_timestamp: i64,
     pub(super) max_timestamp: i64,
     pub(super) producer_id: ProducerId,
     pub(super) producer_epoch: i16,
     pub(super) base_sequence: i32,
+    pub(super) record_count: i32,
 }
 
 fn at<const N: usize>(bytes: &[u8; HEADER_BYTES], start: usize) -> [u8; N] {
@@ -60,10 +62,12 @@ impl BatchHeader {
             crc: u32::from_be_bytes(at(bytes, CRC_AT)),
             attributes: i16::from_be_bytes(at(bytes, CRC_COVERS_FROM)),
             last_offset_delta: i32::from_be_bytes(at(bytes, 23)),
+            base_timestamp: i64::from_be_bytes(at(bytes, 27)),
             max_timestamp: i64::from_be_bytes(at(bytes, 35)),
             producer_id: ProducerId(i64::from_be_bytes(at(bytes, 43))),
             producer_epoch: i16::from_be_bytes(at(bytes, 51)),
             base_sequence: i32::from_be_bytes(at(bytes, 53)),
+            record_count: i32::from_be_bytes(at(bytes, 57)),
         };
         let plausible = bytes[MAGIC_AT] == 2
             && header.size_bytes as usize >= HEADER_BYTES

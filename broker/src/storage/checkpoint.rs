@@ -18,6 +18,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use super::error::StorageError;
@@ -31,7 +32,7 @@ pub(super) const LOG_STARTS: &str = "log-start-offset-checkpoint";
 /// Up to where each compacted log was cleaned.
 pub(super) const CLEANED: &str = "cleaner-offset-checkpoint";
 /// The start of one log, in its own folder, twice: a damaged file must not bring deleted records back.
-const LOG_START: [&str; 2] = ["log-start-offset", "log-start-offset.copy"];
+pub(super) const LOG_START: [&str; 2] = ["log-start-offset", "log-start-offset.copy"];
 
 const VERSION: &str = "0";
 /// 100,000 partitions with names of 249 characters.
@@ -63,18 +64,32 @@ fn checksum_path(data_dir: &Path, name: &str) -> PathBuf {
     data_dir.join(format!("{name}.crc32"))
 }
 
+/// A checkpoint as it lies there, believable or not.
+#[derive(Debug)]
+pub(super) struct FoundCheckpoint {
+    /// `None` if the text is no checkpoint.
+    pub(super) offsets: Option<Offsets>,
+    pub(super) checksum_matches: bool,
+}
+
+/// Looks at a checkpoint of the data directory; `None` if there is none.
+pub(super) fn find(vfs: &dyn Vfs, data_dir: &Path, name: &str) -> io::Result<Option<FoundCheckpoint>> {
+    let Some(text) = read_file(vfs, &data_dir.join(name), CHECKPOINT_BYTES_MAX)? else { return Ok(None) };
+    let offsets = std::str::from_utf8(&text).ok().and_then(parse);
+    Ok(Some(FoundCheckpoint { offsets, checksum_matches: checksum_matches(vfs, data_dir, name, &text) }))
+}
+
 /// Reads a checkpoint of the data directory; `None` if there is none that can be believed.
 pub(super) fn read(vfs: &dyn Vfs, data_dir: &Path, name: &str) -> Option<Offsets> {
     let path = data_dir.join(name);
-    let text = match read_file(vfs, &path, CHECKPOINT_BYTES_MAX) {
-        Ok(text) => text?,
+    let found = match find(vfs, data_dir, name) {
+        Ok(found) => found?,
         Err(error) => {
             tracing::warn!(path = %path.display(), %error, "cannot read a checkpoint; doing without");
             return None;
         }
     };
-    let offsets =
-        checksum_matches(vfs, data_dir, name, &text).then(|| parse(std::str::from_utf8(&text).ok()?)).flatten();
+    let offsets = found.offsets.filter(|_| found.checksum_matches);
     if offsets.is_none() {
         tracing::warn!(path = %path.display(), "a checkpoint is damaged or not ours; doing without");
     }
@@ -127,7 +142,6 @@ pub(super) fn write_log_start(vfs: &dyn Vfs, log_dir: &Path, start: Offset) -> R
 
 /// The start of one log as it was put on record in its folder.
 pub(super) fn read_log_start(vfs: &dyn Vfs, log_dir: &Path) -> LogStartOnRecord {
-    // `None` is no file, `Some(None)` one that cannot be believed.
     let files = LOG_START.map(|name| read_one_log_start(vfs, &log_dir.join(name)));
     let start = files.iter().flatten().copied().max().flatten();
     let folder = log_dir.display();
@@ -144,7 +158,8 @@ pub(super) fn read_log_start(vfs: &dyn Vfs, log_dir: &Path) -> LogStartOnRecord 
     LogStartOnRecord { start, needs_repair: !is_whole }
 }
 
-fn read_one_log_start(vfs: &dyn Vfs, path: &Path) -> Option<Option<Offset>> {
+/// What one of the two files says; `None` if there is no file, `Some(None)` if it cannot be believed.
+pub(super) fn read_one_log_start(vfs: &dyn Vfs, path: &Path) -> Option<Option<Offset>> {
     match read_file(vfs, path, SMALL_FILE_BYTES_MAX) {
         Ok(bytes) => bytes.map(|bytes| parse_log_start(&bytes)),
         Err(error) => {

@@ -12,12 +12,12 @@ use super::error::StorageError;
 use super::vfs::{Vfs, VfsLock, parent, replace_file};
 
 /// Kafka's name for the lock file.
-const LOCK: &str = ".lock";
+pub(super) const LOCK: &str = ".lock";
 /// Kafka's name for the marker.
-const CLEAN_SHUTDOWN: &str = ".kafka_cleanshutdown";
+pub(super) const CLEAN_SHUTDOWN: &str = ".kafka_cleanshutdown";
 /// Kafka's content of the marker; -1: no epoch of a broker.
 const CLEAN_SHUTDOWN_CONTENT: &[u8] = br#"{"version":0,"brokerEpoch":-1}"#;
-const QUARANTINE: &str = "quarantine";
+pub(super) const QUARANTINE: &str = "quarantine";
 
 /// A data directory that this process uses, and no other. Dropping it gives it back, without a marker.
 #[derive(Debug)]

@@ -345,7 +345,7 @@ impl LogManager {
 }
 
 /// Runs `work` on all items, on so many threads; the results are in the items' order.
-fn in_parallel<I: Sync, O: Send>(threads: usize, items: &[I], work: impl Fn(&I) -> O + Sync) -> Vec<O> {
+pub(super) fn in_parallel<I: Sync, O: Send>(threads: usize, items: &[I], work: impl Fn(&I) -> O + Sync) -> Vec<O> {
     let next = AtomicUsize::new(0);
     let mut done: Vec<(usize, O)> = Vec::with_capacity(items.len());
     std::thread::scope(|scope| {

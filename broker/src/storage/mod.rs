@@ -3,6 +3,7 @@
 //! `vfs` is the only place that opens files; `log` is one partition's log and `log_manager` all of a data directory;
 //! `recovery` decides about what was there before the start; `flusher` makes appends durable, many at a time.
 
+pub mod inspect;
 pub mod leader_epoch;
 pub mod producer_snapshot;
 pub mod producer_state;

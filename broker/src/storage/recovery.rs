@@ -29,8 +29,10 @@ mod quarantine;
 mod replay;
 mod scan;
 
-pub(super) use index_builder::IndexBuilder;
-pub(super) use scan::{find_damage, verify};
+pub(super) use check::{first_epoch, holds_good_batch};
+pub(super) use index_builder::{INDEX_BYTES_MAX, IndexBuilder, decode as decode_index};
+pub(super) use replay::{CONTROL_BATCH_BYTES_MAX, EPOCHS_BYTES_MAX, SNAPSHOT_BYTES_MAX, end_txn_marker};
+pub(super) use scan::{Event, Scan, ScanStart, find_damage, verify};
 
 /// What is known about a log before it is opened.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -101,7 +103,7 @@ struct Recovery<'a> {
 /// A file with this name in a log's folder: a sync failed, so the page cache may show bytes that the kernel takes for written
 /// and that are not on the disk. Whoever opens the log then writes what he believes again. It need not be durable: after a
 /// power cut the page cache is gone, and so is the reason for it.
-const UNSYNCED_MARKER: &str = "sync-failed";
+pub(super) const UNSYNCED_MARKER: &str = "sync-failed";
 
 /// Leaves word for the next to open the log that a sync of it failed.
 pub(super) fn mark_unsynced(vfs: &dyn Vfs, dir: &Path) {
@@ -240,6 +242,7 @@ impl Recovery<'_> {
             if let Some(base) = parse_segment_name(&entry.name, extension::LOG) {
                 let sizes = SegmentSizes {
                     log_bytes: entry.size_bytes,
+                    modified_ms: entry.modified_ms,
                     offset_index_bytes: size_of(base, extension::OFFSET_INDEX),
                     time_index_bytes: size_of(base, extension::TIME_INDEX),
                 };
@@ -292,7 +295,8 @@ impl Recovery<'_> {
 
     fn into_segments(mut self, active: ActiveState, log_start: Offset) -> (Segments, RecoveryReport) {
         let pool = &self.context.open_files;
-        let checked_from = self.segments.pop().map_or(0, |segment| segment.checked_from);
+        let last = self.segments.pop();
+        let checked_from = last.as_ref().map_or(0, |segment| segment.checked_from);
         let content = SegmentContent {
             size_bytes: active.size_bytes,
             next_offset: Some(active.next_offset),
@@ -300,6 +304,7 @@ impl Recovery<'_> {
             offset_entries: active.builder.offset_entries.len(),
             time_entries: active.builder.time_entries.len(),
             checked_from,
+            last_append_ms: last.and_then(|segment| segment.sizes.modified_ms),
         };
         let last = ActiveSegment::new(pool, self.dir, active.base, active.file, content);
         let sealed = self.segments.into_iter().filter_map(|segment| {

@@ -171,6 +171,7 @@ impl FinishedSegment {
             log_bytes: self.size_bytes,
             offset_index_bytes: Some((self.indexes.offset_entries.len() * OffsetEntry::BYTES) as u64),
             time_index_bytes: Some((self.indexes.time_entries.len() * TimeEntry::BYTES) as u64),
+            modified_ms: None,
         };
         if let Err(error) = self.indexes.write(vfs, dir, self.base_offset, false) {
             tracing::warn!(segment = %self.base_offset, %error, "cannot write the indexes of a new segment; the next start builds them");
@@ -191,7 +192,8 @@ fn replacement_path(dir: &Path, base: Offset, next: Offset) -> PathBuf {
     dir.join(format!("{:020}-{:020}.{}", base.0, next.0, extension::REPLACEMENT))
 }
 
-fn parse_replacement(name: &str) -> Option<(Offset, Offset)> {
+/// The offsets whose segments a file of this name replaces; `None` for any other name.
+pub(super) fn parse_replacement(name: &str) -> Option<(Offset, Offset)> {
     let (base, next) = name.strip_suffix(extension::REPLACEMENT)?.strip_suffix('.')?.split_once('-')?;
     let offset = |digits: &str| {
         let all_digits = digits.len() == 20 && digits.bytes().all(|byte| byte.is_ascii_digit());

@@ -10,7 +10,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 
@@ -79,6 +79,14 @@ impl Segment {
         match self {
             Segment::Sealed(segment) => segment.base_offset,
             Segment::Active(segment) => segment.base_offset,
+        }
+    }
+
+    /// When it was last appended to, in milliseconds since 1970; `None` where nothing tells.
+    pub(super) fn last_append_ms(&self) -> Option<i64> {
+        match self {
+            Segment::Sealed(segment) => segment.last_append_ms,
+            Segment::Active(segment) => segment.last_append_ms(),
         }
     }
 
@@ -258,8 +266,13 @@ pub(super) struct ActiveSegment {
     /// Size in the upper half, next offset less base offset in the lower.
     end: AtomicU64,
     largest_timestamp: Mutex<Option<TimeEntry>>,
+    /// The broker's clock at the last append; [`NEVER_MS`] where nothing tells.
+    last_append_ms: AtomicI64,
     pub(super) verified: Arc<Verified>,
 }
+
+/// The time of what has not happened.
+const NEVER_MS: i64 = i64::MIN;
 
 /// What only the writer needs to know of the active segment.
 #[derive(Debug, Clone, Copy, Default)]
@@ -270,7 +283,7 @@ pub(super) struct Cadence {
     pub(super) last_time_entry: Option<i64>,
     /// The largest timestamp of the first batch: what the age of a segment is counted from.
     pub(super) first_timestamp: Option<i64>,
-    /// When the segment was created, or opened, in milliseconds since 1970.
+    /// When the segment was created, or last written before it was opened, in milliseconds since 1970.
     pub(super) created_ms: i64,
 }
 
@@ -284,6 +297,8 @@ pub(super) struct SegmentContent {
     pub(super) time_entries: usize,
     /// From where on the batches were checked; what lies before is checked when it is first read.
     pub(super) checked_from: u64,
+    /// When it was last appended to, as its file says.
+    pub(super) last_append_ms: Option<i64>,
 }
 
 impl ActiveSegment {
@@ -306,6 +321,7 @@ impl ActiveSegment {
             time_index: index(extension::TIME_INDEX, content.time_entries),
             end: AtomicU64::new(0),
             largest_timestamp: Mutex::new(content.largest_timestamp),
+            last_append_ms: AtomicI64::new(content.last_append_ms.unwrap_or(NEVER_MS)),
             verified: Arc::new(Verified::new(content.size_bytes, content.checked_from..content.size_bytes)),
         };
         let next_offset = content.next_offset.unwrap_or(base_offset);
@@ -316,6 +332,10 @@ impl ActiveSegment {
     pub(super) fn end(&self) -> SegmentEnd {
         let end = self.end.load(Ordering::Acquire);
         SegmentEnd { size_bytes: end >> 32, next_offset: self.base_offset.plus((end & u64::from(u32::MAX)) as i64) }
+    }
+
+    fn last_append_ms(&self) -> Option<i64> {
+        Some(self.last_append_ms.load(Ordering::Relaxed)).filter(|ms| *ms != NEVER_MS)
     }
 
     fn publish_end(&self, end: SegmentEnd) {
@@ -331,8 +351,10 @@ impl ActiveSegment {
         header: &BatchHeader,
         cadence: &mut Cadence,
         index_interval_bytes: u32,
+        now_ms: i64,
     ) {
         let end = self.end();
+        self.last_append_ms.store(now_ms, Ordering::Relaxed);
         let last_offset = header.last_offset();
         {
             let mut largest = self.largest_timestamp.lock();
@@ -380,6 +402,7 @@ impl ActiveSegment {
             offset_index: self.sealed_index::<OffsetEntry>(pool, dir, extension::OFFSET_INDEX, self.offset_index.len()),
             time_index: self.sealed_index::<TimeEntry>(pool, dir, extension::TIME_INDEX, self.time_index.len()),
             largest_timestamp: OnceLock::new(),
+            last_append_ms: self.last_append_ms(),
             verified: Arc::clone(&self.verified),
         };
         sealed.largest_timestamp.get_or_init(|| *self.largest_timestamp.lock());
@@ -410,6 +433,7 @@ pub(super) struct SealedSegment {
     pub(super) time_index: SealedIndex,
     /// Read from the time index when it is first asked for.
     largest_timestamp: OnceLock<Option<TimeEntry>>,
+    last_append_ms: Option<i64>,
     pub(super) verified: Arc<Verified>,
 }
 
@@ -419,9 +443,16 @@ pub(super) struct SegmentSizes {
     pub(super) log_bytes: u64,
     pub(super) offset_index_bytes: Option<u64>,
     pub(super) time_index_bytes: Option<u64>,
+    /// When the log file was last written; `None` where nothing tells.
+    pub(super) modified_ms: Option<i64>,
 }
 
 impl SealedSegment {
+    /// When it was last appended to; see [`Segment::last_append_ms`].
+    pub(super) fn last_append_ms(&self) -> Option<i64> {
+        self.last_append_ms
+    }
+
     /// Keeps its files open, because another segment is about to get its name: who reads this one notices nothing.
     pub(super) fn pin(&self) -> io::Result<()> {
         self.file.pin()?;
@@ -459,6 +490,7 @@ impl SealedSegment {
             ),
             time_index: SealedIndex::new::<TimeEntry>(pool, path(extension::TIME_INDEX), base_offset, time_index_bytes),
             largest_timestamp: OnceLock::new(),
+            last_append_ms: sizes.modified_ms,
             verified: Arc::new(Verified::new(sizes.log_bytes, checked_from..sizes.log_bytes)),
         }
     }

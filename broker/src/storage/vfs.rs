@@ -41,6 +41,8 @@ pub struct DirEntry {
     pub is_dir: bool,
     /// Size in bytes; 0 for a folder.
     pub size_bytes: u64,
+    /// When its content was last written, in milliseconds since 1970; `None` where the file system does not say.
+    pub modified_ms: Option<i64>,
 }
 
 /// How full a file system is.
@@ -77,6 +79,8 @@ pub trait Vfs: Send + Sync + Debug {
     fn disk_space(&self, path: &Path) -> io::Result<DiskSpace>;
     /// Takes the lock that this file stands for (created if missing), or fails with `WouldBlock` if somebody holds it.
     fn lock(&self, path: &Path) -> io::Result<Box<dyn VfsLock>>;
+    /// Whether somebody holds the lock that this file stands for. Changes nothing, and creates nothing.
+    fn is_locked(&self, path: &Path) -> io::Result<bool>;
 }
 
 /// An open file. All access is by position: there is no cursor to share.

@@ -20,12 +20,13 @@ const MEMBER_ID_REQUIRED: i16 = 79;
 const GROUP_MAX_SIZE_REACHED: i16 = 81;
 
 /// A victim whose topic of groups is there, and whose groups begin at once.
-fn victim() -> Victim {
-    let mut victim = Victim::start_with(&[("group.initial.rebalance.delay.ms", "0")]).unwrap();
+fn victim() -> Result<Victim> {
+    let mut victim = Victim::start_with(&[("group.initial.rebalance.delay.ms", "0")])?;
     let find = FindCoordinatorRequest { coordinator_keys: vec!["group".to_owned()], ..Default::default() };
-    assert_eq!(victim.ask(6, &find).unwrap().coordinators[0].error_code, 0);
-    victim.rebase().unwrap();
-    victim
+    let found = victim.ask(6, &find)?.coordinators;
+    ensure!(found[0].error_code == 0, "{found:?}");
+    victim.rebase()?;
+    Ok(victim)
 }
 
 fn join(group: &str, member_id: &str) -> JoinGroupRequest {
@@ -67,7 +68,7 @@ fn state(victim: &Victim, group: &str) -> Result<(String, usize)> {
 
 #[test]
 fn a_storm_of_joins_that_never_return_leaves_nothing_behind() {
-    let mut victim = victim();
+    let mut victim = victim().unwrap();
     let mut connection = victim.connect().unwrap();
     for number in 0..20_000 {
         let group = format!("storm-{}", number % 50);
@@ -85,7 +86,7 @@ fn a_storm_of_joins_that_never_return_leaves_nothing_behind() {
 
 #[test]
 fn joins_whose_connections_go_away_do_not_keep_them() {
-    let mut victim = victim();
+    let mut victim = victim().unwrap();
     let mut waiting: Vec<RawConnection> = Vec::new();
     let leader = victim.ask(3, &join("group", "")).unwrap();
     for _ in 0..300 {
@@ -112,7 +113,7 @@ fn sync_v3(request: SyncGroupRequest) -> SyncGroupRequest {
 
 #[test]
 fn assignments_from_whoever_has_none_to_give_change_nothing() {
-    let mut victim = victim();
+    let mut victim = victim().unwrap();
     let leader = victim.ask(3, &join("group", "")).unwrap();
     let before = state(&victim, "group").unwrap();
     assert_eq!(before, ("CompletingRebalance".to_owned(), 1));
@@ -144,7 +145,7 @@ fn assignments_from_whoever_has_none_to_give_change_nothing() {
 
 #[test]
 fn more_than_a_group_may_hold_is_refused() {
-    let mut victim = victim();
+    let mut victim = victim().unwrap();
     let mut many = join("many", "");
     many.protocols = (0..100_000).map(|number| protocol(&format!("{number:060}"), b"")).collect();
     assert_eq!(victim.ask(9, &many).unwrap().error_code, GROUP_MAX_SIZE_REACHED);
@@ -162,7 +163,7 @@ fn more_than_a_group_may_hold_is_refused() {
 
 #[test]
 fn commits_of_ten_thousand_groups_are_kept_and_cost_little() {
-    let mut victim = victim();
+    let mut victim = victim().unwrap();
     victim.create_topic("flights", 1, &[]).unwrap();
     victim.rebase().unwrap();
     let commit = |group: &str, offset| {

@@ -141,6 +141,15 @@ impl GroupRecord {
     }
 }
 
+/// A record of `__consumer_offsets` in words, for a person; `None` for a type that is none of ours.
+#[must_use]
+pub fn describe_group_record(key: Option<&Bytes>, value: Option<&Bytes>) -> Option<String> {
+    match GroupRecord::decode(key, value) {
+        Ok(record) => record.map(|record| format!("{record:?}")),
+        Err(error) => Some(error.to_string()),
+    }
+}
+
 fn decode_legacy(key: &mut Reader, value: Option<&Bytes>) -> Result<GroupRecord, GroupRecordError> {
     let name = "LegacyOffsetCommit";
     let key =

@@ -59,6 +59,7 @@ pub(crate) use consumer_describe::{DescribedConsumerGroup, DescribedConsumerMemb
 pub(crate) use consumer_error::ConsumerGroupError;
 pub(crate) use consumer_heartbeat::{ConsumerHeartbeat, HeartbeatAnswer};
 pub(crate) use error::GroupError;
+pub use group_record::describe_group_record;
 pub(crate) use group_record::{GroupRecord, GroupRecordError};
 pub(crate) use group_shard::GroupShard;
 pub(crate) use listing::{DescribedGroup, DescribedMember, GroupFilter, GroupKind, ListedGroup};

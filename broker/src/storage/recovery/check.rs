@@ -10,7 +10,7 @@ use crate::storage::error::StorageError;
 use crate::storage::index::{IndexEntry, OffsetEntry, TimeEntry};
 use crate::storage::log::CorruptRange;
 use crate::storage::segment::{extension, segment_path};
-use crate::storage::vfs::{Access, VfsFile, read_exact_at, write_all_at};
+use crate::storage::vfs::{Access, Vfs, VfsFile, read_exact_at, write_all_at};
 use crate::types::{LeaderEpoch, Offset};
 
 /// How a segment ended.
@@ -82,7 +82,10 @@ impl Recovery<'_> {
             builder.push_time_entry();
             if at + 1 == self.segments.len() {
                 self.rewrite_if_wrong(at, &builder)?;
-                builder.cadence.created_ms = self.now_ms;
+                // Nothing tells when it was created: not after it was last written.
+                let modified_ms = self.segments[at].sizes.modified_ms;
+                builder.cadence.created_ms =
+                    modified_ms.map_or(self.now_ms, |modified_ms| modified_ms.min(self.now_ms));
                 return Ok(ActiveState { file, base, size_bytes, next_offset, builder });
             }
             self.rewrite_if_wrong(at, &builder)?;
@@ -138,7 +141,10 @@ impl Recovery<'_> {
     ) -> Result<(Offset, SegmentEnding), StorageError> {
         let SegmentState { base, sizes, .. } = self.segments[at];
         let path = segment_path(self.dir, base, extension::LOG);
-        let epoch_behind = self.segments.get(at + 1).and_then(|behind| self.first_epoch(behind));
+        let epoch_behind = self.segments.get(at + 1).and_then(|next| {
+            let path = segment_path(self.dir, next.base, extension::LOG);
+            first_epoch(self.vfs(), &path, next.base, next.sizes.log_bytes)
+        });
         let start = ScanStart {
             segment_base: base,
             position: resume.position,
@@ -165,16 +171,6 @@ impl Recovery<'_> {
         }
     }
 
-    /// The epoch that a segment starts with, if its first batch can be read and is the one that it should be.
-    fn first_epoch(&self, segment: &SegmentState) -> Option<LeaderEpoch> {
-        let file = self.vfs().open(&segment_path(self.dir, segment.base, extension::LOG), Access::Read).ok()?;
-        let mut cursor = BatchCursor::new(&*file, 0, segment.sizes.log_bytes, SEARCH_BLOCK_BYTES);
-        match cursor.next().ok()? {
-            Step::Batch { header, .. } if header.base_offset == segment.base => Some(header.leader_epoch),
-            _ => None,
-        }
-    }
-
     fn note_damage(&mut self, from: Offset, to: Offset, segment_base: Offset, position: u64, end_position: u64) {
         tracing::error!(log = %self.topic_partition, %from, %to, "batches are damaged on disk, good ones lie behind: they are kept and refused");
         self.report.corrupt.push(CorruptRange { from, to, segment_base, position, end_position });
@@ -183,24 +179,14 @@ impl Recovery<'_> {
     /// Whether any later segment holds a batch that is good.
     fn any_good_batch_behind(&self, at: usize) -> Result<bool, StorageError> {
         for (index, segment) in self.segments.iter().enumerate().skip(at + 1) {
-            if segment.sizes.log_bytes == 0 {
-                continue;
-            }
-            let path = segment_path(self.dir, segment.base, extension::LOG);
-            let file = self.vfs().open(&path, Access::Read).map_err(StorageError::io("open", &path))?;
             let limit = self.segments.get(index + 1).map(|next| next.base);
-            let start = ScanStart {
-                segment_base: segment.base,
-                position: 0,
-                expected: segment.base,
+            if holds_good_batch(
+                self.vfs(),
+                &segment_path(self.dir, segment.base, extension::LOG),
+                segment.base,
+                segment.sizes.log_bytes,
                 limit,
-                epoch: LeaderEpoch::NONE,
-                epoch_behind: None,
-                epochs: None,
-            };
-            let mut scan = Scan::new(&*file, segment.sizes.log_bytes, start);
-            let first = scan.next().map_err(StorageError::io("read", &path))?;
-            if matches!(first, Event::Batch { .. } | Event::Damage(_)) {
+            )? {
                 return Ok(true);
             }
         }
@@ -216,4 +202,44 @@ impl Recovery<'_> {
         sizes.time_index_bytes = Some((builder.time_entries.len() * TimeEntry::BYTES) as u64);
         Ok(())
     }
+}
+
+/// The epoch that a segment starts with, if its first batch can be read and is the one that it should be.
+pub(in crate::storage) fn first_epoch(
+    vfs: &dyn Vfs,
+    path: &Path,
+    base: Offset,
+    size_bytes: u64,
+) -> Option<LeaderEpoch> {
+    let file = vfs.open(path, Access::Read).ok()?;
+    let mut cursor = BatchCursor::new(&*file, 0, size_bytes, SEARCH_BLOCK_BYTES);
+    match cursor.next().ok()? {
+        Step::Batch { header, .. } if header.base_offset == base => Some(header.leader_epoch),
+        _ => None,
+    }
+}
+
+/// Whether a segment holds a batch that is good. `limit` is the base offset of the segment behind.
+pub(in crate::storage) fn holds_good_batch(
+    vfs: &dyn Vfs,
+    path: &Path,
+    base: Offset,
+    size_bytes: u64,
+    limit: Option<Offset>,
+) -> Result<bool, StorageError> {
+    if size_bytes == 0 {
+        return Ok(false);
+    }
+    let file = vfs.open(path, Access::Read).map_err(StorageError::io("open", path))?;
+    let start = ScanStart {
+        segment_base: base,
+        position: 0,
+        expected: base,
+        limit,
+        epoch: LeaderEpoch::NONE,
+        epoch_behind: None,
+        epochs: None,
+    };
+    let first = Scan::new(&*file, size_bytes, start).next().map_err(StorageError::io("read", path))?;
+    Ok(matches!(first, Event::Batch { .. } | Event::Damage(_)))
 }

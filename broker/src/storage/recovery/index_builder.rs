@@ -11,7 +11,7 @@ use crate::storage::vfs::{Vfs, VfsFile, read_file, replace_file};
 use crate::types::Offset;
 
 /// The largest index: `segment.index.bytes` is an i32.
-const INDEX_BYTES_MAX: u64 = i32::MAX as u64;
+pub(in crate::storage) const INDEX_BYTES_MAX: u64 = i32::MAX as u64;
 
 /// The indexes of one segment up to some batch.
 #[derive(Debug, Default)]
@@ -135,7 +135,7 @@ fn timestamp_at(file: &dyn VfsFile, position: u64, size_bytes: u64, last_offset:
     }
 }
 
-fn decode<E: IndexEntry>(bytes: &[u8], base: Offset) -> Vec<E> {
+pub(in crate::storage) fn decode<E: IndexEntry>(bytes: &[u8], base: Offset) -> Vec<E> {
     bytes.chunks_exact(E::BYTES).map(|entry| E::decode(entry, base)).collect()
 }
 

@@ -14,10 +14,10 @@ use crate::storage::{EndTxnMarker, LeaderEpochCache, ProducerState};
 use crate::types::Offset;
 
 /// 10,000 producers of 250 bytes are 2.5 MB.
-const SNAPSHOT_BYTES_MAX: u64 = 256 << 20;
-const EPOCHS_BYTES_MAX: u64 = 16 << 20;
+pub(in crate::storage) const SNAPSHOT_BYTES_MAX: u64 = 256 << 20;
+pub(in crate::storage) const EPOCHS_BYTES_MAX: u64 = 16 << 20;
 /// A control record is some 20 bytes behind the header.
-const CONTROL_BATCH_BYTES_MAX: usize = 4 << 10;
+pub(in crate::storage) const CONTROL_BATCH_BYTES_MAX: usize = 4 << 10;
 
 impl Recovery<'_> {
     /// What is known of producers and epochs at the end of the log; and whether the epochs are not those of the file.
@@ -181,7 +181,7 @@ impl Recovery<'_> {
 }
 
 /// The marker in the records of a control batch.
-fn end_txn_marker(records: &[u8]) -> Option<EndTxnMarker> {
+pub(in crate::storage) fn end_txn_marker(records: &[u8]) -> Option<EndTxnMarker> {
     let mut input = records;
     let _length = varint(&mut input)?;
     input = input.get(1..)?; // attributes

@@ -22,7 +22,7 @@ const MAGIC_AT: usize = 16;
 
 /// What the scan met.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Event {
+pub(in crate::storage) enum Event {
     /// A good batch.
     Batch { position: u64, header: BatchHeader },
     /// Damaged batches, with good ones behind.
@@ -35,7 +35,7 @@ pub(super) enum Event {
 
 /// A walk over a segment.
 #[derive(Debug)]
-pub(super) struct Scan<'f> {
+pub(in crate::storage) struct Scan<'f> {
     cursor: BatchCursor<'f>,
     segment_base: Offset,
     /// The offset that the next batch must have.
@@ -55,22 +55,22 @@ pub(super) struct Scan<'f> {
 
 /// Where a scan starts, and what it may find.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct ScanStart<'f> {
-    pub(super) segment_base: Offset,
-    pub(super) position: u64,
-    pub(super) expected: Offset,
+pub(in crate::storage) struct ScanStart<'f> {
+    pub(in crate::storage) segment_base: Offset,
+    pub(in crate::storage) position: u64,
+    pub(in crate::storage) expected: Offset,
     /// The base offset of the segment behind, if there is one.
-    pub(super) limit: Option<Offset>,
+    pub(in crate::storage) limit: Option<Offset>,
     /// The epoch of the batch before; [`LeaderEpoch::NONE`] if it is not known.
-    pub(super) epoch: LeaderEpoch,
+    pub(in crate::storage) epoch: LeaderEpoch,
     /// The epoch of the first batch of the segment behind.
-    pub(super) epoch_behind: Option<LeaderEpoch>,
+    pub(in crate::storage) epoch_behind: Option<LeaderEpoch>,
     /// Which epoch wrote which offset, for a log in use, where that is known.
-    pub(super) epochs: Option<&'f LeaderEpochCache>,
+    pub(in crate::storage) epochs: Option<&'f LeaderEpochCache>,
 }
 
 impl<'f> Scan<'f> {
-    pub(super) fn new(file: &'f dyn VfsFile, size_bytes: u64, start: ScanStart<'f>) -> Scan<'f> {
+    pub(in crate::storage) fn new(file: &'f dyn VfsFile, size_bytes: u64, start: ScanStart<'f>) -> Scan<'f> {
         Scan::with_block(file, size_bytes, start, SCAN_BLOCK_BYTES)
     }
 
@@ -92,12 +92,12 @@ impl<'f> Scan<'f> {
     }
 
     /// The offset after the last batch of the walk so far.
-    pub(super) fn next_offset(&self) -> Offset {
+    pub(in crate::storage) fn next_offset(&self) -> Offset {
         self.expected
     }
 
     /// What comes next. After `Tail` and `End` there is nothing more.
-    pub(super) fn next(&mut self) -> io::Result<Event> {
+    pub(in crate::storage) fn next(&mut self) -> io::Result<Event> {
         loop {
             if let Some(event) = self.ready.pop_front() {
                 return Ok(event);

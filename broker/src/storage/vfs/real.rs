@@ -6,6 +6,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::UNIX_EPOCH;
 
 use super::{Access, DirEntry, DiskSpace, Vfs, VfsFile, VfsLock};
 
@@ -57,6 +58,7 @@ impl Vfs for RealVfs {
                 name: entry.file_name().to_string_lossy().into_owned(),
                 is_dir: metadata.is_dir(),
                 size_bytes: if metadata.is_dir() { 0 } else { metadata.len() },
+                modified_ms: modified_ms(&metadata),
             });
         }
         Ok(entries)
@@ -103,6 +105,25 @@ impl Vfs for RealVfs {
             Err(TryLockError::Error(error)) => Err(error),
         }
     }
+
+    fn is_locked(&self, path: &Path) -> io::Result<bool> {
+        let file = match File::open(path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+            Err(error) => return Err(error),
+        };
+        // A lock that is shared, and given back at once: there is no way to look without taking.
+        match file.try_lock_shared() {
+            Ok(()) => Ok(false),
+            Err(TryLockError::WouldBlock) => Ok(true),
+            Err(TryLockError::Error(error)) => Err(error),
+        }
+    }
+}
+
+fn modified_ms(metadata: &fs::Metadata) -> Option<i64> {
+    let since = metadata.modified().ok()?.duration_since(UNIX_EPOCH).ok()?;
+    i64::try_from(since.as_millis()).ok()
 }
 
 impl VfsFile for RealFile {
