@@ -298,6 +298,18 @@ impl Accumulator {
         }
     }
 
+    /// Lets parts of so many records each take the place of a batch that came from here; returns their numbers, or `None`
+    /// for a batch that is settled already. Its memory is theirs.
+    pub(crate) fn split(&mut self, number: u64, counts: &[u32]) -> Option<Vec<u64>> {
+        let whole = self.unsettled.remove(&number)?;
+        let numbered = |part: Arc<BatchDelivery>| {
+            self.next_number += 1;
+            self.unsettled.insert(self.next_number, part);
+            self.next_number
+        };
+        Some(whole.split(counts).into_iter().map(numbered).collect())
+    }
+
     /// The deliveries of everything that is not settled, here or with the sender.
     pub(crate) fn unsettled(&self) -> Vec<Arc<BatchDelivery>> {
         self.unsettled.values().cloned().collect()

@@ -4,6 +4,7 @@
 use bytes::{Bytes, BytesMut};
 use ottla_protocol::records::{BatchBuilder, BatchFields, Compression};
 
+use ottla_protocol::messages::fetch::AbortedTransaction;
 use super::*;
 use crate::clock;
 
