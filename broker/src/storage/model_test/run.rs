@@ -178,7 +178,7 @@ impl World {
         let log = self.log();
         log.update_high_watermark(log.offsets().log_end);
         check::offsets(&log, &self.model, &self.context);
-        if !self.is_doomed && (step % 8 == 0 || matches!(choice, 71..91)) {
+        if !self.is_doomed && (step.is_multiple_of(8) || matches!(choice, 71..91)) {
             check::check(&log, &mut self.model, self.config.compact && what == "compaction", &self.context);
         }
     }
