@@ -32,6 +32,7 @@ use crate::storage::{
 mod builder;
 mod disk_watch;
 mod housekeeping;
+mod scrub;
 
 pub use builder::BrokerBuilder;
 
@@ -226,6 +227,8 @@ impl Start {
         let now = Arc::clone(&clock);
         let sockets = bound.serve(Arc::new(move || config_now.config()), dispatcher, Arc::clone(&metrics), now);
         let mut housekeeping = JoinSet::new();
+        let scrubbing = scrub::run(Arc::clone(&keeper), Arc::clone(&logs), Arc::clone(&clock));
+        housekeeping.spawn(guarded(sockets.panic_guard(), scrubbing));
         let watching = disk_watch::run(Arc::clone(&keeper), Arc::clone(&logs), Arc::clone(&clock));
         housekeeping.spawn(guarded(sockets.panic_guard(), watching));
         let purging = housekeeping::run(Arc::clone(&keeper), Arc::clone(&logs), Arc::clone(&clock));

@@ -37,6 +37,7 @@ mod read;
 mod replace;
 mod retention;
 mod roll;
+mod scrub;
 mod timestamp;
 
 mod trim;
@@ -45,6 +46,7 @@ pub use append::AppendOutcome;
 pub(super) use close::LEADER_EPOCH_CHECKPOINT;
 pub use flush::LogObserver;
 pub use read::LogRead;
+pub use scrub::ScrubCursor;
 pub use timestamp::TimestampOffset;
 
 /// What the logs of a data directory share.

@@ -55,7 +55,9 @@ pub use disk_reserve::{DiskReserve, ReserveChange};
 pub use error::{AppendError, ReadError, StorageError};
 pub use flusher::Flusher;
 pub use leader_epoch::{EpochEndOffset, LeaderEpochCache};
-pub use log::{AppendOutcome, CorruptRange, Log, LogContext, LogObserver, LogOffsets, LogRead, TimestampOffset};
+pub use log::{
+    AppendOutcome, CorruptRange, Log, LogContext, LogObserver, LogOffsets, LogRead, ScrubCursor, TimestampOffset,
+};
 pub use log_config::{FlushMode, LogConfig};
 pub use log_manager::{LogManager, LogManagerConfig, LogToOpen};
 pub use open_files::OpenFiles;

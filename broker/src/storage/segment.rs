@@ -475,6 +475,14 @@ pub(super) struct SealedSegment {
     pub(super) caches: SealedCaches,
 }
 
+/// Which indexes of a segment are what they were.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Soundness {
+    /// The offset index and the time index.
+    pub(super) indexes: bool,
+    pub(super) transaction_index: bool,
+}
+
 /// The sizes of a segment's files, as a folder lists them.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct SegmentSizes {
@@ -540,6 +548,44 @@ impl SealedSegment {
         self
     }
 
+    /// Holds the files of its indexes against what is known of them, whatever was found before.
+    ///
+    /// # Errors
+    /// One of them cannot be read, for another reason than that it is too short or missing.
+    pub(super) fn look_at_caches(&self, dir: &Path) -> io::Result<Soundness> {
+        let sound = self.checksums(dir);
+        let found = match self.read_checksums(dir) {
+            Ok(found) => Some(found),
+            Err(error) if matches!(error.kind(), io::ErrorKind::UnexpectedEof | io::ErrorKind::NotFound) => None,
+            Err(error) => return Err(error),
+        };
+        let of_batches = |checksums: SegmentChecksums| (checksums.offset_index, checksums.time_index);
+        let transactions = |checksums: SegmentChecksums| checksums.transaction_index;
+        let soundness = Soundness {
+            indexes: sound.is_some() && sound.map(of_batches) == found.map(of_batches),
+            // Found only together with the others; an index that was given up says nothing of this one.
+            transaction_index: found.is_none() || self.caches.last_known().map(transactions) == found.map(transactions),
+        };
+        if !soundness.indexes || !soundness.transaction_index {
+            self.caches.distrust();
+        }
+        Ok(soundness)
+    }
+
+    /// The same segment with other offset and time indexes, just built.
+    pub(super) fn with_indexes(&self, pool: &Arc<OpenFiles>, dir: &Path, built: SegmentChecksums) -> SealedSegment {
+        let sizes = SegmentSizes {
+            log_bytes: self.size_bytes,
+            offset_index_bytes: Some(built.offset_index.len),
+            time_index_bytes: Some(built.time_index.len),
+            modified_ms: self.last_append_ms,
+        };
+        let transaction_index = self.caches.last_known().unwrap_or_default().transaction_index;
+        let on_record = SegmentChecksums { transaction_index, ..built };
+        let segment = SealedSegment::new(pool, dir, self.base_offset, self.next_offset, sizes, 0);
+        SealedSegment { verified: Arc::clone(&self.verified), ..segment.with_checksums(on_record) }
+    }
+
     /// Whether the time index is what it was when it was saved: found out when it is first asked for.
     fn time_index_is_sound(&self) -> io::Result<bool> {
         self.caches.time_index_is_sound(|| self.time_index.read_all::<TimeEntry>())
@@ -547,14 +593,16 @@ impl SealedSegment {
 
     /// What its indexes contain; `None` if one of them is damaged, or cannot be read.
     pub(super) fn checksums(&self, dir: &Path) -> Option<SegmentChecksums> {
-        self.caches.checksums(|| {
-            let transaction_index = segment_path(dir, self.base_offset, extension::TRANSACTION_INDEX);
-            let transaction_index = read_file(self.file.vfs(), &transaction_index, self.size_bytes)?;
-            Ok(SegmentChecksums {
-                offset_index: Checksum::of(&self.offset_index.read_all::<OffsetEntry>()?),
-                time_index: Checksum::of(&self.time_index.read_all::<TimeEntry>()?),
-                transaction_index: Checksum::of(&transaction_index.unwrap_or_default()),
-            })
+        self.caches.checksums(|| self.read_checksums(dir))
+    }
+
+    fn read_checksums(&self, dir: &Path) -> io::Result<SegmentChecksums> {
+        let transaction_index = segment_path(dir, self.base_offset, extension::TRANSACTION_INDEX);
+        let transaction_index = read_file(self.file.vfs(), &transaction_index, self.size_bytes)?;
+        Ok(SegmentChecksums {
+            offset_index: Checksum::of(&self.offset_index.read_all::<OffsetEntry>()?),
+            time_index: Checksum::of(&self.time_index.read_all::<TimeEntry>()?),
+            transaction_index: Checksum::of(&transaction_index.unwrap_or_default()),
         })
     }
 }

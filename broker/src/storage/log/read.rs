@@ -120,7 +120,7 @@ impl Log {
     }
 
     /// A copy, taken on the rare occasions when batches are checked.
-    fn epochs(&self) -> LeaderEpochCache {
+    pub(super) fn epochs(&self) -> LeaderEpochCache {
         self.writer.lock().epochs.clone()
     }
 

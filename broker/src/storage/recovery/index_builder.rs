@@ -2,14 +2,15 @@
 
 use std::path::Path;
 
+use super::scan::{Event, Scan, ScanStart};
 use crate::storage::batch_header::BatchHeader;
 use crate::storage::batch_scan::{BatchCursor, SEARCH_BLOCK_BYTES, Step};
 use crate::storage::cache_checksums::{Checksum, SegmentChecksums};
 use crate::storage::error::StorageError;
 use crate::storage::index::{IndexEntry, OffsetEntry, TimeEntry};
-use crate::storage::segment::{Cadence, extension, segment_path};
+use crate::storage::segment::{Cadence, SegmentEnd, extension, segment_path};
 use crate::storage::vfs::{Vfs, VfsFile, read_file, replace_file};
-use crate::types::Offset;
+use crate::types::{LeaderEpoch, Offset};
 
 /// The largest index: `segment.index.bytes` is an i32.
 pub(in crate::storage) const INDEX_BYTES_MAX: u64 = i32::MAX as u64;
@@ -143,6 +144,41 @@ impl IndexBuilder {
         let offsets = write_file(vfs, dir, base, extension::OFFSET_INDEX, &self.offset_entries, grows)?;
         Ok(usize::from(times) + usize::from(offsets))
     }
+}
+
+/// Reads a segment that is in use and replaces its indexes; what they have now.
+///
+/// # Errors
+/// The segment cannot be read, or an index not be written.
+pub(in crate::storage) fn rebuild_indexes(
+    vfs: &dyn Vfs,
+    dir: &Path,
+    file: &dyn VfsFile,
+    base: Offset,
+    end: SegmentEnd,
+    index_interval_bytes: u32,
+) -> Result<SegmentChecksums, StorageError> {
+    let start = ScanStart {
+        segment_base: base,
+        position: 0,
+        expected: base,
+        limit: Some(end.next_offset),
+        epoch: LeaderEpoch::NONE,
+        epoch_behind: None,
+        epochs: None,
+    };
+    let mut scan = Scan::new(file, end.size_bytes, start);
+    let mut builder = IndexBuilder::default();
+    loop {
+        match scan.next().map_err(StorageError::io("read the segment of", dir))? {
+            Event::Batch { position, header } => builder.push(position, &header, index_interval_bytes),
+            Event::Damage(_) => {}
+            Event::Tail { .. } | Event::End => break,
+        }
+    }
+    builder.push_time_entry();
+    builder.write(vfs, dir, base, false)?;
+    Ok(builder.checksums(base))
 }
 
 /// The largest timestamp of the batch that ends with `last_offset`, looked for from `position` on.
