@@ -429,7 +429,8 @@ impl World {
         };
         assert!(report.cleaned_up_to >= self.cleaned_up_to, "{report:?}, seed {}", self.seed);
         self.cleaned_up_to = report.cleaned_up_to;
-        self.compacting = false;
+        // The log of a doomed run is looked at only after the restart.
+        self.compacting = self.is_doomed;
         Ok(())
     }
 
