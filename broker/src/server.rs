@@ -15,6 +15,7 @@ use std::time::Duration;
 use rand::rngs::StdRng;
 use tokio::task::JoinSet;
 
+use self::descriptors::DescriptorShares;
 use crate::api::{Api, Dispatcher, ServerAddress, ServerAddresses};
 use crate::clock::{Clock, SystemClock};
 use crate::config::{BrokerConfig, ConfigError};
@@ -30,6 +31,7 @@ use crate::storage::{
 };
 
 mod builder;
+mod descriptors;
 mod disk_watch;
 mod housekeeping;
 mod scrub;
@@ -259,16 +261,26 @@ impl Floors {
         let was_clean = data_dir.was_clean();
         let path = data_dir.path().to_owned();
         let random = rand::make_rng::<StdRng>();
-        let context = ControllerContext { vfs, data_dir: path, config, random, clock: Arc::clone(&clock) };
+        let shares = DescriptorShares::of_process(usize::try_from(config.max_partitions).unwrap_or(0));
+        let partitions_max = shares.partitions_max;
+        let context =
+            ControllerContext { vfs, data_dir: path, config, partitions_max, random, clock: Arc::clone(&clock) };
         let (controller, folders) = Controller::open(context)?;
         report_folders(&folders);
         let (config, image) = (controller.config(), controller.image());
         let to_open: Vec<LogToOpen> =
             image.topics().flat_map(|topic| ReplicaManager::logs_of(&config, topic)).collect();
+        if to_open.len() > partitions_max {
+            tracing::error!(
+                partitions = to_open.len(),
+                limit = shares.limit,
+                "there are more partitions than half of the files that the process may open: raise the limit (ulimit -n), or partitions and connections will fail"
+            );
+        }
         let recovers = !was_clean && !to_open.is_empty();
         let settings = LogManagerConfig {
             threads: usize::try_from(config.num_recovery_threads_per_data_dir).unwrap_or(1),
-            open_files_max: open_files_max(),
+            open_files_max: shares.open_files_max,
             producer_limits: ProducerLimits::default(),
         };
         let logs = LogManager::open(data_dir, &settings, to_open, clock.now_ms())?;
@@ -353,12 +365,6 @@ fn advertised(config: &BrokerConfig, bound: &[SocketAddr]) -> ServerAddresses {
         port: if listener.advertised_port == 0 { bound.port() } else { listener.advertised_port },
     };
     ServerAddresses(config.listeners.iter().zip(bound).map(address).collect())
-}
-
-/// 40 % of the descriptors that this process may have: connections need the others.
-fn open_files_max() -> usize {
-    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current.unwrap_or(u64::MAX);
-    usize::try_from(limit / 5 * 2).unwrap_or(usize::MAX)
 }
 
 fn report_folders(report: &crate::metadata::FolderReport) {

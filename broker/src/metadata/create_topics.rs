@@ -169,13 +169,18 @@ pub(super) fn check_brokers(partition: i32, broker_ids: &[i32], node_id: i32) ->
     Ok(())
 }
 
-/// Refuses more partitions than `max.partitions`: a broker beyond its descriptors and memory serves nobody well.
+/// Refuses more partitions than `max.partitions`, or than there are descriptors for: a broker beyond its descriptors and memory
+/// serves nobody well.
 pub(super) fn check_partition_limit(plan: &Plan, more: i32, config: &BrokerConfig) -> Result<(), ControllerError> {
     let requested = usize::try_from(more).unwrap_or(0);
-    let limit = usize::try_from(config.max_partitions).unwrap_or(0);
+    let configured = usize::try_from(config.max_partitions).unwrap_or(0);
+    let (limit, why) = match configured <= plan.partitions_max {
+        true => (configured, "max.partitions is"),
+        false => (plan.partitions_max, "half of the files that the broker may open (ulimit -n) are"),
+    };
     let total = plan.image.partition_total().saturating_add(requested);
     match total > limit {
-        true => Err(ControllerError::TooManyPartitions { requested, total, limit }),
+        true => Err(ControllerError::TooManyPartitions { requested, total, limit, why }),
         false => Ok(()),
     }
 }
