@@ -22,9 +22,9 @@ use crate::config::{ConsumerConfig, IsolationLevel};
 use crate::fetch_buffer::{FetchBuffer, Rules};
 use crate::fetched_batch::{FetchedBatch, FetchedRecords};
 use crate::fetcher::{Fetcher, Shared};
+use crate::group::{Coordinator, GroupShared};
 use crate::metadata::TopicMetadata;
 use crate::offsets::{ListedOffset, OffsetSpec, list_all_offsets};
-use crate::group::{Coordinator, GroupShared};
 use crate::{ConsumerRecord, Error, TopicPartition};
 
 use attendance::Attendance;
@@ -295,7 +295,6 @@ impl Consumer {
         let listed = self.ask(questions).await?;
         Ok(listed.into_iter().map(|(location, listed)| (location, Some(listed).filter(|l| l.offset >= 0))).collect())
     }
-
 
     /// The next record or error, if there is one without waiting.
     fn next_buffered(&mut self) -> Option<Result<ConsumerRecord, Error>> {

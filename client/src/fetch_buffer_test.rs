@@ -4,9 +4,9 @@
 use bytes::{Bytes, BytesMut};
 use ottla_protocol::records::{BatchBuilder, BatchFields, Compression};
 
-use ottla_protocol::messages::fetch::AbortedTransaction;
 use super::*;
 use crate::clock;
+use ottla_protocol::messages::fetch::AbortedTransaction;
 
 fn rules() -> Rules {
     Rules {

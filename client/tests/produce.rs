@@ -187,7 +187,8 @@ async fn a_refused_batch_fails_its_records_and_no_others() {
 #[tokio::test]
 async fn a_batch_that_is_too_large_for_its_topic_goes_in_parts() {
     let cluster = TestCluster::start().await;
-    for (idempotent, compression) in [(true, Compression::None), (true, Compression::Zstd), (false, Compression::None)] {
+    for (idempotent, compression) in [(true, Compression::None), (true, Compression::Zstd), (false, Compression::None)]
+    {
         let topic = cluster.topic_with(1, &[("max.message.bytes", "3000")]).await;
         let configure = |config: &mut ProducerConfig| {
             config.enable_idempotence = idempotent;
@@ -200,7 +201,8 @@ async fn a_batch_that_is_too_large_for_its_topic_goes_in_parts() {
         let mut deliveries = Vec::new();
         for index in 0..300_u64 {
             // Text that does not compress away.
-            let noise: String = (0..30).map(|word| format!("{:x}", (index + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> word)).collect();
+            let noise: String =
+                (0..30).map(|word| format!("{:x}", (index + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> word)).collect();
             let record = ProducerRecord::new(topic.as_str(), format!("{index} {noise}"));
             deliveries.push(producer.send(record.key(index.to_string()).header("h", "x")).await.unwrap());
         }

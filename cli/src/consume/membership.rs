@@ -87,13 +87,11 @@ async fn consume(
 async fn is_at_end(consumer: &Consumer, ends: &mut BTreeMap<TopicPartition, i64>) -> Result<bool> {
     let assigned = consumer.assignment();
     ends.retain(|partition, _| assigned.contains(partition));
-    let new: Vec<TopicPartition> =
-        assigned.iter().filter(|partition| !ends.contains_key(partition)).cloned().collect();
+    let new: Vec<TopicPartition> = assigned.iter().filter(|partition| !ends.contains_key(partition)).cloned().collect();
     if !new.is_empty() {
         ends.extend(consumer.end_offsets(&new).await?);
     }
-    let finished = |(partition, end): (&TopicPartition, &i64)| {
-        consumer.position(partition).is_ok_and(|position| position >= *end)
-    };
+    let finished =
+        |(partition, end): (&TopicPartition, &i64)| consumer.position(partition).is_ok_and(|position| position >= *end);
     Ok(!ends.is_empty() && ends.iter().all(finished))
 }

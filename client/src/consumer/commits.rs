@@ -99,7 +99,9 @@ impl Consumer {
         }
         let deadline = clock::now() + self.config.client.request_timeout;
         if tokio::time::timeout_at(deadline, self.finish()).await.is_err() {
-            tracing::warn!("a consumer was closed without having left its group: the coordinator did not answer in time");
+            tracing::warn!(
+                "a consumer was closed without having left its group: the coordinator did not answer in time"
+            );
         }
     }
 

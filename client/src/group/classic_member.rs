@@ -406,9 +406,8 @@ impl ClassicMember {
     /// What nobody may have any more when a join begins.
     fn given_up_before_joining(&self) -> Change {
         let cooperative = self.config.assignors.iter().all(|assignor| assignor.is_cooperative());
-        let stays = |partition: &&TopicPartition| {
-            cooperative && !self.fenced && self.subscription.contains(&partition.topic)
-        };
+        let stays =
+            |partition: &&TopicPartition| cooperative && !self.fenced && self.subscription.contains(&partition.topic);
         let revoked = self.owned.iter().filter(|partition| !stays(partition)).cloned().collect();
         Change { revoked, lost: self.fenced, ..Change::default() }
     }

@@ -99,7 +99,11 @@ impl CommitTracker {
 
     /// All partitions of which something is in line or on its way.
     pub(crate) fn open(&self) -> BTreeSet<TopicPartition> {
-        self.partitions.iter().filter(|(_, entry)| entry.latest().is_some()).map(|(partition, _)| partition.clone()).collect()
+        self.partitions
+            .iter()
+            .filter(|(_, entry)| entry.latest().is_some())
+            .map(|(partition, _)| partition.clone())
+            .collect()
     }
 
     /// When the next request may go out; `None` while there is nothing to send or one is on its way.

@@ -263,7 +263,8 @@ impl ConsumerMember {
         }
         if let Some(assignment) = response.assignment {
             let partitions = assignment.topic_partitions.into_iter();
-            let with_id = |topic: TopicPartitions| topic.partitions.into_iter().map(move |index| (topic.topic_id, index));
+            let with_id =
+                |topic: TopicPartitions| topic.partitions.into_iter().map(move |index| (topic.topic_id, index));
             self.target = partitions.flat_map(with_id).collect();
             self.acknowledge = true;
         }

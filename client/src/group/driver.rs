@@ -502,7 +502,11 @@ fn judge(refusal: &Error, moved_on: bool, gone: &Error) -> Outcome {
         // What may come right when the rebalance is over, or with the epoch that the next heartbeat brings.
         Some(ErrorCode::RebalanceInProgress | ErrorCode::StaleMemberEpoch) => Outcome::Retry(refusal.clone()),
         Some(ErrorCode::IllegalGeneration | ErrorCode::UnknownMemberId | ErrorCode::FencedMemberEpoch) => {
-            if moved_on { Outcome::Retry(refusal.clone()) } else { Outcome::Failed(gone.clone()) }
+            if moved_on {
+                Outcome::Retry(refusal.clone())
+            } else {
+                Outcome::Failed(gone.clone())
+            }
         }
         // A topic that was read and is unknown now was deleted: a repetition would hold up a hand-over in vain.
         Some(ErrorCode::UnknownTopicOrPartition) => Outcome::Failed(refusal.clone()),

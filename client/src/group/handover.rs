@@ -147,7 +147,9 @@ impl Handovers {
             };
             match fetch_offsets(&self.coordinator, group, identity.as_ref(), partitions, stable, timeout).await {
                 Ok(committed) => {
-                    return Ok(Some(committed.into_iter().map(|(partition, offset)| (partition, Ok(offset))).collect()));
+                    return Ok(Some(
+                        committed.into_iter().map(|(partition, offset)| (partition, Ok(offset))).collect(),
+                    ));
                 }
                 Err(error) if may_pass(&error) => {
                     tracing::warn!(group, %error, "the committed offsets could not be had, will be asked for again");

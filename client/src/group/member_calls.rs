@@ -41,9 +41,9 @@ pub(crate) async fn send(coordinator: Coordinator, request: MemberRequest, timeo
         (Ok(connection), MemberRequest::Heartbeat(request)) => {
             MemberResponse::Heartbeat(coordinator.call(&connection, &request, i16::MAX, timeouts.request).await)
         }
-        (Ok(connection), MemberRequest::ConsumerHeartbeat(request)) => MemberResponse::ConsumerHeartbeat(
-            coordinator.call(&connection, &request, i16::MAX, timeouts.request).await,
-        ),
+        (Ok(connection), MemberRequest::ConsumerHeartbeat(request)) => {
+            MemberResponse::ConsumerHeartbeat(coordinator.call(&connection, &request, i16::MAX, timeouts.request).await)
+        }
         (Ok(connection), MemberRequest::Leave(mut request)) => {
             if leaves_singly(&connection)
                 && let Some(member) = request.members.pop()

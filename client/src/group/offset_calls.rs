@@ -164,13 +164,7 @@ pub(crate) async fn fetch_offsets(
         let answer = found.remove(partition);
         let answer = answer.ok_or_else(|| left_out(&connection, ApiKey::OffsetFetch, partition))?;
         if answer.error_code != 0 {
-            return Err(Error::broker(
-                ApiKey::OffsetFetch,
-                answer.error_code,
-                connection.address(),
-                partition,
-                None,
-            ));
+            return Err(Error::broker(ApiKey::OffsetFetch, answer.error_code, connection.address(), partition, None));
         }
         let committed = (answer.committed_offset >= 0).then(|| OffsetAndMetadata {
             offset: answer.committed_offset,
