@@ -56,7 +56,7 @@ struct Member {
     partitions: Arc<Mutex<BTreeSet<TopicPartition>>>,
     /// How often it was assigned something.
     changes: Arc<AtomicUsize>,
-    /// Errors that came in its stream.
+    /// Errors that came in its stream, and partitions that it lost.
     reported: Arc<Mutex<Vec<String>>>,
     /// It holds back what it has, as a process does that is stopped.
     frozen: Arc<AtomicBool>,
@@ -82,13 +82,13 @@ impl Fleet {
         config.client.retry_backoff_max = Duration::from_millis(200);
         config.fetch_max_wait = Duration::from_millis(50);
         let mut consumer = within(Consumer::connect(config)).await.unwrap();
-        let changes = Arc::<AtomicUsize>::default();
-        consumer.subscribe_with([self.topic.as_str()], Counting(changes.clone())).unwrap();
+        let (changes, reported) = (Arc::<AtomicUsize>::default(), Arc::<Mutex<Vec<String>>>::default());
+        let told = Told { changes: changes.clone(), reported: reported.clone() };
+        consumer.subscribe_with([self.topic.as_str()], told).unwrap();
         let (stop, mut stopped) = oneshot::channel();
         let (log, partitions, member) = (self.log.clone(), Arc::<Mutex<BTreeSet<_>>>::default(), self.members.len());
         let (shown, frozen) = (partitions.clone(), Arc::<AtomicBool>::default());
         let held = frozen.clone();
-        let reported = Arc::<Mutex<Vec<String>>>::default();
         let errors = reported.clone();
         let task = tokio::spawn(async move {
             loop {
@@ -237,13 +237,20 @@ impl Fleet {
     }
 }
 
-/// Counts the times that something was assigned.
-struct Counting(Arc<AtomicUsize>);
+/// Notes what a member is told of its partitions.
+struct Told {
+    changes: Arc<AtomicUsize>,
+    reported: Arc<Mutex<Vec<String>>>,
+}
 
-impl RebalanceListener for Counting {
+impl RebalanceListener for Told {
     async fn assigned(&self, _: Vec<TopicPartition>) -> StartPositions {
-        self.0.fetch_add(1, Ordering::Relaxed);
+        self.changes.fetch_add(1, Ordering::Relaxed);
         StartPositions::new()
+    }
+
+    async fn lost(&self, partitions: Vec<TopicPartition>) {
+        self.reported.lock().push(format!("lost {} partitions", partitions.len()));
     }
 }
 
