@@ -321,6 +321,23 @@ async fn a_pattern_finds_topics_also_those_that_come_later() {
 }
 
 #[tokio::test]
+async fn a_topic_may_be_created_after_it_was_subscribed_to() {
+    let cluster = TestCluster::start_with(QUICK_GROUPS).await;
+    for protocol in PROTOCOLS {
+        let topic = support::unique_name();
+        let mut consumer = member(&cluster, &group(protocol)).await;
+        consumer.subscribe([topic.as_str()]).unwrap();
+        assert!(consumer.poll(1, Duration::from_millis(300)).await.unwrap().is_empty());
+        cluster.admin().await.create_topic(ottla_client::NewTopic::new(&topic, 1)).await.unwrap();
+        let producer = cluster.producer().await;
+        producer.send(ProducerRecord::new(topic.as_str(), "0")).await.unwrap();
+        assert_eq!(offsets(&mut consumer, 1).await, [0]);
+        within(consumer.close()).await;
+    }
+    cluster.stop().await;
+}
+
+#[tokio::test]
 async fn partitions_that_are_added_are_shared_too() {
     let cluster = TestCluster::start_with(QUICK_GROUPS).await;
     for protocol in PROTOCOLS {

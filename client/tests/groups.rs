@@ -25,7 +25,7 @@ fn kinds() -> Vec<GroupConfig> {
         let mut config = GroupConfig::new(support::unique_name());
         config.protocol = protocol;
         config.assignors = assignors.to_vec();
-        config.session_timeout = Duration::from_secs(3);
+        config.session_timeout = Duration::from_secs(5);
         config.heartbeat_interval = Duration::from_millis(200);
         config.auto_commit_interval = Duration::from_millis(100);
         config
@@ -159,7 +159,7 @@ async fn a_slow_handler_costs_no_membership() {
         let before = fleet.partitions_of(0);
         fleet.freeze(0, true);
         // Longer than the session of either protocol.
-        tokio::time::sleep(Duration::from_secs(5)).await;
+        tokio::time::sleep(Duration::from_secs(7)).await;
         fleet.freeze(0, false);
         let count = traffic.stop().await;
         fleet.until_processed(PARTITIONS, count).await;

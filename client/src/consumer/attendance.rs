@@ -112,7 +112,7 @@ impl Consumer {
     fn commit_if_due(&mut self) {
         let Some(group) = &self.group else { return };
         if std::mem::take(&mut group.shared.state.lock().commit_due) {
-            drop(group.shared.offer_positions(self.positions()));
+            group.shared.offer_positions(self.positions());
         }
     }
 }

@@ -15,21 +15,17 @@ impl Consumer {
     /// # Errors
     /// [`Error::NoGroup`]; those of [`Committer::commit`].
     pub async fn commit(&self) -> Result<(), Error> {
-        let positions = self.positions();
         let group = self.attendance()?;
-        let settled = group.shared.offer_positions(positions);
-        group.committer.wait_for(settled).await
+        group.committer.commit(self.positions()).await
     }
 
     /// Puts the positions behind everything that was handed out in line to be committed, and returns at once. A later one
     /// takes the place of one that was not sent yet; `close` waits for the last one.
     ///
     /// # Errors
-    /// [`Error::NoGroup`]. Later refusals come in the stream of records.
+    /// [`Error::NoGroup`]; those of [`Committer::commit_async`].
     pub fn commit_async(&self) -> Result<(), Error> {
-        let positions = self.positions();
-        drop(self.attendance()?.shared.offer_positions(positions));
-        Ok(())
+        self.attendance()?.committer.commit_async(self.positions())
     }
 
     /// Commits that this record, and all before it in its partition, are processed, and waits until the group has it.
@@ -109,7 +105,7 @@ impl Consumer {
         let Some(group) = &self.group else { return };
         if group.shared.config.enable_auto_commit {
             // Partitions assigned by hand; others are committed and given up by now.
-            drop(group.shared.offer_positions(self.positions()));
+            group.shared.offer_positions(self.positions());
         }
         let settled = group.shared.settled(None);
         if let Ok(Err(error)) = settled.await {

@@ -301,7 +301,14 @@ impl Driver {
         Timeouts { request, rebalance: self.shared.config.max_poll_interval }
     }
 
+    /// Compares the metadata with what a leader assigned by, and asks for it again while a topic of the subscription is not
+    /// there yet.
     fn learn(&mut self, metadata: &Metadata) {
+        if let Intent::Subscribed(Subscription::Topics(topics)) = &self.intent
+            && topics.iter().any(|topic| matches!(metadata.topic(topic), Some(Err(code)) if code.is_retriable()))
+        {
+            self.cluster.request_update();
+        }
         let Some(member) = self.member.as_mut().and_then(Member::classic) else { return };
         member.partitions_seen(|topic| match metadata.topic(topic)? {
             Ok(topic) => i32::try_from(topic.partitions.len()).ok(),
@@ -409,7 +416,10 @@ impl Driver {
         // Nothing is subscribed to from here on, as far as this task is concerned.
         self.intent = Intent::Leave;
         drop(state);
-        self.shared.fetch.fetched.notify_one();
+        match self.member {
+            Some(_) => self.shared.fetch.fetched.notify_one(),
+            None => self.left(),
+        }
     }
 
     fn left(&mut self) {

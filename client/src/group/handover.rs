@@ -55,7 +55,7 @@ impl Handovers {
             listener.lost(change.revoked.into_iter().collect()).await;
         } else if !change.revoked.is_empty() {
             if self.shared.config.enable_auto_commit {
-                drop(self.shared.offer_positions(positions));
+                self.shared.offer_positions(positions);
             }
             self.settle_commits(&change.revoked).await;
             listener.revoked(change.revoked.iter().cloned().collect()).await;

@@ -144,15 +144,10 @@ impl GroupShared {
         Ok(settled)
     }
 
-    /// Puts positions in line to be committed, as far as they moved; returns what tells when all of them are.
-    pub(crate) fn offer_positions(&self, positions: BTreeMap<TopicPartition, OffsetAndMetadata>) -> Settled {
-        let mut state = self.state.lock();
-        let partitions: Vec<TopicPartition> = positions.keys().cloned().collect();
-        state.commits.offer_positions(positions);
-        let settled = state.commits.settled(partitions);
-        drop(state);
+    /// Puts positions in line to be committed, as far as they moved.
+    pub(crate) fn offer_positions(&self, positions: BTreeMap<TopicPartition, OffsetAndMetadata>) {
+        self.state.lock().commits.offer_positions(positions);
         self.wake.notify_one();
-        settled
     }
 
     /// Waits for all that is in line of these partitions, or of all.

@@ -23,7 +23,7 @@ pub(crate) const QUICK_GROUPS: &[(&str, &str)] = &[
     ("group.initial.rebalance.delay.ms", "0"),
     ("group.min.session.timeout.ms", "1000"),
     ("group.consumer.min.session.timeout.ms", "1000"),
-    ("group.consumer.session.timeout.ms", "3000"),
+    ("group.consumer.session.timeout.ms", "5000"),
     ("group.consumer.min.heartbeat.interval.ms", "100"),
     ("group.consumer.heartbeat.interval.ms", "300"),
     ("group.consumer.assignment.interval.ms", "0"),
