@@ -302,7 +302,7 @@ fn advised(code: ErrorCode) -> String {
 fn advice(code: ErrorCode) -> Option<&'static str> {
     Some(match code {
         ErrorCode::UnknownTopicOrPartition => "check the topic's name, or create it",
-        ErrorCode::MessageTooLarge => "lower batch_bytes, or raise the topic's max.message.bytes",
+        ErrorCode::MessageTooLarge => "the record alone is larger than the topic's max.message.bytes: raise that",
         ErrorCode::NotEnoughReplicas | ErrorCode::NotEnoughReplicasAfterAppend => {
             "fewer replicas are in sync than min.insync.replicas asks for"
         }

@@ -1,93 +1,108 @@
-//! Goal: what an admin is told of groups is so, and what it changes is changed. Method: groups that hold offsets and have
-//! no members, made, looked at, moved and deleted on a real cluster. Groups with members are tested with the consumers.
+//! Goal: a group reads every record at least once, each partition in order, whatever happens to its members; and nothing
+//! twice where everybody says good-bye. Method: members of one process over six partitions, in both protocols.
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests, which are to panic when something fails")]
 
 mod support;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
 
-use ottla_client::{CommittedOffset, ErrorCode, GroupState, GroupType, TopicPartition};
-use support::{TestCluster, partitions, unique_name};
+use ottla_client::{Assignor, GroupConfig, GroupProtocol, ProducerRecord};
+use support::fleet::{Commits, Fleet, QUICK_GROUPS};
+use support::{TestCluster, within};
+use tokio::task::JoinHandle;
 
-#[tokio::test]
-async fn offsets_are_kept_for_a_group_that_nobody_joined() {
-    let cluster = TestCluster::start().await;
-    let admin = cluster.admin().await;
-    let topic = cluster.topic(3).await;
-    let group = unique_name();
-    let [first, second, third] = partitions(&topic, 3).try_into().unwrap();
+const PARTITIONS: i32 = 6;
 
-    let kept = CommittedOffset { metadata: "from a table".into(), leader_epoch: Some(0), ..CommittedOffset::new(17) };
-    let changes = BTreeMap::from([(first.clone(), kept.clone()), (second.clone(), CommittedOffset::new(0))]);
-    let altered = admin.alter_group_offsets(&group, &changes).await.unwrap();
-    assert_eq!(altered.keys().collect::<Vec<_>>(), [&first, &second]);
-    assert!(altered.values().all(Result::is_ok), "{altered:?}");
-
-    let no_such = unique_name();
-    let offsets = admin.group_offsets(&[&group, &no_such]).await;
-    let found: Vec<_> = offsets[&group].as_ref().unwrap().iter().map(|(at, one)| (at, one.clone().unwrap())).collect();
-    assert_eq!(found, [(&first, kept), (&second, CommittedOffset::new(0))]);
-    assert!(offsets[&no_such].as_ref().unwrap().is_empty());
-
-    let described = admin.describe_groups(&[&group, &no_such]).await;
-    assert_eq!(described[&no_such].as_ref().unwrap_err().code(), Some(ErrorCode::GroupIdNotFound));
-    let description = described[&group].as_ref().unwrap();
-    assert_eq!((&description.state, &description.group_type), (&GroupState::Empty, &GroupType::Classic));
-    assert!(description.members.is_empty());
-
-    let forgotten = BTreeSet::from([second.clone(), third.clone()]);
-    let forgotten = admin.delete_group_offsets(&group, &forgotten).await.unwrap();
-    assert!(forgotten[&second].is_ok() && forgotten[&third].is_ok(), "{forgotten:?}");
-    let left = admin.group_offsets(&[&group]).await.remove(&group).unwrap().unwrap();
-    assert_eq!(left.keys().collect::<Vec<_>>(), [&first]);
-    let nobody = admin.delete_group_offsets(&no_such, &BTreeSet::from([first])).await.unwrap_err();
-    assert_eq!(nobody.code(), Some(ErrorCode::GroupIdNotFound));
-
-    let deleted = admin.delete_groups(&[&group, &no_such]).await;
-    deleted[&group].as_ref().unwrap();
-    assert_eq!(deleted[&no_such].as_ref().unwrap_err().code(), Some(ErrorCode::GroupIdNotFound));
-    assert!(admin.group_offsets(&[&group]).await[&group].as_ref().unwrap().is_empty());
-    cluster.stop().await;
-}
-
-#[tokio::test]
-async fn groups_are_listed_by_state_and_type() {
-    let cluster = TestCluster::start().await;
-    let admin = cluster.admin().await;
-    let topic = cluster.topic(1).await;
-    let groups: BTreeSet<String> = (0..3).map(|_| unique_name()).collect();
-    for group in &groups {
-        let offset = BTreeMap::from([(TopicPartition::new(topic.as_str(), 0), CommittedOffset::new(1))]);
-        admin.alter_group_offsets(group, &offset).await.unwrap();
-    }
-    let listed = async |states: &[GroupState], types: &[GroupType]| {
-        let all = admin.list_groups(states, types).await.unwrap();
-        all.into_iter().map(|group| group.group_id).filter(|group| groups.contains(group)).collect::<BTreeSet<_>>()
+/// A group of each kind.
+fn kinds() -> Vec<GroupConfig> {
+    let kind = |protocol: GroupProtocol, assignors: &[Assignor]| {
+        let mut config = GroupConfig::new(support::unique_name());
+        config.protocol = protocol;
+        config.assignors = assignors.to_vec();
+        config.session_timeout = Duration::from_secs(3);
+        config.heartbeat_interval = Duration::from_millis(200);
+        config.auto_commit_interval = Duration::from_millis(100);
+        config
     };
-    assert_eq!(listed(&[], &[]).await, groups);
-    assert_eq!(listed(&[GroupState::Empty, GroupState::Stable], &[GroupType::Classic]).await, groups);
-    assert!(listed(&[GroupState::Stable], &[]).await.is_empty());
-    assert!(listed(&[], &[GroupType::Consumer]).await.is_empty());
-    let all = admin.list_groups(&[], &[]).await.unwrap();
-    let one = all.iter().find(|listing| groups.contains(&listing.group_id)).unwrap();
-    assert_eq!(
-        (&one.group_type, &one.state, one.protocol_type.as_str()),
-        (&GroupType::Classic, &GroupState::Empty, "")
-    );
-    cluster.stop().await;
+    vec![
+        kind(GroupProtocol::Auto, &[Assignor::Range]),
+        kind(GroupProtocol::Classic, &[Assignor::Range]),
+        kind(GroupProtocol::Classic, &[Assignor::CooperativeSticky]),
+    ]
 }
 
-#[tokio::test]
-async fn a_partition_that_does_not_exist_has_its_own_answer() {
-    let cluster = TestCluster::start().await;
-    let admin = cluster.admin().await;
-    let topic = cluster.topic(1).await;
-    let group = unique_name();
-    let (there, outside) = (TopicPartition::new(topic.as_str(), 0), TopicPartition::new(topic.as_str(), 1));
-    let changes = [there.clone(), outside.clone()].map(|at| (at, CommittedOffset::new(3)));
-    let altered = admin.alter_group_offsets(&group, &BTreeMap::from(changes)).await.unwrap();
-    altered[&there].as_ref().unwrap();
-    assert_eq!(altered[&outside].as_ref().unwrap_err().code(), Some(ErrorCode::UnknownTopicOrPartition));
+/// Produces to all partitions for as long as it is not told to stop.
+struct Traffic {
+    produced: Arc<AtomicI64>,
+    stop: tokio::sync::oneshot::Sender<()>,
+    task: JoinHandle<()>,
+}
+
+impl Traffic {
+    async fn start(cluster: &TestCluster, topic: &str) -> Traffic {
+        let producer = cluster.producer_with(|config| config.linger = Duration::from_millis(1)).await;
+        let topic: Arc<str> = topic.into();
+        let produced = Arc::<AtomicI64>::default();
+        let counter = produced.clone();
+        let (stop, mut stopped) = tokio::sync::oneshot::channel();
+        let task = tokio::spawn(async move {
+            while stopped.try_recv().is_err() {
+                for partition in 0..PARTITIONS {
+                    let record = ProducerRecord::new(topic.clone(), "x").partition(partition);
+                    producer.send(record).await.unwrap();
+                }
+                counter.fetch_add(1, Ordering::Relaxed);
+                tokio::time::sleep(Duration::from_millis(3)).await;
+            }
+            producer.close().await;
+        });
+        Traffic { produced, stop, task }
+    }
+
+    /// Ends it; returns how many records each partition has.
+    async fn stop(self) -> i64 {
+        self.stop.send(()).unwrap();
+        within(self.task).await.unwrap();
+        self.produced.load(Ordering::Relaxed)
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_group_grows_shrinks_and_loses_a_member() {
+    let cluster = TestCluster::start_with(QUICK_GROUPS).await;
+    for config in kinds() {
+        for commits in [Commits::Automatic, Commits::EachRecord] {
+            let mut config = config.clone();
+            config.group_id = support::unique_name();
+            let topic = cluster.topic(PARTITIONS).await;
+            let traffic = Traffic::start(&cluster, &topic).await;
+            let mut fleet = Fleet::new(&cluster.bootstrap, &topic, config);
+            fleet.start(commits, |_| ()).await;
+            fleet.until_shared_as(&[6]).await;
+            fleet.start(commits, |_| ()).await;
+            fleet.start(commits, |_| ()).await;
+            fleet.until_shared_as(&[2, 2, 2]).await;
+            fleet.close(1).await;
+            fleet.until_shared_as(&[3, 0, 3]).await;
+            fleet.until_processed(PARTITIONS, 1).await;
+            assert_eq!(fleet.repeated(), 0, "who leaves commits first, and who takes over goes on there");
+            fleet.drop_dead(0);
+            fleet.until_shared_as(&[0, 0, 6]).await;
+            let count = traffic.stop().await;
+            fleet.until_processed(PARTITIONS, count).await;
+            fleet.close(2).await;
+            fleet.check_order();
+            let repeated = fleet.repeated();
+
+            // Whoever comes later finds all of it committed.
+            let last = fleet.start(commits, |_| ()).await;
+            fleet.until_shared_as(&[0, 0, 0, 6]).await;
+            fleet.close(last).await;
+            assert_eq!(fleet.repeated(), repeated);
+        }
+    }
     cluster.stop().await;
 }

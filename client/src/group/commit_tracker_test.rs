@@ -120,7 +120,7 @@ fn a_random_walk_ends_with_what_was_offered_last() {
                     let chosen: Vec<_> = (0..4).filter(|_| random.random_bool(0.5)).map(at).collect();
                     commits.offer(chosen.iter().map(|partition| (partition.clone(), offset(step))));
                     offered.extend(chosen.iter().map(|partition| (partition.clone(), step)));
-                    chosen.iter().for_each(|partition| drop(failed.remove(partition)));
+                    failed.retain(|partition| !chosen.contains(partition));
                     let meant = chosen.iter().map(|partition| (partition.clone(), step)).collect();
                     waiting.push((commits.settled(chosen), meant));
                 }

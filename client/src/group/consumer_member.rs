@@ -111,7 +111,7 @@ impl ConsumerMember {
         if let Some(unknown) = self.topics_to_name(now) {
             return Step::NameTopics(unknown);
         }
-        let naming_at = self.name_at.filter(|at| *at > now);
+        let naming_at = self.name_at.filter(|at| *at > now && !self.unnamed().is_empty());
         let wait = |at: Option<Instant>| Step::Wait([at, naming_at].into_iter().flatten().min());
         if self.beating {
             return wait(None);
@@ -161,7 +161,7 @@ impl ConsumerMember {
             Ok(names) => self.names.extend(names),
             Err(error) => tracing::warn!(group = self.config.group_id, %error, "no names of assigned topics yet"),
         }
-        self.name_at = Some(now + self.backoff.next());
+        self.name_at = (!self.unnamed().is_empty()).then(|| now + self.backoff.next());
     }
 
     /// The caller asked for nothing for too long: leaves. Returns the request to send, where there is one.
@@ -304,13 +304,13 @@ impl ConsumerMember {
         if self.naming || self.state != State::Member || self.name_at.is_some_and(|at| at > now) {
             return None;
         }
-        let unknown = self.target.iter().map(|(topic, _)| *topic).filter(|topic| !self.names.contains_key(topic));
-        let unknown: BTreeSet<Uuid> = unknown.collect();
-        self.naming = !unknown.is_empty();
-        if !self.naming {
-            self.name_at = None;
-        }
-        self.naming.then_some(unknown)
+        let unnamed = self.unnamed();
+        self.naming = !unnamed.is_empty();
+        self.naming.then_some(unnamed)
+    }
+
+    fn unnamed(&self) -> BTreeSet<Uuid> {
+        self.target.iter().map(|(topic, _)| *topic).filter(|topic| !self.names.contains_key(topic)).collect()
     }
 
     /// When the next heartbeat is due: at once with news, but not sooner after a failure than the back-off allows.

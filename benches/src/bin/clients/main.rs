@@ -41,7 +41,7 @@ struct Options {
     #[arg(long, value_delimiter = ',', default_values_t = ["0".to_owned(), "1".to_owned(), "all".to_owned()])]
     acks: Vec<String>,
     /// Bytes of values that are produced in a cell.
-    #[arg(long, default_value_t = 200_000_000)]
+    #[arg(long, default_value_t = 300_000_000)]
     bytes: u64,
     /// Seconds at the low rate.
     #[arg(long, default_value_t = 5)]
