@@ -29,7 +29,7 @@ Examples:
   ottla consume flights --from 2013-07-01 --until-end --output json
   ottla consume flights --format '%T %k %v\\n' --max 100
   ottla consume flights --until-end --output json | ottla produce copy --format json
-  ottla consume flights --group reports          where the group left off, shared with its other members
+  ottla consume flights --group reports          where the group left off, shared among its members
   ottla consume 'flights|delays-.*' --group reports --pattern
 
 It ends at SIGINT or SIGTERM, after --max records, or at the end with --until-end: each time with

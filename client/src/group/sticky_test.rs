@@ -93,11 +93,17 @@ fn random_groups_that_change_at_random_keep_the_rules() {
                 let elsewhere = members.iter().filter(|other| other.member_id != *id);
                 assert!(elsewhere.flat_map(|other| &other.owned).all(|partition| !share.contains(partition)));
             }
-            take_over(&mut members, &step, generation * 2);
-            let settled = Assignor::CooperativeSticky.assign(members.clone(), &topics);
+            let mut settled = step;
+            for round in 0.. {
+                take_over(&mut members, &settled, generation * 10 + round);
+                let next = Assignor::CooperativeSticky.assign(members.clone(), &topics);
+                if next == settled {
+                    break;
+                }
+                assert!(round < 5, "it settles in a few rebalances");
+                settled = next;
+            }
             check(&members, &topics, &settled);
-            take_over(&mut members, &settled, generation * 2 + 1);
-            assert_eq!(Assignor::CooperativeSticky.assign(members.clone(), &topics), settled, "settled");
         }
     }
 }

@@ -229,12 +229,12 @@ impl Pass<'_> {
 
     /// Rewrites all segments that the map speaks of, group by group.
     fn rewrite(&mut self, runs: &[Vec<Arc<SealedSegment>>]) -> Result<(), StorageError> {
-        let mut behind: Option<Offset> = None;
+        let mut behind = self.log.first_segment_base();
         for run in runs {
-            if behind.is_some_and(|behind| behind != run[0].base_offset) {
+            if behind != run[0].base_offset {
                 self.transactions.pass_over();
             }
-            behind = run.last().map(|segment| segment.next_offset);
+            behind = run[run.len() - 1].next_offset;
             let covered = run.iter().take_while(|segment| segment.base_offset < self.report.cleaned_up_to).count();
             let mut rest = &run[..covered];
             while !rest.is_empty() {

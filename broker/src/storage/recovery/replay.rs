@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use super::Recovery;
+use super::{Recovery, find_damage};
 use crate::storage::batch_header::{BatchHeader, HEADER_BYTES};
 use crate::storage::batch_scan::{BatchCursor, SCAN_BLOCK_BYTES, Step};
 use crate::storage::checkpoint;
 use crate::storage::error::StorageError;
 use crate::storage::log::LEADER_EPOCH_CHECKPOINT;
-use crate::storage::segment::{extension, segment_path};
+use crate::storage::segment::{SegmentEnd, extension, segment_path};
 use crate::storage::txn_index::{self, AbortedTxn};
 use crate::storage::vfs::{Access, read_file, replace_file};
 use crate::storage::{EndTxnMarker, LeaderEpochCache, ProducerState};
@@ -160,10 +160,18 @@ impl Recovery<'_> {
                     };
                     visit(&header, marker);
                 }
-                // In a segment that recovery trusted: damage that is found when somebody reads it.
+                // In a segment that recovery trusted. What lies behind the damage counts: a marker, say, that ends a transaction.
                 Step::Bad { position } => {
-                    tracing::error!(segment = %path.display(), position, "a segment holds damaged batches; producers that wrote behind them may be unknown");
-                    return Ok(());
+                    tracing::error!(segment = %path.display(), position, "a segment holds damaged batches; what producers wrote in them is unknown");
+                    let next_offset = segment.next_offset.unwrap_or(Offset(i64::MAX));
+                    let end = SegmentEnd { size_bytes: segment.sizes.log_bytes, next_offset };
+                    let found = find_damage(&*file, segment.base, end, &LeaderEpochCache::default());
+                    let found = found.map_err(StorageError::io("read", &path))?;
+                    let behind = found.iter().find(|range| range.position <= position && position < range.end_position);
+                    match behind {
+                        Some(range) => cursor.seek(range.end_position),
+                        None => return Ok(()),
+                    }
                 }
                 Step::End => return Ok(()),
             }
