@@ -33,10 +33,13 @@ listed() {
 }
 # Waits until a description has a line that matches.
 until_described() { # PATTERN ARGUMENTS...
-    local pattern=$1 waited=0
+    local pattern=$1 waited=0 described
     shift
-    until "${jvm[@]}" org.apache.kafka.tools.consumer.group.ConsumerGroupCommand --bootstrap-server "$bootstrap" --describe --group "$group" "$@" 2>&1 | grep -qE -- "$pattern"; do
-        ((++waited <= 60)) || { echo "consumer-groups: $pattern was never described" >&2; exit 1; }
+    while
+        described=$("${jvm[@]}" org.apache.kafka.tools.consumer.group.ConsumerGroupCommand --bootstrap-server "$bootstrap" --describe --group "$group" "$@" 2>&1)
+        ! grep -qE -- "$pattern" <<<"$described"
+    do
+        ((++waited <= 60)) || { printf 'consumer-groups: %s was never described, but\n%s\n' "$pattern" "$described" >&2; exit 1; }
     done
 }
 member() { # PROTOCOL
@@ -77,7 +80,7 @@ groups --delete-offsets --group "$group" --topic "$topic:2"
 for protocol in classic consumer; do
     printf '\n# a member of the %s protocol\n' "$protocol"
     member "$protocol"
-    until_described 'Stable'  --state
+    until_described Stable --state
     until_described "$topic +0 +.* 0 +.*member" --offsets
     until_described "$topic +2 +.* 0 +.*member" --offsets
     listed --list --type
@@ -88,7 +91,7 @@ for protocol in classic consumer; do
     groups --delete-offsets --group "$group" --topic "$topic"
     groups --delete --group "$group"
     leave
-    until_described 'Empty' --state
+    until_described Empty --state
 done
 groups --reset-offsets --group "$group" --topic "$topic" --to-latest --execute
 groups --delete --group "$group"
