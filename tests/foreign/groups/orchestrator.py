@@ -51,13 +51,15 @@ class World:
             self.failure = self.failure or why
             self.changed.notify_all()
 
-    def wait(self, what, holds, state=lambda: ""):
+    def wait(self, what, holds, state, progress=lambda: None):
+        """Until it holds. Fails when it does not for too long, during which there was no progress either."""
         with self.changed:
-            done = self.changed.wait_for(lambda: self.failure or holds(), STEP_SECONDS)
+            before = None
+            while not self.changed.wait_for(lambda: self.failure or holds(), STEP_SECONDS):
+                if before == (before := progress()):
+                    raise Violation(f"{what}: not within {STEP_SECONDS} s; {state()}")
             if self.failure:
                 raise Violation(self.failure)
-            if not done:
-                raise Violation(f"{what}: not within {STEP_SECONDS} s; {state()}")
 
 
 class Member:
@@ -302,7 +304,7 @@ class Scenario:
             position = len(self.world.events)
             return committed == wanted
 
-        self.world.wait("everything is committed", holds, lambda: f"{committed} of {wanted}")
+        self.world.wait("everything is committed", holds, lambda: f"{committed} of {wanted}", lambda: sum(committed.values()))
 
     def has_ended(self):
         """What the broker says of the group agrees with what its members said."""
