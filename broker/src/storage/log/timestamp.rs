@@ -82,7 +82,13 @@ impl Log {
             // It was deleted; what is left has to be looked through.
             return self.max_timestamp_of_rest(log_start);
         }
-        self.find_record(&segment, offset, |header_max| header_max >= timestamp, |record| record.timestamp >= timestamp)
+        let found =
+            self.find_record(&segment, offset, |header_max| header_max >= timestamp, |r| r.timestamp >= timestamp)?;
+        match found {
+            Some(found) => Ok(Some(found)),
+            // Compaction took the record, and its batch still has its time.
+            None => self.max_timestamp_of_rest(log_start),
+        }
     }
 
     fn max_timestamp_of_rest(&self, log_start: Offset) -> Result<Option<TimestampOffset>, ReadError> {

@@ -101,6 +101,11 @@ impl World {
             ..LogConfig::default()
         };
         let vfs = FaultVfs::new();
+        // What the metadata does for a new partition.
+        for dir in [Path::new(DATA), &Path::new(DATA).join("t-0")] {
+            vfs.create_dir(dir).unwrap();
+            vfs.sync_dir(dir.parent().unwrap()).unwrap();
+        }
         let manager = open(&vfs, &config).unwrap();
         World {
             random,
@@ -158,6 +163,7 @@ impl World {
             }
         }
         let log = self.log();
+        println!("{}: {:?}, {} segments", self.context, log.offsets(), log.segment_count());
         log.update_high_watermark(log.offsets().log_end);
         check::offsets(&log, &self.model, &self.context);
         if !self.is_doomed && (step % 8 == 0 || matches!(choice, 71..91)) {
@@ -471,6 +477,7 @@ impl World {
         let may_be_gone = std::mem::take(&mut self.compacting);
         log.update_high_watermark(offsets.log_end);
         let context = self.context.clone();
+        println!("{context}: {offsets:?}, damage {:?}", log.corrupt_ranges());
         check::check(&log, &mut self.model, may_be_gone, &context);
     }
 
