@@ -100,13 +100,13 @@ pub fn fetched(frame: Bytes) -> Result<usize> {
     }
 }
 
-/// Makes a topic of one partition.
+/// Makes a topic.
 ///
 /// # Errors
 /// It is refused, or the connection fails.
-pub fn create_topic(stream: &mut TcpStream, name: &str) -> Result<()> {
-    let topic =
-        CreatableTopic { name: name.to_owned(), num_partitions: 1, replication_factor: 1, ..Default::default() };
+pub fn create_topic(stream: &mut TcpStream, name: &str, partitions: i32) -> Result<()> {
+    let name = name.to_owned();
+    let topic = CreatableTopic { name, num_partitions: partitions, replication_factor: 1, ..Default::default() };
     let request = CreateTopicsRequest { topics: vec![topic], timeout_ms: 30_000, ..Default::default() };
     stream.write_all(&encode(CREATE_TOPICS_VERSION, &request)?)?;
     let frame = FrameBuffer::default().read(stream)?;

@@ -226,7 +226,7 @@ impl Start {
         let now = Arc::clone(&clock);
         let sockets = bound.serve(Arc::new(move || config_now.config()), dispatcher, Arc::clone(&metrics), now);
         let mut housekeeping = JoinSet::new();
-        let watching = disk_watch::run(Arc::clone(&keeper), Arc::clone(&logs));
+        let watching = disk_watch::run(Arc::clone(&keeper), Arc::clone(&logs), Arc::clone(&clock));
         housekeeping.spawn(guarded(sockets.panic_guard(), watching));
         let purging = housekeeping::run(Arc::clone(&keeper), Arc::clone(&logs), Arc::clone(&clock));
         housekeeping.spawn(guarded(sockets.panic_guard(), purging));

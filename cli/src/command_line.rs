@@ -8,6 +8,7 @@ use crate::bench::BenchCommand;
 use crate::cluster::ClusterCommand;
 use crate::completions::CompletionsCommand;
 use crate::consume::ConsumeCommand;
+use crate::group::GroupCommand;
 use crate::log::LogCommand;
 use crate::produce::ProduceCommand;
 use crate::serve::ServeCommand;
@@ -46,6 +47,8 @@ pub(crate) enum Command {
     Produce(ProduceCommand),
     /// Read records
     Consume(ConsumeCommand),
+    /// List, describe, reset and delete consumer groups
+    Group(GroupCommand),
     /// Show the cluster: its id, its brokers and the versions they speak
     Cluster(ClusterCommand),
     /// Measure how fast a broker takes records, gives them back and answers

@@ -2,7 +2,9 @@
 //!
 //! The start is resolved to one offset for each partition before anything is read, and so is the end with
 //! `--until-end`: records that arrive meanwhile are not part of the answer. Records of one partition come in order;
-//! partitions are interleaved as they arrive.
+//! partitions are interleaved as they arrive. With `--group` the group says where to start: see `consume/membership.rs`.
+
+mod membership;
 
 use std::collections::BTreeMap;
 use std::io::{self, BufWriter, Write};
@@ -27,6 +29,8 @@ Examples:
   ottla consume flights --from 2013-07-01 --until-end --output json
   ottla consume flights --format '%T %k %v\\n' --max 100
   ottla consume flights --until-end --output json | ottla produce copy --format json
+  ottla consume flights --group reports          where the group left off, shared among its members
+  ottla consume 'flights|delays-.*' --group reports --pattern
 
 It ends at SIGINT or SIGTERM, after --max records, or at the end with --until-end: each time with
 exit code 0.";
@@ -48,10 +52,18 @@ enum RecordOutput {
 #[derive(Debug, Args)]
 #[command(after_help = AFTER_HELP)]
 pub(crate) struct ConsumeCommand {
-    /// The topic
-    topic: String,
+    /// The topic; with --group there may be several
+    #[arg(required = true)]
+    topic: Vec<String>,
+    /// Read as a member of this group: its members share the partitions, and each goes on where the group has committed.
+    /// What is written is committed afterwards
+    #[arg(short, long, value_name = "GROUP", conflicts_with = "partition")]
+    group: Option<String>,
+    /// TOPIC is a regular expression, which has to match whole names
+    #[arg(long, requires = "group")]
+    pattern: bool,
     /// Where to begin: beginning, end, an offset, -N for the last N records of each partition, a time (RFC 3339, a date
-    /// in UTC, or @MILLISECONDS since 1970)
+    /// in UTC, or @MILLISECONDS since 1970). With --group beginning or end, and only where the group has committed nothing
     #[arg(short, long, default_value = "beginning", allow_hyphen_values = true, value_name = "POSITION")]
     from: StartPosition,
     /// Only these partitions; several separated by commas
@@ -141,6 +153,9 @@ impl Printer {
 pub(crate) async fn run(command: ConsumeCommand) -> Result<()> {
     let mut interrupt = Interrupt::new()?;
     let printer = command.printer()?;
+    if let Some(group) = &command.group {
+        return membership::run(&command, group, &printer, &mut interrupt).await;
+    }
     let mut consumer = Consumer::connect(command.consumer_config()).await?;
     let partitions = partitions(&consumer, &command).await?;
     let ends = consumer.end_offsets(&partitions).await?;
@@ -170,7 +185,8 @@ pub(crate) async fn run(command: ConsumeCommand) -> Result<()> {
 }
 
 async fn partitions(consumer: &Consumer, command: &ConsumeCommand) -> Result<Vec<TopicPartition>> {
-    let topic = consumer.partitions_for(command.topic.as_str()).await?;
+    let [topic] = command.topic.as_slice() else { bail!("several topics can only be read as a member of a --group") };
+    let topic = consumer.partitions_for(topic.as_str()).await?;
     let count = topic.partitions.len();
     let all = topic.partitions.iter().map(|one| TopicPartition::new(topic.name.clone(), one.partition));
     let all: Vec<TopicPartition> = all.collect();

@@ -9,6 +9,7 @@ mod command_line;
 mod completions;
 mod consume;
 mod csv_input;
+mod group;
 mod input_record;
 mod interrupt;
 mod log;
@@ -52,6 +53,7 @@ fn run(command_line: CommandLine) -> Result<ExitCode> {
         match command {
             Command::Serve(command) => serve::run(command).await.map(|()| ExitCode::SUCCESS),
             Command::Topic(command) => topic::run(command).await.map(|()| ExitCode::SUCCESS),
+            Command::Group(command) => group::run(command).await.map(|()| ExitCode::SUCCESS),
             Command::Produce(command) => produce::run(command).await,
             Command::Consume(command) => consume::run(command).await.map(|()| ExitCode::SUCCESS),
             Command::Bench(command) => bench::run(command).await,

@@ -3,7 +3,7 @@
 //! Owns the layout of tables and the exit code of a failure. Results go to stdout and nothing else does, so that a pipe
 //! carries data only.
 
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 
 use anyhow::Result;
@@ -77,6 +77,36 @@ fn is_broken_pipe(error: &anyhow::Error) -> bool {
         .any(|cause| cause.kind() == io::ErrorKind::BrokenPipe)
 }
 
+/// Asks a person at a terminal; without one, whoever called the command meant it.
+pub(crate) fn confirmed(question: &str) -> Result<bool> {
+    if !io::stdin().is_terminal() {
+        return Ok(true);
+    }
+    let mut out = io::stderr();
+    write!(out, "{question} [y/N] ")?;
+    out.flush()?;
+    let mut answer = String::new();
+    io::stdin().read_line(&mut answer)?;
+    Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
+}
+
+/// A count and its noun.
+pub(crate) fn plural(count: i64, noun: &str) -> String {
+    if count == 1 { format!("1 {noun}") } else { format!("{count} {noun}s") }
+}
+
+/// A span of time for people: its two largest units.
+pub(crate) fn span(milliseconds: i64) -> String {
+    const UNITS: [(i64, &str); 4] = [(86_400_000, "d"), (3_600_000, "h"), (60_000, "m"), (1_000, "s")];
+    match UNITS.iter().position(|(size, _)| milliseconds >= *size) {
+        None | Some(3) => format!("{}.{}s", milliseconds / 1000, milliseconds % 1000 / 100),
+        Some(at) => {
+            let ((large, large_name), (small, small_name)) = (UNITS[at], UNITS[at + 1]);
+            format!("{}{large_name}{:02}{small_name}", milliseconds / large, milliseconds % large / small)
+        }
+    }
+}
+
 /// A number of bytes for people.
 pub(crate) fn bytes(count: i64) -> String {
     const UNITS: [&str; 5] = ["B", "KiB", "MiB", "GiB", "TiB"];
@@ -110,6 +140,20 @@ mod tests {
             assert_eq!(bytes(count), text);
         }
         assert_eq!(bytes(i64::MAX), "8388608.0 TiB");
+    }
+
+    #[test]
+    fn spans_have_their_two_largest_units() {
+        for (milliseconds, text) in [
+            (0, "0.0s"),
+            (12_345, "12.3s"),
+            (60_000, "1m00s"),
+            (3_599_999, "59m59s"),
+            (7_500_000, "2h05m"),
+            (86_400_000 * 12, "12d00h"),
+        ] {
+            assert_eq!(span(milliseconds), text);
+        }
     }
 
     #[test]

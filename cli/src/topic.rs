@@ -1,7 +1,6 @@
 //! `ottla topic`: create, list, describe, alter, delete, add-partitions.
 
 use std::collections::BTreeMap;
-use std::io::{self, IsTerminal, Write};
 
 use anyhow::{Context, Result, bail};
 use clap::{Args, Subcommand};
@@ -13,7 +12,7 @@ use ottla_client::{
 };
 
 use crate::command_line::{Bootstrap, parse_pair};
-use crate::output::{Output, OutputFormat, bytes, or_dash, print, print_json, table};
+use crate::output::{Output, OutputFormat, bytes, confirmed, or_dash, plural, print, print_json, table};
 
 const AFTER_HELP: &str = "\
 Examples:
@@ -167,10 +166,6 @@ async fn create(command: CreateCommand) -> Result<()> {
 /// By the name of Kafka's code.
 fn is(error: &Error, code: &str) -> bool {
     error.code().is_some_and(|found| found.to_string().starts_with(code))
-}
-
-fn plural(count: i64, noun: &str) -> String {
-    if count == 1 { format!("1 {noun}") } else { format!("{count} {noun}s") }
 }
 
 #[derive(Serialize)]
@@ -364,7 +359,7 @@ async fn alter(command: AlterCommand) -> Result<()> {
 }
 
 async fn delete(command: DeleteCommand) -> Result<()> {
-    if !command.yes && io::stdin().is_terminal() && !confirmed(&command.topics)? {
+    if !command.yes && !confirmed(&format!("delete {} with all records?", command.topics.join(", ")))? {
         bail!("nothing was deleted");
     }
     let admin = Admin::connect(command.bootstrap.client_config()).await?;
@@ -379,15 +374,6 @@ async fn delete(command: DeleteCommand) -> Result<()> {
         }
     }
     if failures.is_empty() { Ok(()) } else { bail!(failures.join("\n       ")) }
-}
-
-fn confirmed(topics: &[String]) -> Result<bool> {
-    let mut question = io::stderr();
-    write!(question, "delete {} with all records? [y/N] ", topics.join(", "))?;
-    question.flush()?;
-    let mut answer = String::new();
-    io::stdin().read_line(&mut answer)?;
-    Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
 }
 
 async fn add_partitions(command: AddPartitionsCommand) -> Result<()> {

@@ -198,7 +198,7 @@ impl Accumulator {
                 wake_sender = true;
                 none.insert(ProducerBatch {
                     number: self.next_number,
-                    builder: BatchBuilder::with_capacity(partition.last_size),
+                    builder: BatchBuilder::with_capacity(expected_bytes(partition.last_size, self.limits.batch_bytes)),
                     delivery,
                     created: now(),
                     size: HEADER_BYTES,
@@ -298,6 +298,18 @@ impl Accumulator {
         }
     }
 
+    /// Lets parts of so many records each take the place of a batch that came from here; returns their numbers, or `None`
+    /// for a batch that is settled already. Its memory is theirs.
+    pub(crate) fn split(&mut self, number: u64, counts: &[u32]) -> Option<Vec<u64>> {
+        let whole = self.unsettled.remove(&number)?;
+        let numbered = |part: Arc<BatchDelivery>| {
+            self.next_number += 1;
+            self.unsettled.insert(self.next_number, part);
+            self.next_number
+        };
+        Some(whole.split(counts).into_iter().map(numbered).collect())
+    }
+
     /// The deliveries of everything that is not settled, here or with the sender.
     pub(crate) fn unsettled(&self) -> Vec<Arc<BatchDelivery>> {
         self.unsettled.values().cloned().collect()
@@ -328,6 +340,12 @@ impl Accumulator {
         }
         batch
     }
+}
+
+/// Bytes to make room for in a new batch after one of `last_size`. A little more than that, since a buffer that is some bytes
+/// too short is copied into one of twice its size; but no more than a batch may have.
+fn expected_bytes(last_size: usize, batch_bytes: usize) -> usize {
+    (last_size + last_size / 4).min(batch_bytes)
 }
 
 impl TopicBuffer {

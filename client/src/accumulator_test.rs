@@ -201,3 +201,10 @@ fn a_topic_that_shrinks_keeps_the_partitions_that_have_records() {
     accumulator.set_topic(&topic(1));
     assert!(matches!(accumulator.append(&record(2, 10), 1, || start), Err(Refused::UnknownPartition)));
 }
+
+#[test]
+fn a_new_batch_has_room_for_one_like_the_last_and_never_for_more_than_a_batch() {
+    assert_eq!(expected_bytes(0, 1_000_000), 0, "thin traffic takes no memory ahead");
+    assert_eq!(expected_bytes(400, 1_000_000), 500);
+    assert_eq!(expected_bytes(996_000, 1_000_000), 1_000_000);
+}

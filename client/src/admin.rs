@@ -1,11 +1,15 @@
-//! Topics, partitions, configs and brokers: what an operator asks of a cluster.
+//! Topics, partitions, groups, configs and brokers: what an operator asks of a cluster.
 //!
-//! Each method is one question (or change) with one answer for each topic, partition or resource in it: a call fails as a
-//! whole only when no broker could be asked. What may pass by itself (a moved controller, a lost connection) is repeated
-//! until the API timeout. A change that was carried out while its answer was lost is repeated too, so that creating a
+//! Each method is one question (or change) with one answer for each topic, partition, group or resource in it: a call
+//! fails as a whole only when no broker could be asked. What may pass by itself (a moved controller or coordinator, a lost
+//! connection) is repeated until the API timeout. A change that was carried out while its answer was lost is repeated too, so that creating a
 //! topic can end in TOPIC_ALREADY_EXISTS, as with Kafka's own AdminClient.
 
 mod configs;
+mod group_deletion;
+mod group_description;
+mod group_listing;
+mod group_offsets;
 mod inspection;
 mod partition_records;
 mod topics;
@@ -15,6 +19,9 @@ use std::time::Duration;
 use ottla_protocol::{ErrorCode, Request};
 
 pub use configs::{AlterConfigOp, ConfigEntry, ConfigResource, ConfigSource, ConfigSynonym};
+pub use group_description::{GroupDescription, MemberDescription};
+pub use group_listing::{GroupListing, GroupState, GroupType};
+pub use group_offsets::{CommittedOffset, GroupOffsets};
 pub use inspection::{ApiVersionRange, ClusterDescription, LogDirDescription, ReplicaLogSize};
 pub use topics::{CreatedTopic, NewTopic, TopicListing};
 
@@ -106,3 +113,7 @@ impl Admin {
 fn not_controller(codes: impl IntoIterator<Item = i16>) -> i16 {
     codes.into_iter().find(|code| *code == ErrorCode::NotController.code()).unwrap_or_default()
 }
+
+#[cfg(test)]
+#[path = "admin/group_test.rs"]
+mod group_tests;

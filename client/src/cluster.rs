@@ -24,16 +24,21 @@ use crate::connection::Connection;
 use crate::metadata::{Metadata, Node, PartitionMetadata, TopicMetadata};
 use crate::{Error, TopicPartition};
 
-/// How long a topic may be reported as unknown before a call that needs it fails: time enough for the news of a topic
-/// that was just created (perhaps by this very question) to reach every broker.
-const UNKNOWN_TOPIC_PATIENCE: Duration = Duration::from_secs(2);
+/// How long a topic may be reported as unknown before a call that needs it fails, where asking for it may create it: time
+/// enough for its partitions to get their leaders.
+const CREATED_TOPIC_PATIENCE: Duration = Duration::from_secs(2);
+/// The same where asking creates nothing: time enough for the news of a topic that was just created to reach every
+/// broker, and little for who has misspelt it.
+const UNKNOWN_TOPIC_PATIENCE: Duration = Duration::from_millis(400);
 
-/// Which of the two connections to a broker: answers come in order, so that short questions would wait behind a
-/// fetch that polls for half a second, or behind megabytes of records.
+/// Which of the connections to a broker: answers come in order, so that short questions would wait behind a
+/// fetch that polls for half a second, behind megabytes of records, or behind a rebalance.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Lane {
     Control,
     Data,
+    /// The membership in a group: joining it waits for all its members.
+    Group,
 }
 
 /// What the task that refreshes metadata has to say.
@@ -155,13 +160,18 @@ impl Cluster {
     /// The topic, once it is known and its partitions are.
     ///
     /// # Errors
-    /// `Broker` when the topic is refused (a bad name, no authorization) or stays unknown for two seconds;
+    /// `Broker` when the topic is refused (a bad name, no authorization) or stays unknown for two seconds (or, if asking for
+    /// it does not create it, for less than half a second);
     /// `MetadataTimeout` when nothing is heard of it within the API timeout.
     pub(crate) async fn topic(&self, topic: &Arc<str>) -> Result<Arc<TopicMetadata>, Error> {
         let mut updates = self.updates();
         self.want_topic(topic);
         let started = clock::now();
         let after = self.inner.config.api_timeout;
+        let patience = match self.inner.allow_auto_create_topics.load(Ordering::Relaxed) {
+            true => CREATED_TOPIC_PATIENCE,
+            false => UNKNOWN_TOPIC_PATIENCE,
+        };
         let mut reason = "no answer yet".to_owned();
         loop {
             let published = updates.borrow_and_update().clone();
@@ -170,7 +180,7 @@ impl Cluster {
                 Some(Ok(_)) => reason = "it has no partitions yet".to_owned(),
                 Some(Err(code)) => {
                     let unknown = *code == ErrorCode::UnknownTopicOrPartition;
-                    if !code.is_retriable() || unknown && started.elapsed() >= UNKNOWN_TOPIC_PATIENCE.min(after) {
+                    if !code.is_retriable() || unknown && started.elapsed() >= patience.min(after) {
                         let address: Arc<str> = self.inner.config.bootstrap_servers.join(",").into();
                         return Err(Error::broker(ApiKey::Metadata, code.code(), &address, topic, None));
                     }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use ottla_protocol::records::Compression;
 
-use crate::Error;
+use crate::{Error, GroupConfig};
 
 /// How to reach a cluster and how long to wait for it.
 #[derive(Debug, Clone)]
@@ -218,17 +218,22 @@ pub enum OffsetReset {
     /// To the end: only records that are yet to come.
     #[default]
     Latest,
-    /// Nowhere: [`Error::OffsetOutOfRange`] is reported, and the partition halts until it is sought.
+    /// Nowhere: [`Error::OffsetOutOfRange`] or [`Error::NoCommittedOffset`] is reported, and the partition halts until it
+    /// is sought.
     None,
 }
 
-/// How a [`Consumer`](crate::Consumer) fetches.
+/// How a [`Consumer`](crate::Consumer) fetches, and the group it belongs to.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct ConsumerConfig {
     /// The cluster.
     pub client: ClientConfig,
-    /// Where to go on when a position lies outside the log. Default [`OffsetReset::Latest`].
+    /// The group that commits offsets and shares partitions. Default none: partitions are assigned by hand, and nothing is
+    /// committed.
+    pub group: Option<GroupConfig>,
+    /// Where to start in a partition of which the group has committed no offset, and where to go on when a position lies
+    /// outside the log. Default [`OffsetReset::Latest`].
     pub auto_offset_reset: OffsetReset,
     /// Default [`IsolationLevel::ReadUncommitted`].
     pub isolation_level: IsolationLevel,
@@ -258,6 +263,7 @@ impl ConsumerConfig {
     pub fn new(client: impl Into<ClientConfig>) -> Self {
         ConsumerConfig {
             client: client.into(),
+            group: None,
             auto_offset_reset: OffsetReset::Latest,
             isolation_level: IsolationLevel::ReadUncommitted,
             check_crcs: true,
@@ -271,8 +277,18 @@ impl ConsumerConfig {
         }
     }
 
+    /// The same in a group: its name, or a [`GroupConfig`].
+    #[must_use]
+    pub fn group(mut self, group: impl Into<GroupConfig>) -> Self {
+        self.group = Some(group.into());
+        self
+    }
+
     pub(crate) fn validate(&self) -> Result<(), Error> {
         self.client.validate()?;
+        if let Some(group) = &self.group {
+            group.validate()?;
+        }
         for (key, value) in [
             ("fetch_max_bytes", self.fetch_max_bytes),
             ("max_partition_fetch_bytes", self.max_partition_fetch_bytes),
@@ -305,7 +321,7 @@ pub(crate) fn split_host_port(server: &str) -> Option<(&str, u16)> {
     (!host.is_empty()).then_some((host, port))
 }
 
-fn refuse(key: &'static str, value: impl ToString, allowed: &'static str) -> Result<(), Error> {
+pub(crate) fn refuse(key: &'static str, value: impl ToString, allowed: &'static str) -> Result<(), Error> {
     Err(Error::Config { key, value: value.to_string(), allowed })
 }
 

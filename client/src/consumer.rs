@@ -1,8 +1,13 @@
-//! The consumer: hands out the records of the partitions that are assigned to it by hand.
+//! The consumer: hands out the records of the partitions that are assigned to it, by hand or by its group.
 //!
 //! Owns the handle, and the record that is next within a batch. Positions and batches are the buffer's, requests the
-//! fetcher's. Invariant: records of a partition are handed out in the order of their offsets, each once, unless it is
-//! sought.
+//! fetcher's; subscribing and committing are in `consumer/`. Invariants: records of a partition are handed out in the order
+//! of their offsets, each once, unless it is sought; what its group takes away is not handed out once that was agreed to.
+
+mod attendance;
+mod commits;
+mod record_stream;
+mod subscribing;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -17,9 +22,13 @@ use crate::config::{ConsumerConfig, IsolationLevel};
 use crate::fetch_buffer::{FetchBuffer, Rules};
 use crate::fetched_batch::{FetchedBatch, FetchedRecords};
 use crate::fetcher::{Fetcher, Shared};
+use crate::group::{Coordinator, GroupShared};
 use crate::metadata::TopicMetadata;
 use crate::offsets::{ListedOffset, OffsetSpec, list_all_offsets};
 use crate::{ConsumerRecord, Error, TopicPartition};
+
+use attendance::Attendance;
+pub use record_stream::RecordStream;
 
 /// Where to start or go on in a partition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,6 +44,30 @@ pub enum SeekTo {
 }
 
 /// Reads partitions. What it reads is fetched ahead in the background, at most `prefetch_bytes` of it.
+///
+/// With a group, the partitions of the topics that it subscribes to are shared by all consumers of the group, and reading
+/// goes on where the group has committed:
+///
+/// ```no_run
+/// # async fn example() -> Result<(), ottla_client::Error> {
+/// use ottla_client::{Consumer, ConsumerConfig};
+///
+/// let mut consumer = Consumer::connect(ConsumerConfig::new("127.0.0.1:9092").group("reports")).await?;
+/// consumer.subscribe(["flights"])?;
+/// loop {
+///     let record = consumer.recv().await?;
+///     println!("{}-{} at {}: {:?}", record.topic, record.partition, record.offset, record.value);
+///     // Committed every five seconds, as far as was processed; or with each record:
+///     consumer.commit_record(&record).await?;
+/// }
+/// # }
+/// ```
+///
+/// A call for records is what keeps the group satisfied: in it partitions are given up and taken over. While a record is
+/// processed, heartbeats go on, in a task beside it (so a handler that computes for long belongs on
+/// `spawn_blocking`, as always with tokio), for at most `max_poll_interval`.
+///
+/// Without a group, partitions are assigned by hand:
 ///
 /// ```no_run
 /// # async fn example() -> Result<(), ottla_client::Error> {
@@ -60,6 +93,7 @@ pub struct Consumer {
     cluster: Cluster,
     config: ConsumerConfig,
     current: Option<FetchedRecords>,
+    group: Option<Attendance>,
     _fetcher: AbortOnDrop,
 }
 
@@ -75,18 +109,26 @@ impl Consumer {
         let shared = Arc::new(Shared { buffer, wake: Notify::new(), fetched: Notify::new() });
         let fetcher = Fetcher::new(shared.clone(), cluster.clone(), config.clone());
         let fetcher = AbortOnDrop(tokio::spawn(fetcher.run()).abort_handle());
-        Ok(Consumer { shared, cluster, config, current: None, _fetcher: fetcher })
+        let group = config.group.clone().map(|group| {
+            let coordinator = Coordinator::new(cluster.clone(), &group.group_id);
+            let group = Arc::new(GroupShared::new(group, shared.clone()));
+            Attendance::new(group, cluster.clone(), coordinator, &config)
+        });
+        Ok(Consumer { shared, cluster, config, current: None, group, _fetcher: fetcher })
     }
 
     /// Replaces the assignment. Each partition starts where it says, also one that was assigned before.
     ///
     /// # Errors
-    /// [`Error::Broker`], [`Error::UnknownPartition`] and those of reaching the leaders, when a start has to be asked for;
-    /// the assignment is as before then.
+    /// [`Error::Subscribed`]; [`Error::Broker`], [`Error::UnknownPartition`] and those of reaching the leaders, when a start
+    /// has to be asked for; the assignment is as before then.
     pub async fn assign(
         &mut self,
         partitions: impl IntoIterator<Item = (TopicPartition, SeekTo)>,
     ) -> Result<(), Error> {
+        if self.group.as_ref().is_some_and(|group| group.shared.is_subscribed()) {
+            return Err(Error::Subscribed);
+        }
         let partitions: BTreeMap<TopicPartition, SeekTo> = partitions.into_iter().collect();
         for location in partitions.keys() {
             self.cluster.want_topic(&location.topic);
@@ -110,7 +152,9 @@ impl Consumer {
     /// # Errors
     /// [`Error::NotAssigned`]; those of asking the leader, unless `to` is an offset.
     pub async fn seek(&mut self, partition: &TopicPartition, to: SeekTo) -> Result<i64, Error> {
-        self.shared.buffer.lock().consumed(partition)?;
+        if !self.shared.buffer.lock().is_assigned(partition) {
+            return Err(Error::NotAssigned { partition: partition.clone() });
+        }
         let offsets = self.resolve(BTreeMap::from([(partition.clone(), to)])).await?;
         let offset = offsets.into_values().next().unwrap_or_default();
         self.current.take_if(|current| current.location() == partition);
@@ -138,7 +182,7 @@ impl Consumer {
     /// The offset of the next record of a partition.
     ///
     /// # Errors
-    /// [`Error::NotAssigned`].
+    /// [`Error::NotAssigned`]; [`Error::PositionUnknown`] just after the group assigned it.
     pub fn position(&self, partition: &TopicPartition) -> Result<i64, Error> {
         match self.current.as_ref().filter(|current| current.location() == partition) {
             Some(current) => Ok(current.next_position()),
@@ -149,7 +193,7 @@ impl Consumer {
     /// How many offsets a partition's position is behind its end, as the last fetch told it; `None` before the first.
     ///
     /// # Errors
-    /// [`Error::NotAssigned`].
+    /// Those of [`Consumer::position`].
     pub fn lag(&self, partition: &TopicPartition) -> Result<Option<i64>, Error> {
         let position = self.position(partition)?;
         let end = self.shared.buffer.lock().high_watermark(partition);
@@ -162,11 +206,12 @@ impl Consumer {
     /// What is wrong with one partition, or with the cluster, in its place in the stream; call again to go on with the
     /// others.
     pub async fn recv(&mut self) -> Result<ConsumerRecord, Error> {
+        self.attend().await;
         loop {
             if let Some(record) = self.next_buffered() {
                 return record;
             }
-            self.shared.fetched.notified().await;
+            self.wait().await?;
         }
     }
 
@@ -199,6 +244,7 @@ impl Consumer {
     /// # Errors
     /// Those of [`Consumer::recv`].
     pub async fn recv_batch(&mut self) -> Result<FetchedBatch, Error> {
+        self.attend().await;
         if let Some(current) = self.current.take().filter(|current| current.next_position() < current.next_offset()) {
             return Ok(current.into_rest());
         }
@@ -206,7 +252,7 @@ impl Consumer {
             if let Some(fetched) = self.pop() {
                 return fetched;
             }
-            self.shared.fetched.notified().await;
+            self.wait().await?;
         }
     }
 
@@ -250,9 +296,6 @@ impl Consumer {
         Ok(listed.into_iter().map(|(location, listed)| (location, Some(listed).filter(|l| l.offset >= 0))).collect())
     }
 
-    /// Ends fetching and closes the connections. Dropping the consumer does the same.
-    pub async fn close(self) {}
-
     /// The next record or error, if there is one without waiting.
     fn next_buffered(&mut self) -> Option<Result<ConsumerRecord, Error>> {
         loop {
@@ -294,10 +337,8 @@ impl Consumer {
     }
 
     fn set_paused(&mut self, partitions: &[TopicPartition], paused: bool) -> Result<(), Error> {
-        if let Some(current) = self.current.take_if(|current| partitions.contains(current.location()))
-            && current.next_position() < current.next_offset()
-        {
-            self.shared.buffer.lock().push_front(current.into_rest());
+        if self.current.as_ref().is_some_and(|current| partitions.contains(current.location())) {
+            self.put_back();
         }
         for partition in partitions {
             self.shared.buffer.lock().set_paused(partition, paused)?;
@@ -305,6 +346,15 @@ impl Consumer {
         self.shared.wake.notify_one();
         self.shared.fetched.notify_one();
         Ok(())
+    }
+
+    /// Puts what is left of the present batch back into the buffer, from which all positions can be told then.
+    fn put_back(&mut self) {
+        if let Some(current) = self.current.take()
+            && current.next_position() < current.next_offset()
+        {
+            self.shared.buffer.lock().push_front(current.into_rest());
+        }
     }
 
     /// The offsets that are meant, asking the leaders where that is necessary.

@@ -1,7 +1,7 @@
 //! The promise that a record's fate will be known: one shared cell for a whole batch, and a small handle for each record.
 //!
 //! Owns the waking of those who wait. Invariant: a batch is settled exactly once, by success or failure, and never
-//! changes after; whoever holds a handle learns it whenever he asks.
+//! changes after, or it is split, and so are its parts; whoever holds a handle learns it whenever he asks.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -35,18 +35,26 @@ pub(crate) struct BatchAcknowledged {
     pub log_append_time: i64,
 }
 
+/// What became of a batch.
+#[derive(Debug)]
+enum Fate {
+    Settled(Result<BatchAcknowledged, Error>),
+    /// It went on in parts, each with the index of its first record.
+    Split(Vec<(u32, Arc<BatchDelivery>)>),
+}
+
 /// The fate of one batch, shared by the producer and the handles of its records.
 #[derive(Debug)]
 pub(crate) struct BatchDelivery {
     partition: TopicPartition,
-    outcome: OnceLock<Result<BatchAcknowledged, Error>>,
+    fate: OnceLock<Fate>,
     /// One waker for each handle that waits. Taken, and never added to again, when the batch is settled.
     waiting: Mutex<Vec<Waker>>,
 }
 
 impl BatchDelivery {
     pub(crate) fn new(partition: TopicPartition) -> Arc<Self> {
-        Arc::new(BatchDelivery { partition, outcome: OnceLock::new(), waiting: Mutex::default() })
+        Arc::new(BatchDelivery { partition, fate: OnceLock::new(), waiting: Mutex::default() })
     }
 
     pub(crate) fn partition(&self) -> &TopicPartition {
@@ -55,21 +63,39 @@ impl BatchDelivery {
 
     /// Settles the batch and wakes everybody. Only the first call counts.
     pub(crate) fn settle(&self, outcome: Result<BatchAcknowledged, Error>) {
-        if self.outcome.set(outcome).is_ok() {
+        self.decide(Fate::Settled(outcome));
+    }
+
+    /// Lets parts of so many records each take the batch's place.
+    pub(crate) fn split(&self, counts: &[u32]) -> Vec<Arc<BatchDelivery>> {
+        let parts: Vec<Arc<BatchDelivery>> =
+            counts.iter().map(|_| BatchDelivery::new(self.partition.clone())).collect();
+        let mut first = 0;
+        let mut indexed = Vec::new();
+        for (part, count) in parts.iter().zip(counts) {
+            indexed.push((first, part.clone()));
+            first += count;
+        }
+        self.decide(Fate::Split(indexed));
+        parts
+    }
+
+    fn decide(&self, fate: Fate) {
+        if self.fate.set(fate).is_ok() {
             let waiting = std::mem::take(&mut *self.waiting.lock());
             waiting.into_iter().for_each(Waker::wake);
         }
     }
 
-    /// Ready when settled. `slot` is the caller's place among those who wait, kept between polls.
-    fn poll_settled(&self, slot: &mut Option<usize>, context: &Context<'_>) -> Poll<&Result<BatchAcknowledged, Error>> {
-        if let Some(outcome) = self.outcome.get() {
-            return Poll::Ready(outcome);
+    /// Ready when decided. `slot` is the caller's place among those who wait, kept between polls.
+    fn poll_fate(&self, slot: &mut Option<usize>, context: &Context<'_>) -> Poll<&Fate> {
+        if let Some(fate) = self.fate.get() {
+            return Poll::Ready(fate);
         }
         let mut waiting = self.waiting.lock();
         // Settled between the look and the lock: the wakers are gone, so that one added now would sleep for ever.
-        if let Some(outcome) = self.outcome.get() {
-            return Poll::Ready(outcome);
+        if let Some(fate) = self.fate.get() {
+            return Poll::Ready(fate);
         }
         match slot {
             Some(slot) => waiting[*slot].clone_from(context.waker()),
@@ -81,10 +107,18 @@ impl BatchDelivery {
         Poll::Pending
     }
 
-    /// Returns when the batch is settled, however.
+    /// Returns when the batch is settled, however, with all its parts.
     pub(crate) async fn settled(&self) {
         let mut slot = None;
-        std::future::poll_fn(|context| self.poll_settled(&mut slot, context).map(|_| ())).await;
+        let parts = std::future::poll_fn(|context| {
+            self.poll_fate(&mut slot, context).map(|fate| match fate {
+                Fate::Settled(_) => Vec::new(),
+                Fate::Split(parts) => parts.iter().map(|(_, part)| part.clone()).collect(),
+            })
+        });
+        for part in parts.await {
+            Box::pin(part.settled()).await;
+        }
     }
 }
 
@@ -126,9 +160,18 @@ impl Future for Delivery {
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let this = &mut *self;
-        match this.batch.poll_settled(&mut this.slot, context) {
-            Poll::Ready(outcome) => Poll::Ready(this.resolve(outcome)),
-            Poll::Pending => Poll::Pending,
+        loop {
+            let batch = this.batch.clone();
+            let parts = match batch.poll_fate(&mut this.slot, context) {
+                Poll::Ready(Fate::Settled(outcome)) => return Poll::Ready(this.resolve(outcome)),
+                Poll::Ready(Fate::Split(parts)) => parts,
+                Poll::Pending => return Poll::Pending,
+            };
+            let part = parts.partition_point(|(first, _)| *first <= this.index).saturating_sub(1);
+            let (first, part) = &parts[part];
+            this.index -= first;
+            this.batch = part.clone();
+            this.slot = None;
         }
     }
 }
@@ -163,6 +206,28 @@ mod tests {
         batch.settle(Ok(BatchAcknowledged { base_offset: 1, log_append_time: -1 }));
         assert!(matches!(Delivery::new(batch.clone(), 0, 0).await, Err(Error::Closed)));
         batch.settled().await;
+    }
+
+    #[tokio::test]
+    async fn the_records_of_a_split_batch_follow_their_parts() {
+        let batch = batch();
+        let waiting = tokio::spawn(Delivery::new(batch.clone(), 4, 0));
+        let flushed = tokio::spawn({
+            let batch = batch.clone();
+            async move { batch.settled().await }
+        });
+        tokio::task::yield_now().await;
+        let parts = batch.split(&[2, 3]);
+        let smaller = parts[1].split(&[1, 2]);
+        parts[0].settle(Ok(BatchAcknowledged { base_offset: 40, log_append_time: -1 }));
+        smaller[0].settle(Err(Error::Closed));
+        tokio::task::yield_now().await;
+        assert!(!waiting.is_finished() && !flushed.is_finished());
+        smaller[1].settle(Ok(BatchAcknowledged { base_offset: 90, log_append_time: -1 }));
+        assert_eq!(waiting.await.unwrap().unwrap().offset, 91);
+        flushed.await.unwrap();
+        assert_eq!(Delivery::new(batch.clone(), 1, 0).await.unwrap().offset, 41);
+        assert!(Delivery::new(batch, 2, 0).await.is_err());
     }
 
     #[tokio::test]

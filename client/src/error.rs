@@ -187,6 +187,65 @@ pub enum Error {
         partition: TopicPartition,
     },
 
+    /// The position in a partition is not known yet: its leader, or the group, is still being asked.
+    #[error("the position in {partition} is not known yet: records come once it is")]
+    PositionUnknown {
+        /// The partition.
+        partition: TopicPartition,
+    },
+
+    /// The group has committed nothing for the partition, and `auto_offset_reset` is `None`.
+    #[error("group {group} has no committed offset for {partition}, and auto_offset_reset is None; seek to go on")]
+    NoCommittedOffset {
+        /// The partition.
+        partition: TopicPartition,
+        /// The group.
+        group: Arc<str>,
+    },
+
+    /// A call that needs a group, of a consumer whose configuration names none.
+    #[error("this consumer has no group: set ConsumerConfig::group")]
+    NoGroup,
+
+    /// A call that assigns partitions by hand, while a group assigns them.
+    #[error("this consumer is subscribed, its group assigns the partitions: unsubscribe() first")]
+    Subscribed,
+
+    /// The coordinator ended the membership, with Kafka's error code: the consumer gets no more records until it
+    /// subscribes again.
+    #[error("the membership in group {group} ended: {code}{}{}", in_brackets(message), advised(*code))]
+    GroupMembership {
+        /// The group.
+        group: Arc<str>,
+        /// Kafka's code.
+        code: ErrorCode,
+        /// The broker's own words; empty if it sent none.
+        message: String,
+    },
+
+    /// Offsets that were not committed, because the partition is not this member's any more: whoever has it reads the
+    /// records behind the last commit again.
+    #[error("offsets were not committed in group {group}: {reason}")]
+    CommitFailed {
+        /// The group.
+        group: Arc<str>,
+        /// Why not.
+        reason: &'static str,
+    },
+
+    /// No call for records for longer than `max_poll_interval`: the group was left, and others take the partitions over.
+    /// The next call joins again.
+    #[error(
+        "no call for records for {interval:?}, which is max_poll_interval: group {group} gave the partitions to others; \
+         process fewer records between two calls, or raise it"
+    )]
+    MaxPollIntervalExceeded {
+        /// The group.
+        group: Arc<str>,
+        /// The interval.
+        interval: Duration,
+    },
+
     /// A value of a wire record that does not fit Kafka's format.
     #[error("the record for topic {topic} cannot be encoded: {reason}")]
     InvalidRecord {
@@ -227,24 +286,46 @@ impl fmt::Display for BrokerError {
         if let Some(message) = self.message.as_deref().filter(|message| !message.is_empty()) {
             write!(f, " ({message})")?;
         }
-        match advice(self.code) {
-            Some(advice) => write!(f, "; {advice}"),
-            None => Ok(()),
-        }
+        f.write_str(&advised(self.code))
     }
+}
+
+fn in_brackets(message: &str) -> String {
+    if message.is_empty() { String::new() } else { format!(" ({message})") }
+}
+
+fn advised(code: ErrorCode) -> String {
+    advice(code).map(|advice| format!("; {advice}")).unwrap_or_default()
 }
 
 /// What a person can do about a code, where it is not obvious from its name.
 fn advice(code: ErrorCode) -> Option<&'static str> {
     Some(match code {
         ErrorCode::UnknownTopicOrPartition => "check the topic's name, or create it",
-        ErrorCode::MessageTooLarge => "lower batch_bytes, or raise the topic's max.message.bytes",
+        ErrorCode::MessageTooLarge => "the record alone is larger than the topic's max.message.bytes: raise that",
         ErrorCode::NotEnoughReplicas | ErrorCode::NotEnoughReplicasAfterAppend => {
             "fewer replicas are in sync than min.insync.replicas asks for"
         }
         ErrorCode::KafkaStorageError => "the broker's disk failed or is full; see its log",
         ErrorCode::InvalidTimestamp => "the record's time is outside message.timestamp.before.max.ms and after.max.ms",
         ErrorCode::UnsupportedForMessageFormat => "the topic's message format is too old",
+        ErrorCode::InconsistentGroupProtocol => {
+            "its members have no assignor in common, or are no consumers: give all of them the same assignors"
+        }
+        ErrorCode::InvalidSessionTimeout => {
+            "session_timeout must lie between the broker's group.min.session.timeout.ms and group.max.session.timeout.ms"
+        }
+        ErrorCode::GroupMaxSizeReached => "the group has as many members as the broker's group.max.size allows",
+        ErrorCode::FencedInstanceId => "another member runs with the same group_instance_id",
+        ErrorCode::UnreleasedInstanceId => {
+            "a member with the same group_instance_id is still there; stop it, or wait for its session to end"
+        }
+        ErrorCode::GroupIdNotFound => {
+            "check the group's id; a member of a group of the other protocol sets GroupProtocol"
+        }
+        ErrorCode::UnsupportedAssignor => "the broker does not have the assignor that remote_assignor names",
+        ErrorCode::NonEmptyGroup => "stop the group's members first",
+        ErrorCode::GroupSubscribedToTopic => "members of the group still subscribe to the topic: stop them first",
         ErrorCode::TopicAlreadyExists => "choose another name, or delete the topic first",
         _ => return None,
     })
@@ -257,6 +338,7 @@ impl Error {
         match self {
             Error::Broker(refusal) => Some(refusal.code),
             Error::OffsetOutOfRange { .. } => Some(ErrorCode::OffsetOutOfRange),
+            Error::GroupMembership { code, .. } => Some(*code),
             _ => None,
         }
     }
@@ -271,7 +353,9 @@ impl Error {
             | Error::Disconnected { .. }
             | Error::RequestTimeout { .. }
             | Error::MetadataTimeout { .. }
-            | Error::BufferFull { .. } => true,
+            | Error::BufferFull { .. }
+            | Error::PositionUnknown { .. }
+            | Error::MaxPollIntervalExceeded { .. } => true,
             _ => false,
         }
     }

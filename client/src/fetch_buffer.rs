@@ -7,10 +7,10 @@
 //! once; what was fetched before a partition was sought or assigned anew (an older `generation`) is never handed out;
 //! `bytes` is the sum of the sizes of all batches here.
 
-use std::collections::{BTreeMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
-use ottla_protocol::messages::fetch::{AbortedTransaction, PartitionData};
+use ottla_protocol::messages::fetch::PartitionData;
 use ottla_protocol::records::{BatchView, batches_lenient};
 use ottla_protocol::{ApiKey, ErrorCode, Records};
 
@@ -19,12 +19,8 @@ use crate::config::{ConsumerConfig, IsolationLevel, OffsetReset};
 use crate::fetched_batch::{FetchedBatch, corrupt};
 use crate::metadata::error_of;
 use crate::offsets::{ListedOffset, OffsetSpec};
-use crate::{Error, TopicPartition};
-
-/// The control record that ends an aborted transaction.
-const ABORT_MARKER: [u8; 2] = [0, 0];
-/// More than a control batch's records take.
-const CONTROL_BYTES_MAX: usize = 64 * 1024;
+use crate::transactions_seen::Transactions;
+use crate::{Error, OffsetAndMetadata, TopicPartition};
 
 /// What a consumer accepts, and how.
 #[derive(Debug, Clone)]
@@ -74,8 +70,20 @@ pub(crate) struct FetchBuffer {
     errors: VecDeque<Error>,
     bytes: usize,
     generation: u64,
+    /// Partitions that were taken away while they were paused, and may be back at once.
+    paused_before: BTreeSet<TopicPartition>,
     /// Nothing more will come.
     closed: bool,
+}
+
+/// Where a partition starts.
+#[derive(Debug, Clone)]
+pub(crate) enum Start {
+    At(OffsetAndMetadata),
+    /// The leader is asked.
+    Ask(OffsetSpec),
+    /// Nowhere until it is sought, for this reason.
+    Nowhere(Error),
 }
 
 #[derive(Debug)]
@@ -83,8 +91,10 @@ struct Partition {
     generation: u64,
     /// The next offset to fetch.
     position: Position,
-    /// The next offset to hand out.
+    /// The next offset to hand out, -1 while it is not known.
     consumed: i64,
+    /// The term in which the record before it was written, -1 if unknown.
+    consumed_epoch: i32,
     paused: bool,
     /// An error was reported that would only come again.
     halted: bool,
@@ -103,6 +113,8 @@ enum Position {
     Unknown(OffsetSpec),
     /// Being asked for.
     Asked(OffsetSpec),
+    /// Nobody knows, until it is sought.
+    Nowhere,
 }
 
 impl FetchBuffer {
@@ -114,6 +126,7 @@ impl FetchBuffer {
             errors: VecDeque::new(),
             bytes: 0,
             generation: 0,
+            paused_before: BTreeSet::new(),
             closed: false,
         }
     }
@@ -124,22 +137,68 @@ impl FetchBuffer {
         self.errors.clear();
         self.bytes = 0;
         self.partitions.clear();
+        self.paused_before.clear();
         for (location, offset) in partitions {
-            self.generation += 1;
-            let partition = Partition {
-                generation: self.generation,
-                position: Position::Offset(offset),
-                consumed: offset,
-                paused: false,
-                halted: false,
-                retry_at: None,
-                failures: 0,
-                fetched: VecDeque::new(),
-                bytes: 0,
-                high_watermark: -1,
-            };
-            self.partitions.insert(location, partition);
+            self.add(location, Start::At(OffsetAndMetadata::new(offset)));
         }
+    }
+
+    /// Adds one partition to the assignment.
+    pub(crate) fn add(&mut self, location: TopicPartition, start: Start) {
+        self.generation += 1;
+        let (position, consumed, consumed_epoch) = match &start {
+            Start::At(offset) => (Position::Offset(offset.offset), offset.offset, offset.leader_epoch),
+            Start::Ask(spec) => (Position::Unknown(*spec), -1, -1),
+            Start::Nowhere(_) => (Position::Nowhere, -1, -1),
+        };
+        let partition = Partition {
+            generation: self.generation,
+            position,
+            consumed,
+            consumed_epoch,
+            paused: self.paused_before.contains(&location),
+            halted: false,
+            retry_at: None,
+            failures: 0,
+            fetched: VecDeque::new(),
+            bytes: 0,
+            high_watermark: -1,
+        };
+        self.partitions.insert(location.clone(), partition);
+        if let Start::Nowhere(error) = start {
+            self.stop(&location, error);
+        }
+    }
+
+    /// Takes partitions out of the assignment, with all that was fetched of them.
+    pub(crate) fn remove(&mut self, locations: &BTreeSet<TopicPartition>) {
+        for location in locations {
+            let Some(partition) = self.partitions.remove(location) else { continue };
+            self.bytes -= partition.bytes;
+            if partition.paused {
+                self.paused_before.insert(location.clone());
+            }
+        }
+        self.turns.retain(|turn| !locations.contains(turn));
+    }
+
+    /// What was taken away while it was paused and did not come back is not paused any more if it comes later.
+    pub(crate) fn forget_pauses(&mut self) {
+        self.paused_before.clear();
+    }
+
+    pub(crate) fn is_assigned(&self, location: &TopicPartition) -> bool {
+        self.partitions.contains_key(location)
+    }
+
+    /// Behind what was handed out of each partition, where that is known.
+    pub(crate) fn positions(&self) -> BTreeMap<TopicPartition, OffsetAndMetadata> {
+        let known = self.partitions.iter().filter(|(_, partition)| partition.consumed >= 0);
+        let position = |partition: &Partition| {
+            let leader_epoch = partition.consumed_epoch;
+            OffsetAndMetadata { leader_epoch, ..OffsetAndMetadata::new(partition.consumed) }
+        };
+        known.map(|(location, partition)| (location.clone(), position(partition))).collect()
     }
 
     pub(crate) fn assignment(&self) -> impl Iterator<Item = &TopicPartition> {
@@ -154,6 +213,7 @@ impl FetchBuffer {
         partition.generation = generation;
         partition.position = Position::Offset(offset);
         partition.consumed = offset;
+        partition.consumed_epoch = -1;
         partition.halted = false;
         partition.retry_at = None;
         let freed = std::mem::take(&mut partition.bytes);
@@ -176,8 +236,11 @@ impl FetchBuffer {
     /// The next offset to be handed out.
     pub(crate) fn consumed(&self, location: &TopicPartition) -> Result<i64, Error> {
         let partition = self.partitions.get(location);
-        let not_assigned = || Error::NotAssigned { partition: location.clone() };
-        partition.map(|partition| partition.consumed).ok_or_else(not_assigned)
+        let partition = partition.ok_or_else(|| Error::NotAssigned { partition: location.clone() })?;
+        match partition.consumed {
+            unknown if unknown < 0 => Err(Error::PositionUnknown { partition: location.clone() }),
+            consumed => Ok(consumed),
+        }
     }
 
     /// The end of what may be consumed, as the last fetch told it; -1 before the first.
@@ -221,6 +284,7 @@ impl FetchBuffer {
             partition.bytes -= batch.size_in_bytes();
             self.bytes -= batch.size_in_bytes();
             partition.consumed = batch.next_offset();
+            partition.consumed_epoch = batch.leader_epoch();
         }
         match partition.position {
             // Behind the last batch there may have been some that are not for the consumer to see.
@@ -235,6 +299,7 @@ impl FetchBuffer {
     pub(crate) fn push_front(&mut self, batch: FetchedBatch) {
         let Some(partition) = self.partitions.get_mut(batch.partition()) else { return };
         partition.consumed = batch.start_offset();
+        partition.consumed_epoch = batch.epoch_before_start();
         partition.bytes += batch.size_in_bytes();
         self.bytes += batch.size_in_bytes();
         self.turns.retain(|turn| turn != batch.partition());
@@ -287,6 +352,8 @@ impl FetchBuffer {
             return;
         }
         match answer {
+            // No record is as late as was asked for.
+            Ok(listed) if listed.offset < 0 => partition.position = Position::Unknown(OffsetSpec::Latest),
             Ok(listed) => {
                 tracing::info!(partition = %location, offset = listed.offset, "position reset");
                 partition.position = Position::Offset(listed.offset);
@@ -439,48 +506,6 @@ impl FetchBuffer {
         let not_assigned = || Error::NotAssigned { partition: location.clone() };
         self.partitions.get_mut(location).ok_or_else(not_assigned)
     }
-}
-
-/// Which batches of an answer a consumer may see: none that holds markers, and with `ReadCommitted` none of a transaction
-/// that was aborted (the broker names those that touch the answer, by producer and first offset).
-struct Transactions {
-    committed_only: bool,
-    /// Those not yet reached, the last first.
-    ahead: Vec<AbortedTransaction>,
-    /// Producers inside an aborted transaction.
-    aborted: HashSet<i64>,
-}
-
-impl Transactions {
-    fn new(isolation_level: IsolationLevel, aborted: Option<Vec<AbortedTransaction>>) -> Self {
-        let mut ahead = aborted.unwrap_or_default();
-        ahead.sort_by_key(|transaction| std::cmp::Reverse(transaction.first_offset));
-        let committed_only = isolation_level == IsolationLevel::ReadCommitted;
-        Transactions { committed_only, ahead, aborted: HashSet::new() }
-    }
-
-    fn is_visible(&mut self, view: &BatchView) -> bool {
-        if !self.committed_only {
-            return !view.is_control();
-        }
-        while let Some(next) = self.ahead.pop_if(|next| next.first_offset <= view.last_offset()) {
-            self.aborted.insert(next.producer_id);
-        }
-        if view.is_control() {
-            if is_abort(view) {
-                self.aborted.remove(&view.producer_id());
-            }
-            return false;
-        }
-        !(view.is_transactional() && self.aborted.contains(&view.producer_id()))
-    }
-}
-
-fn is_abort(control: &BatchView) -> bool {
-    let record = control.records(CONTROL_BYTES_MAX).ok().and_then(|mut records| records.next());
-    let key = record.and_then(Result::ok).and_then(|record| record.key);
-    // The key is the version of the marker's format and its type.
-    key.as_ref().and_then(|key| key.get(2..4)) == Some(&ABORT_MARKER)
 }
 
 #[cfg(test)]

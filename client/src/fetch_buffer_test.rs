@@ -6,6 +6,7 @@ use ottla_protocol::records::{BatchBuilder, BatchFields, Compression};
 
 use super::*;
 use crate::clock;
+use ottla_protocol::messages::fetch::AbortedTransaction;
 
 fn rules() -> Rules {
     Rules {

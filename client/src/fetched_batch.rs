@@ -6,7 +6,7 @@
 use bytes::Bytes;
 use ottla_protocol::records::{BatchView, Compression, RecordIter, TimestampType};
 
-use crate::{ConsumerRecord, Error, TopicPartition};
+use crate::{ConsumerRecord, Error, OffsetAndMetadata, TopicPartition};
 
 /// A record batch as the broker sent it, of which [`FetchedBatch::records`] are to be consumed.
 #[derive(Debug, Clone)]
@@ -39,6 +39,16 @@ impl FetchedBatch {
     #[must_use]
     pub fn next_offset(&self) -> i64 {
         self.view.last_offset().saturating_add(1)
+    }
+
+    /// The term of the leader that wrote it, -1 if unknown.
+    pub(crate) fn leader_epoch(&self) -> i32 {
+        self.view.partition_leader_epoch()
+    }
+
+    /// The term in which the record before `start_offset` was written, where that is one of this batch; -1 otherwise.
+    pub(crate) fn epoch_before_start(&self) -> i32 {
+        if self.start > self.view.base_offset() { self.leader_epoch() } else { -1 }
     }
 
     /// How many records the batch holds, with those before `start_offset`.
@@ -117,6 +127,13 @@ impl FetchedRecords {
 
     pub(crate) fn next_offset(&self) -> i64 {
         self.batch.next_offset()
+    }
+
+    /// What a group commits behind the last record handed out.
+    pub(crate) fn committable(&self) -> OffsetAndMetadata {
+        let taken = self.position > self.batch.view.base_offset();
+        let leader_epoch = if taken { self.leader_epoch } else { -1 };
+        OffsetAndMetadata { leader_epoch, ..OffsetAndMetadata::new(self.position) }
     }
 
     /// The batch with what is left to consume of it.

@@ -1,7 +1,7 @@
 //! An async client for Ottla and any other broker that speaks Kafka's protocol.
 //!
 //! [`Producer`] batches, compresses and sends records, idempotently unless told otherwise; [`Consumer`] reads partitions
-//! that are assigned to it, ahead of what is consumed; [`Admin`] creates and inspects topics, configs and brokers. Records are owned ([`bytes::Bytes`]), everything is `Send + 'static`, and whatever runs in
+//! that are assigned to it, ahead of what is consumed; [`Admin`] creates and inspects topics, groups, configs and brokers. Records are owned ([`bytes::Bytes`]), everything is `Send + 'static`, and whatever runs in
 //! the background ends with an explicit `close().await` or with the last handle.
 //!
 //! ```
@@ -48,12 +48,14 @@ mod cluster;
 mod config;
 mod connection;
 mod consumer;
+mod coordinator_calls;
 mod delivery;
 mod error;
 mod fetch_buffer;
 mod fetch_session;
 mod fetched_batch;
 mod fetcher;
+mod group;
 mod leader_calls;
 mod metadata;
 mod offsets;
@@ -64,17 +66,23 @@ mod producer;
 mod producer_identity;
 mod record;
 mod sender;
+mod topic_lookup;
 mod topic_partition;
+mod transactions_seen;
 
 pub use admin::{
-    Admin, AlterConfigOp, ApiVersionRange, ClusterDescription, ConfigEntry, ConfigResource, ConfigSource,
-    ConfigSynonym, CreatedTopic, LogDirDescription, NewTopic, ReplicaLogSize, TopicListing,
+    Admin, AlterConfigOp, ApiVersionRange, ClusterDescription, CommittedOffset, ConfigEntry, ConfigResource,
+    ConfigSource, ConfigSynonym, CreatedTopic, GroupDescription, GroupListing, GroupOffsets, GroupState, GroupType,
+    LogDirDescription, MemberDescription, NewTopic, ReplicaLogSize, TopicListing,
 };
 pub use config::{Acks, ClientConfig, ConsumerConfig, IsolationLevel, OffsetReset, ProducerConfig};
-pub use consumer::{Consumer, SeekTo};
+pub use consumer::{Consumer, RecordStream, SeekTo};
 pub use delivery::{Delivery, RecordMetadata};
 pub use error::{BrokerError, Error};
 pub use fetched_batch::{FetchedBatch, FetchedRecords};
+pub use group::{
+    Assignor, Committer, GroupConfig, GroupProtocol, OffsetAndMetadata, RebalanceListener, StartPositions,
+};
 pub use metadata::{Node, PartitionMetadata, TopicMetadata};
 pub use offsets::{ListedOffset, OffsetSpec};
 pub use partitioner::{murmur2, partition_for_key};

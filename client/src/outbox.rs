@@ -39,12 +39,23 @@ pub(crate) struct Outgoing<B> {
     pub(crate) records: i32,
     /// The sequence of its first record; 0 without idempotence.
     pub(crate) sequence: i32,
-    /// Counts the batches of the partition.
+    /// Counts the batches of the partition ...
     ordinal: u64,
+    /// ... and the records before this part of one that was split; `None` for a whole batch.
+    part: Option<i32>,
     /// When it fails if it was not acknowledged.
     pub(crate) deadline: Instant,
     /// It was sent, and whether the broker has it is not known.
     pub(crate) uncertain: bool,
+}
+
+/// A place in the order of the partition.
+type Place = (u64, Option<i32>);
+
+impl<B> Outgoing<B> {
+    fn place(&self) -> Place {
+        (self.ordinal, self.part)
+    }
 }
 
 /// What came of sending a batch.
@@ -90,11 +101,11 @@ pub(crate) struct Outbox<B> {
     identity: Option<Identity>,
     next_sequence: i32,
     next_ordinal: u64,
-    /// The ordinals of the batches whose outcome is open, in flight or in line.
-    open: BTreeSet<u64>,
-    /// The sequence after the last acknowledged batch, and that batch's ordinal.
+    /// The places of the batches whose outcome is open, in flight or in line.
+    open: BTreeSet<Place>,
+    /// The sequence after the last acknowledged batch, and that batch's place.
     expected_sequence: i32,
-    last_acknowledged: u64,
+    last_acknowledged: Place,
     /// Something was acknowledged under this identity.
     acknowledged: bool,
     /// The sequences have a gap that the broker will not pass: a new identity is needed.
@@ -116,7 +127,7 @@ impl<B> Outbox<B> {
             next_ordinal: 1,
             open: BTreeSet::new(),
             expected_sequence: 0,
-            last_acknowledged: 0,
+            last_acknowledged: (0, None),
             acknowledged: false,
             reset: false,
             again: VecDeque::new(),
@@ -148,7 +159,9 @@ impl<B> Outbox<B> {
         if let Some(retry_at) = self.retry_at.filter(|retry_at| *retry_at > now) {
             return Next::Wait(Some(retry_at));
         }
-        if self.in_flight >= self.in_flight_max {
+        // Parts of a batch go one by one: there may be more of them than a broker remembers.
+        let one_by_one = self.open.iter().any(|(_, part)| part.is_some());
+        if self.in_flight >= if one_by_one { 1 } else { self.in_flight_max } {
             return Next::Wait(None);
         }
         if self.idempotent {
@@ -166,7 +179,7 @@ impl<B> Outbox<B> {
         if !self.again.is_empty() {
             return Next::Resend;
         }
-        let oldest = self.open.first().copied().unwrap_or(self.next_ordinal);
+        let oldest = self.open.first().map_or(self.next_ordinal, |(ordinal, _)| *ordinal);
         match self.idempotent && self.next_ordinal - oldest >= BROKER_REMEMBERS {
             true => Next::Wait(None),
             false => Next::New,
@@ -207,9 +220,9 @@ impl<B> Outbox<B> {
         let ordinal = self.next_ordinal;
         self.next_sequence = sequence_after(self.next_sequence, records);
         self.next_ordinal += 1;
-        self.open.insert(ordinal);
+        self.open.insert((ordinal, None));
         self.in_flight += 1;
-        Outgoing { batch, number, records, sequence, ordinal, deadline, uncertain: false }
+        Outgoing { batch, number, records, sequence, ordinal, part: None, deadline, uncertain: false }
     }
 
     /// Takes in what came of a batch that was in flight. A repetition waits for `backoff`.
@@ -223,11 +236,11 @@ impl<B> Outbox<B> {
         self.in_flight -= 1;
         let retriable = match answer {
             Answer::Acknowledged | Answer::Refused(ErrorCode::DuplicateSequenceNumber) => {
-                if outgoing.ordinal > self.last_acknowledged {
-                    self.last_acknowledged = outgoing.ordinal;
+                if outgoing.place() > self.last_acknowledged {
+                    self.last_acknowledged = outgoing.place();
                     self.expected_sequence = sequence_after(outgoing.sequence, outgoing.records);
                 }
-                self.open.remove(&outgoing.ordinal);
+                self.open.remove(&outgoing.place());
                 self.acknowledged = true;
                 self.failures = 0;
                 return Verdict::Delivered(outgoing);
@@ -243,14 +256,35 @@ impl<B> Outbox<B> {
         if retriable && outgoing.deadline > now {
             self.failures = self.failures.saturating_add(1);
             self.retry_at = Some(now + backoff);
-            let place = self.again.partition_point(|other| other.ordinal < outgoing.ordinal);
-            self.again.insert(place, outgoing);
+            self.put_in_line(outgoing);
             return Verdict::Retry;
         }
-        self.open.remove(&outgoing.ordinal);
+        self.open.remove(&outgoing.place());
         // Those behind it have sequences that the broker will refuse for the gap.
         self.reset |= self.idempotent;
         Verdict::Failed(outgoing)
+    }
+
+    /// Puts parts, each with its number and its count of records, in the place of a batch that was in flight and that the
+    /// broker refused whole. They have the sequences of its records, so that there is no gap.
+    pub(crate) fn split(&mut self, outgoing: Outgoing<B>, parts: impl IntoIterator<Item = (B, u64, i32)>) {
+        self.in_flight -= 1;
+        self.open.remove(&outgoing.place());
+        let (ordinal, deadline) = (outgoing.ordinal, outgoing.deadline);
+        let (mut sequence, mut first) = (outgoing.sequence, outgoing.part.unwrap_or(0));
+        for (batch, number, records) in parts {
+            let part = Some(first);
+            let place = Outgoing { batch, number, records, sequence, ordinal, part, deadline, uncertain: false };
+            self.open.insert(place.place());
+            self.put_in_line(place);
+            sequence = sequence_after(sequence, records);
+            first += records;
+        }
+    }
+
+    fn put_in_line(&mut self, outgoing: Outgoing<B>) {
+        let index = self.again.partition_point(|other| other.place() < outgoing.place());
+        self.again.insert(index, outgoing);
     }
 
     /// Whether a batch that was refused may be sent again.
@@ -279,7 +313,7 @@ impl<B> Outbox<B> {
         let (expired, kept): (VecDeque<_>, VecDeque<_>) = self.again.drain(..).partition(|one| one.deadline <= now);
         self.again = kept;
         for outgoing in &expired {
-            self.open.remove(&outgoing.ordinal);
+            self.open.remove(&outgoing.place());
         }
         self.reset |= self.idempotent && !expired.is_empty();
         (expired.into(), self.again.iter().map(|outgoing| outgoing.deadline).min())

@@ -120,6 +120,29 @@ fn an_uncertain_batch_is_resolved_before_sequences_change() {
 }
 
 #[test]
+fn halves_take_the_place_and_the_sequences_of_the_whole_and_go_one_by_one() {
+    let now = clock::now();
+    let mut outbox = running();
+    let (large, behind) = (outbox.admit((), 2, 5, deadline()), outbox.admit((), 3, 1, deadline()));
+    outbox.split(large, [((), 10, 2), ((), 11, 3)]);
+    let gap = Answer::Refused(ErrorCode::OutOfOrderSequenceNumber);
+    assert_eq!(outbox.settle(behind, gap, now, Duration::ZERO), Verdict::Retry);
+    let mut order = Vec::new();
+    while outbox.next(now) == Next::Resend {
+        let outgoing = outbox.resend().unwrap();
+        order.push((outgoing.number, outgoing.sequence));
+        if outgoing.number == 11 {
+            assert_eq!(outbox.next(now), Next::Wait(None), "one by one");
+            outbox.split(outgoing, [((), 12, 1), ((), 13, 2)]);
+            continue;
+        }
+        assert!(matches!(outbox.settle(outgoing, Answer::Acknowledged, now, BACKOFF), Verdict::Delivered(_)));
+    }
+    assert_eq!(order, [(10, 1), (11, 3), (12, 3), (13, 4), (3, 6)]);
+    assert_eq!((outbox.next(now), outbox.next_sequence(), outbox.identity()), (Next::New, 7, Some(FIRST)));
+}
+
+#[test]
 fn a_batch_is_not_pushed_out_of_the_brokers_memory_by_those_behind_it() {
     let now = clock::now();
     let mut outbox = running();
@@ -170,6 +193,10 @@ fn without_idempotence_there_is_neither_identity_nor_sequence() {
     assert_eq!(outbox.next(clock::now()), Next::New);
 }
 
+/// The records that the random walk sends, and how many of them the broker takes in one batch.
+const RECORDS: u64 = 150;
+const RECORDS_MAX: usize = 3;
+
 /// A partition as Kafka keeps it: the log, and the last five batches of each epoch's sequences.
 #[derive(Default)]
 struct Broker {
@@ -178,7 +205,10 @@ struct Broker {
 }
 
 impl Broker {
-    fn append(&mut self, identity: Identity, outgoing: &Outgoing<()>) -> Answer {
+    fn append(&mut self, identity: Identity, outgoing: &Outgoing<Vec<u64>>) -> Answer {
+        if outgoing.batch.len() > RECORDS_MAX {
+            return Answer::Refused(ErrorCode::MessageTooLarge);
+        }
         let (epoch, window) = match self.known.get_mut(&identity.producer_id) {
             Some((epoch, window)) => (*epoch, window),
             None => (identity.epoch, &mut self.known.entry(identity.producer_id).or_insert((identity.epoch, vec![])).1),
@@ -203,25 +233,25 @@ impl Broker {
         if window.len() > 5 {
             window.remove(0);
         }
-        self.log.push(outgoing.number);
+        self.log.extend(&outgoing.batch);
         self.known.get_mut(&identity.producer_id).unwrap().0 = identity.epoch;
         Answer::Acknowledged
     }
 }
 
 #[test]
-fn under_random_faults_every_batch_is_in_the_log_once_and_in_order() {
+fn under_random_faults_every_record_is_in_the_log_once_and_in_order() {
     for seed in 0..500 {
         let mut random = StdRng::seed_from_u64(seed);
         let mut broker = Broker::default();
-        let mut outbox: Outbox<()> = Outbox::new(true, 5);
+        let mut outbox: Outbox<Vec<u64>> = Outbox::new(true, 5);
         let mut identity = FIRST;
         // In the order of the connection, with the identity that was stamped on it.
-        let mut wire: VecDeque<(Identity, Outgoing<()>)> = VecDeque::new();
+        let mut wire: VecDeque<(Identity, Outgoing<Vec<u64>>)> = VecDeque::new();
         let mut now = clock::now();
-        let (mut next_number, mut delivered) = (1, Vec::new());
+        let (mut next_record, mut delivered) = (1, Vec::new());
         let mut rounds = 0;
-        while delivered.len() < 60 {
+        while delivered.len() < RECORDS as usize {
             rounds += 1;
             assert!(rounds < 10_000, "seed {seed}: it does not come to an end");
             now += BACKOFF;
@@ -235,11 +265,13 @@ fn under_random_faults_every_batch_is_in_the_log_once_and_in_order() {
                         outbox.adopt(identity);
                     }
                     Next::Resend => wire.push_back((identity, outbox.resend().unwrap())),
-                    Next::New if next_number > 60 => break,
+                    Next::New if next_record > RECORDS => break,
                     Next::New => {
-                        let records = random.random_range(1..4);
-                        wire.push_back((identity, outbox.admit((), next_number, records, deadline())));
-                        next_number += 1;
+                        let end = (next_record + random.random_range(1..8)).min(RECORDS + 1);
+                        let batch: Vec<u64> = (next_record..end).collect();
+                        let count = batch.len() as i32;
+                        wire.push_back((identity, outbox.admit(batch, next_record, count, deadline())));
+                        next_record = end;
                     }
                 }
             }
@@ -261,13 +293,17 @@ fn under_random_faults_every_batch_is_in_the_log_once_and_in_order() {
                     }
                     _ => broker.append(stamped, &outgoing),
                 };
-                if let Verdict::Delivered(outgoing) = outbox.settle(outgoing, answer, now, Duration::ZERO) {
-                    delivered.push(outgoing.number);
+                if answer == Answer::Refused(ErrorCode::MessageTooLarge) {
+                    let (first, second) = outgoing.batch.split_at(outgoing.batch.len() / 2);
+                    let parts = [first, second].map(|part| (part.to_vec(), part[0], part.len() as i32));
+                    outbox.split(outgoing, parts);
+                } else if let Verdict::Delivered(outgoing) = outbox.settle(outgoing, answer, now, Duration::ZERO) {
+                    delivered.extend(outgoing.batch);
                 }
             }
         }
         let in_order: Vec<u64> = (1..=broker.log.len() as u64).collect();
         assert_eq!(broker.log, in_order, "seed {seed}: each once, in order");
-        assert!(delivered.iter().all(|number| broker.log.contains(number)), "seed {seed}: acknowledged means there");
+        assert!(delivered.iter().all(|record| broker.log.contains(record)), "seed {seed}: acknowledged means there");
     }
 }

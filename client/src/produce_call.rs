@@ -12,7 +12,7 @@ use bytes::Bytes;
 use ottla_protocol::messages::produce::{
     PartitionProduceData, PartitionProduceResponse, ProduceRequest, ProduceResponse, TopicProduceData,
 };
-use ottla_protocol::records::{BatchFields, Compression, with_producer};
+use ottla_protocol::records::{BatchBuilder, BatchFields, BatchView, Compression, with_producer};
 use ottla_protocol::{ApiKey, ErrorCode, Records, Uuid};
 
 use crate::accumulator::ProducerBatch;
@@ -56,6 +56,32 @@ impl Encoded {
         }
         let bytes = batch.builder.build(&fields).map_err(|error| error.to_string())?;
         Ok(Encoded { bytes, stamp: (identity, sequence), size: batch.size })
+    }
+
+    /// The same records in two batches of half as many, with the count of each. What they say of their place in the
+    /// producer's order is to be stamped on them.
+    ///
+    /// # Errors
+    /// The codec's words when it fails.
+    pub(crate) fn halves(&self, compression: Compression) -> Result<[(Encoded, u32); 2], String> {
+        let (view, _) = BatchView::split(&self.bytes).map_err(|error| error.to_string())?;
+        let mut builders = [BatchBuilder::new(), BatchBuilder::new()];
+        let mut counts = [0; 2];
+        let half = view.record_count() as u32 / 2;
+        for (index, record) in (0..).zip(view.records(self.size).map_err(|error| error.to_string())?) {
+            let record = record.map_err(|error| error.to_string())?;
+            let side = usize::from(index >= half);
+            let (key, value) = (record.key.as_deref(), record.value.as_deref());
+            builders[side].append(record.timestamp, key, value, &record.headers);
+            counts[side] += 1;
+        }
+        let [first, second] = builders;
+        let fields = BatchFields { compression, ..Default::default() };
+        let build = |builder: BatchBuilder| builder.build(&fields).map_err(|error| error.to_string());
+        let first_size = first.size_in_bytes().min(self.size);
+        let encoded = |bytes, size| Encoded { bytes, stamp: (None, 0), size };
+        let first = encoded(build(first)?, first_size);
+        Ok([(first, counts[0]), (encoded(build(second)?, self.size - first_size), counts[1])])
     }
 
     /// Bytes on the wire.

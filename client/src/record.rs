@@ -5,6 +5,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use ottla_protocol::records::{Header, TimestampType};
 
+use crate::TopicPartition;
+
 /// A record to be produced.
 ///
 /// ```
@@ -99,4 +101,12 @@ pub struct ConsumerRecord {
     pub value: Option<Bytes>,
     /// Pairs of a name and a value, in order.
     pub headers: Vec<Header>,
+}
+
+impl ConsumerRecord {
+    /// The partition that it is from.
+    #[must_use]
+    pub fn topic_partition(&self) -> TopicPartition {
+        TopicPartition { topic: self.topic.clone(), partition: self.partition }
+    }
 }

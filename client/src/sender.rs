@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
+use ottla_protocol::ErrorCode;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
@@ -19,7 +20,7 @@ use crate::cluster::{Cluster, Lane};
 use crate::config::ProducerConfig;
 use crate::connection::Connection;
 use crate::metadata::Metadata;
-use crate::outbox::{Identity, Next, Outbox, Outgoing, Verdict};
+use crate::outbox::{Answer, Identity, Next, Outbox, Outgoing, Verdict};
 use crate::produce_call::{Batch, Encoded, ProduceCall, Response, Settled};
 use crate::producer_identity::{Identification, ProducerIdentity, init_producer_id};
 use crate::{Error, TopicPartition};
@@ -389,8 +390,34 @@ impl Sender {
         }
     }
 
+    /// Lets two halves of a batch that is too large for its topic take its place. `None` when that is done.
+    fn split(&mut self, settled: Settled) -> Option<Settled> {
+        let halves = match settled.outgoing.batch.halves(self.config.compression) {
+            Ok(halves) => halves,
+            Err(reason) => {
+                tracing::warn!(partition = %settled.partition, reason, "a batch that is too large cannot be split");
+                return Some(settled);
+            }
+        };
+        let Some(partition) = self.partitions.get_mut(&settled.partition) else { return Some(settled) };
+        let counts: Vec<u32> = halves.iter().map(|(_, count)| *count).collect();
+        let numbers = self.shared.accumulator.lock().split(settled.outgoing.number, &counts);
+        let Some(numbers) = numbers else { return Some(settled) };
+        tracing::debug!(partition = %settled.partition, ?counts, "a batch is too large and is sent in two");
+        let parts = halves.into_iter().zip(numbers).map(|((half, count), number)| (half, number, count as i32));
+        partition.outbox.split(settled.outgoing, parts);
+        self.again.insert(settled.partition);
+        self.shared.counters.retries.fetch_add(1, Ordering::Relaxed);
+        None
+    }
+
     fn settle(&mut self, settled: Settled, now: Instant) {
-        let Settled { partition: location, outgoing, answer, outcome } = settled;
+        let too_large = settled.answer == Answer::Refused(ErrorCode::MessageTooLarge);
+        let settled = match too_large && settled.outgoing.records > 1 && settled.outgoing.deadline > now {
+            true => self.split(settled),
+            false => Some(settled),
+        };
+        let Some(Settled { partition: location, outgoing, answer, outcome }) = settled else { return };
         if outcome.as_ref().is_err_and(Error::is_retriable) {
             self.cluster.request_update();
         }

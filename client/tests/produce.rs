@@ -185,6 +185,46 @@ async fn a_refused_batch_fails_its_records_and_no_others() {
 }
 
 #[tokio::test]
+async fn a_batch_that_is_too_large_for_its_topic_goes_in_parts() {
+    let cluster = TestCluster::start().await;
+    for (idempotent, compression) in [(true, Compression::None), (true, Compression::Zstd), (false, Compression::None)]
+    {
+        let topic = cluster.topic_with(1, &[("max.message.bytes", "3000")]).await;
+        let configure = |config: &mut ProducerConfig| {
+            config.enable_idempotence = idempotent;
+            config.compression = compression;
+            config.batch_bytes = 20_000;
+            // Without idempotence the order needs it.
+            config.max_in_flight = if idempotent { 5 } else { 1 };
+        };
+        let producer = cluster.producer_with(configure).await;
+        let mut deliveries = Vec::new();
+        for index in 0..300_u64 {
+            // Text that does not compress away.
+            let noise: String =
+                (0..30).map(|word| format!("{:x}", (index + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> word)).collect();
+            let record = ProducerRecord::new(topic.as_str(), format!("{index} {noise}"));
+            deliveries.push(producer.send(record.key(index.to_string()).header("h", "x")).await.unwrap());
+        }
+        let flushed = producer.flush();
+        within(flushed).await;
+        let mut offsets = Vec::new();
+        for delivery in deliveries {
+            offsets.push(within(delivery).await.unwrap().offset);
+        }
+        assert_eq!(offsets, (0..300).collect::<Vec<i64>>(), "each once, in order");
+        assert_eq!(producer.stats().buffered_bytes, 0);
+        within(producer.close()).await;
+        let read = cluster.read_all(&topic).await;
+        for (index, record) in read[&0].iter().enumerate() {
+            assert!(value(record).starts_with(&format!("{index} ")));
+            assert_eq!((record.key.as_deref(), record.headers.len()), (Some(index.to_string().as_bytes()), 1));
+        }
+    }
+    cluster.stop().await;
+}
+
+#[tokio::test]
 async fn unknown_topics_and_partitions_are_errors_of_their_records() {
     let cluster = TestCluster::start().await;
     let topic = cluster.topic(2).await;

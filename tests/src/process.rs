@@ -84,6 +84,8 @@ impl OttlaProcess {
         };
         let address: SocketAddr = ([127, 0, 0, 1], port).into();
         let mut command = Command::new(ottla_binary()?);
+        // It is for this harness; the broker would take it for a configuration key.
+        command.env_remove("OTTLA_BIN");
         command.arg("serve").arg("--data-dir").arg(&data_dir).arg("--listen").arg(address.to_string());
         for (key, value) in &options.settings {
             command.arg("--set").arg(format!("{key}={value}"));

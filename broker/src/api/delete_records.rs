@@ -11,6 +11,7 @@ use ottla_protocol::messages::delete_records::{
 
 use super::context::Api;
 use super::error_map::ToErrorCode;
+use crate::metadata::INTERNAL_TOPICS;
 use crate::types::Offset;
 
 const HIGH_WATERMARK: i64 = -1;
@@ -40,6 +41,9 @@ pub(super) fn handle(api: &Api, request: &DeleteRecordsRequest) -> DeleteRecords
 }
 
 fn delete(api: &Api, topic: &str, wanted: &DeleteRecordsPartition) -> Result<Offset, ErrorCode> {
+    if INTERNAL_TOPICS.contains(&topic) {
+        return Err(ErrorCode::InvalidTopicException);
+    }
     let partition = api.partition(topic, wanted.partition_index)?;
     if !partition.config().cleanup_policy.delete {
         return Err(ErrorCode::PolicyViolation);

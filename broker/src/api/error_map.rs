@@ -137,7 +137,9 @@ impl ToErrorCode for ConsumerGroupError {
             Self::TooManyGroups => ErrorCode::CoordinatorNotAvailable,
             Self::UnsupportedAssignor { .. } => ErrorCode::UnsupportedAssignor,
             Self::InvalidRegularExpression { .. } => ErrorCode::InvalidRegularExpression,
-            Self::GroupMaxSizeReached { .. } => ErrorCode::GroupMaxSizeReached,
+            Self::GroupMaxSizeReached { .. } | Self::TooMuchMetadata { .. } | Self::TooManyRegexes { .. } => {
+                ErrorCode::GroupMaxSizeReached
+            }
             Self::UnknownMember { .. } | Self::UnknownInstance { .. } => ErrorCode::UnknownMemberId,
             Self::FencedInstance { .. } => ErrorCode::FencedInstanceId,
             Self::UnreleasedInstance { .. } => ErrorCode::UnreleasedInstanceId,
@@ -150,7 +152,7 @@ impl ToErrorCode for ControllerError {
     fn to_error_code(&self) -> ErrorCode {
         match self {
             Self::InvalidTopicName(error) => error.to_error_code(),
-            Self::TopicNameCollision { .. } => ErrorCode::InvalidTopicException,
+            Self::TopicNameCollision { .. } | Self::InternalTopic { .. } => ErrorCode::InvalidTopicException,
             Self::ReservedTopicName { .. } | Self::AssignmentAndCount { .. } | Self::ChangeTooLarge { .. } => {
                 ErrorCode::InvalidRequest
             }

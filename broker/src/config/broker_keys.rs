@@ -49,7 +49,10 @@ pub(super) static GROUPS: &[KeyGroup] = &[
             int("log.flush.offset.checkpoint.interval.ms", "60000").at_least(0).doc("How many milliseconds lie between two writes of the recovery points, which bound the work of a recovery."),
             int("log.flush.start.offset.checkpoint.interval.ms", "60000").at_least(0).unused(STARTS_WITH_RECOVERY_POINTS)
                 .doc("How many milliseconds lie between two writes of the log start offsets."),
-            long("log.initial.task.delay.ms", "30000").at_least(0).hidden().doc("How many milliseconds after the start the background tasks of the log begin."),
+            long("log.initial.task.delay.ms", "0")
+                .kafka("30000", "a broker that is restarted often would never come to its background tasks")
+                .at_least(0)
+                .hidden().doc("How many milliseconds after the start the background tasks of the log begin."),
         ],
     },
     KeyGroup {

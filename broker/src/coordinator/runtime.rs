@@ -11,7 +11,7 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
@@ -27,7 +27,7 @@ use super::load::load;
 use super::offsets_topic::{OFFSETS_TOPIC, partition_of};
 use super::waiters::{Delivery, Waiters};
 use crate::clock::Clock;
-use crate::metadata::{Controller, ImageDelta, MetadataImage, TopicListener};
+use crate::metadata::{Controller, ImageDelta, MetadataImage, TopicImage, TopicListener};
 use crate::replica::{Durability, Partition, ReplicaManager, TopicReplicas};
 use crate::storage::ValidatedBatch;
 use crate::types::{Offset, TopicId};
@@ -110,8 +110,8 @@ struct Signals {
     wake: Notify,
     /// When the task looks again by itself, in monotonic milliseconds.
     sleeping_until_ms: AtomicU64,
-    /// A topic was deleted, and its offsets are to be forgotten.
-    topics_removed: AtomicBool,
+    /// Topics that were deleted, whose offsets are to be forgotten.
+    removed_topics: Mutex<Vec<Arc<TopicImage>>>,
 }
 
 /// The shards of one incarnation of the topic.
@@ -151,7 +151,7 @@ struct MetadataNews(Arc<Signals>);
 impl TopicListener for MetadataNews {
     fn on_metadata_change(&self, _before: &MetadataImage, _after: &Arc<MetadataImage>, delta: &ImageDelta) {
         if !delta.removed.is_empty() {
-            self.0.topics_removed.store(true, Ordering::SeqCst);
+            self.0.removed_topics.lock().extend(delta.removed.iter().cloned());
             self.0.wake.notify_one();
         }
     }
@@ -165,7 +165,7 @@ impl GroupCoordinator {
         let signals = Signals {
             wake: Notify::new(),
             sleeping_until_ms: AtomicU64::new(NEVER),
-            topics_removed: AtomicBool::new(false),
+            removed_topics: Mutex::new(Vec::new()),
         };
         Self {
             context: Context {
@@ -278,8 +278,9 @@ impl GroupCoordinator {
             let now = self.moment();
             let due_ms = self.on_time(now);
             self.signals.sleeping_until_ms.store(due_ms, Ordering::SeqCst);
-            if self.signals.topics_removed.swap(false, Ordering::SeqCst) || tokio::time::Instant::now() >= expire_at {
-                self.expire();
+            let removed = std::mem::take(&mut *self.signals.removed_topics.lock());
+            if !removed.is_empty() || tokio::time::Instant::now() >= expire_at {
+                self.expire(&removed);
                 expire_at = tokio::time::Instant::now() + interval;
                 continue;
             }
@@ -313,17 +314,22 @@ impl GroupCoordinator {
         table.slots.iter().map(|slot| slot.next_due_ms.load(Ordering::SeqCst)).min().unwrap_or(NEVER)
     }
 
-    /// Forgets offsets and groups that nobody needs any more.
-    fn expire(&self) {
+    /// Forgets offsets and groups that nobody needs any more. Topics that were `removed` may still be in the image: the news comes
+    /// just before it is published.
+    fn expire(&self, removed: &[Arc<TopicImage>]) {
         let Some(table) = self.table.load_full() else { return };
         let image = self.context.controller.image();
+        let exists = |name: &str, id: TopicId| {
+            let is = |topic: &Arc<TopicImage>| topic.name.as_str() == name && (id.is_zero() || topic.id == id);
+            image.topic(name).is_some_and(is) && !removed.iter().any(is)
+        };
         for slot in &table.slots {
             let mut more = true;
             while more {
                 let now = self.moment();
                 let mut state = slot.state.lock();
                 let SlotState::Loaded(live) = &mut *state else { break };
-                let expired = live.shard.expire(now.wall_ms, &|topic| image.topic(topic).is_some());
+                let expired = live.shard.expire(now.wall_ms, &exists);
                 more = expired.more;
                 if let Err(error) = commit(slot, live, expired.effects, now) {
                     tracing::warn!(%error, "offsets that have expired could not be forgotten; it is tried again");
@@ -557,3 +563,7 @@ fn moment(clock: &dyn Clock) -> Moment {
 #[cfg(test)]
 #[path = "runtime_test.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "consumer_crash_test.rs"]
+mod consumer_crash_tests;

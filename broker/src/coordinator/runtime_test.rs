@@ -13,6 +13,8 @@ use super::super::group::{
 use super::super::test_broker::*;
 use super::*;
 use crate::storage::vfs::{Access, Fault, FaultVfs, Vfs, VfsFile};
+use crate::storage::{CleanLimits, LogConfig, Unthrottled};
+use crate::types::TopicPartition;
 
 const GROUPS: [&str; 2] = ["a", "b"];
 
@@ -234,6 +236,74 @@ async fn groups_of_a_topic_that_is_not_there_are_nobodys() {
     let broker = TestBroker::open(&vfs, 1).unwrap();
     assert_eq!(broker.commit("a", &[0], 1).await, Err(GroupError::NotCoordinator));
     assert_eq!(broker.committed("a", 0).await, Err(GroupError::NotCoordinator));
+    broker.stop();
+}
+
+#[tokio::test]
+async fn groups_are_loaded_from_a_log_that_was_compacted() {
+    let vfs = new_disk();
+    let broker = TestBroker::open(&vfs, 1).unwrap();
+    broker.create_topics().unwrap();
+    let log = broker.logs.log(&TopicPartition::new(OFFSETS_TOPIC, 1)).unwrap();
+    log.update_config(Arc::new(LogConfig { segment_bytes: 1_000, ..LogConfig::clone(&log.config()) }));
+    broker.commit("c", &[0], 77).await.unwrap();
+    for offset in 0..200 {
+        broker.commit("a", &[0, 1], offset).await.unwrap();
+    }
+    let joined = join(&broker, joining("group-1")).await.unwrap();
+    assert_eq!(partition_of("group-1", 2), 1);
+    sync(&broker, "group-1", &joined).await.unwrap();
+    for offset in 200..300 {
+        broker.commit("a", &[0, 1], offset).await.unwrap();
+    }
+    let limits = CleanLimits { map_bytes_max: 1 << 20, decompressed_bytes_max: 1 << 20 };
+    let report = log.clean(Offset::ZERO, limits, 1_700_000_000_000, &Unthrottled).unwrap();
+    assert!(report.records_removed > 400, "{report:?}");
+    broker.stop();
+    let broker = TestBroker::open(&vfs.killed(), 2).unwrap();
+    assert_eq!(broker.committed("a", 0).await, Ok(Some(299)));
+    assert_eq!(broker.committed("a", 1).await, Ok(Some(299)));
+    assert_eq!(broker.committed("c", 0).await, Ok(Some(77)));
+    let described = broker.groups.read("group-1", |shard| Ok(shard.describe_classic("group-1").unwrap().state));
+    assert_eq!(answer(described).await, Ok("Stable"));
+    broker.stop();
+}
+
+#[tokio::test]
+async fn groups_that_are_being_loaded_say_so() {
+    let vfs = new_disk();
+    let broker = TestBroker::open(&vfs, 1).unwrap();
+    broker.create_topics().unwrap();
+    broker.commit("a", &[0], 1).await.unwrap();
+    let table = broker.groups.table.load_full().unwrap();
+    let loaded = std::mem::replace(&mut *table.slots[1].state.lock(), SlotState::Loading);
+    assert_eq!(broker.commit("a", &[0], 2).await, Err(GroupError::CoordinatorLoadInProgress));
+    let listed = answer(broker.groups.read_all(GroupShard::group_count)).await;
+    assert_eq!(listed, Err(GroupError::CoordinatorLoadInProgress));
+    *table.slots[1].state.lock() = loaded;
+    assert_eq!(broker.committed("a", 0).await, Ok(Some(1)));
+    broker.stop();
+}
+
+#[tokio::test]
+async fn a_record_of_a_newer_broker_keeps_its_partition_from_being_served_and_no_other() {
+    let vfs = new_disk();
+    let broker = TestBroker::open(&vfs, 1).unwrap();
+    broker.create_topics().unwrap();
+    let other = "b";
+    assert_eq!((partition_of("a", 2), partition_of(other, 2)), (1, 0));
+    broker.commit("a", &[0], 1).await.unwrap();
+    broker.commit(other, &[0], 1).await.unwrap();
+    let mut batch = BatchBuilder::new();
+    batch.append(0, Some(b"\x00\x02\x00\x01a"), Some(b"\x00\x09something"), &[]);
+    let bytes = batch.build(&BatchFields::default()).unwrap();
+    let partition = broker.groups.context.replicas.by_name(OFFSETS_TOPIC).unwrap().partition(1).unwrap();
+    let header = *bytes.first_chunk::<HEADER_BYTES>().unwrap();
+    partition.append_own(ValidatedBatch::new(header, bytes.slice(HEADER_BYTES..)), 0).unwrap();
+    broker.stop();
+    let broker = TestBroker::open(&vfs.killed(), 2).unwrap();
+    assert_eq!(broker.committed("a", 0).await, Err(GroupError::CoordinatorNotAvailable));
+    assert_eq!(broker.committed(other, 0).await, Ok(Some(1)));
     broker.stop();
 }
 

@@ -60,6 +60,7 @@ impl TestBroker {
             ("offsets.topic.num.partitions", "2"),
             ("group.initial.rebalance.delay.ms", "0"),
             ("offsets.load.buffer.size", "200"),
+            ("group.consumer.assignment.interval.ms", "0"),
         ];
         let data_dir = DataDir::open(Arc::clone(&vfs), Path::new(DATA_DIR))?;
         let (controller, _) = Controller::open(ControllerContext {

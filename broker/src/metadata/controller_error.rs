@@ -51,6 +51,12 @@ pub enum ControllerError {
         /// The id asked for.
         topic_id: Uuid,
     },
+    /// INVALID_TOPIC_EXCEPTION: what the coordinators keep in it would be lost, or looked for in the wrong partition.
+    #[error("topic {name} is the broker's own: it can neither be deleted nor get more partitions")]
+    InternalTopic {
+        /// The topic.
+        name: TopicName,
+    },
     /// TOPIC_DELETION_DISABLED.
     #[error("topics cannot be deleted while delete.topic.enable is false")]
     TopicDeletionDisabled,

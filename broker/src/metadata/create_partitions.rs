@@ -52,6 +52,9 @@ fn plan_partitions(
     let Some(topic) = plan.image.topic(&wish.name).cloned() else {
         return Err(ControllerError::UnknownTopic { name: wish.name.clone() });
     };
+    if topic.name.is_internal() {
+        return Err(ControllerError::InternalTopic { name: topic.name.clone() });
+    }
     let added = match wish.count.checked_sub(topic.partition_count) {
         Some(added) if added > 0 => added,
         _ => {

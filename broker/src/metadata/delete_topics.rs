@@ -60,6 +60,9 @@ fn plan_removal(plan: &mut Plan, reference: &TopicReference) -> Result<Arc<Topic
         }
     };
     let topic = topic.clone();
+    if topic.name.is_internal() {
+        return Err(ControllerError::InternalTopic { name: topic.name.clone() });
+    }
     plan.add(MetadataRecord::RemoveTopic { topic_id: topic.id });
     Ok(topic)
 }

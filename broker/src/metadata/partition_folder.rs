@@ -246,7 +246,9 @@ impl PartitionFolders {
         Ok(self.vfs.read_dir(path)?.iter().all(|entry| {
             let name = entry.name.strip_suffix(".tmp").unwrap_or(&entry.name);
             let is_cache = [".index", ".timeindex", ".txnindex", ".snapshot"].iter().any(|kind| name.ends_with(kind));
-            let is_known = name == PARTITION_METADATA || name == "leader-epoch-checkpoint";
+            let is_known =
+                [PARTITION_METADATA, "leader-epoch-checkpoint", "leader-epoch-checkpoint.crc32", "cache-checksums"]
+                    .contains(&name);
             !entry.is_dir && (is_cache || is_known || (name.ends_with(".log") && entry.size_bytes == 0))
         }))
     }

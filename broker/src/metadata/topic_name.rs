@@ -15,7 +15,7 @@ pub const TOPIC_NAME_LEN_MAX: usize = 249;
 /// The folder of the metadata log is that of partition 0 of this name, so no topic can have it.
 pub const CLUSTER_METADATA_TOPIC: &str = "__cluster_metadata";
 
-/// Topics that the coordinators keep their state in: clients may create and read, but not write them.
+/// Topics that the coordinators keep their state in: clients may create and read, but neither write nor delete them.
 pub const INTERNAL_TOPICS: [&str; 2] = ["__consumer_offsets", "__transaction_state"];
 
 /// Why a text is not the name of a topic: INVALID_TOPIC_EXCEPTION.

@@ -1,4 +1,5 @@
-//! Looks at how full the disk is, often enough that producers stop before the reserve is used up.
+//! Looks at how full the disk is, often enough that producers stop before the reserve is used up, and frees at once what may
+//! be freed when they have to.
 //!
 //! Owns the interval and the words in the log. The decision is that of [`DiskReserve`](crate::storage::DiskReserve), the
 //! refusal that of the partition.
@@ -8,22 +9,34 @@ use std::time::Duration;
 
 use tokio::time::{MissedTickBehavior, interval};
 
-use super::unblocked;
+use super::{housekeeping, unblocked};
+use crate::clock::Clock;
 use crate::metadata::Controller;
 use crate::storage::{LogManager, ReserveChange};
 
 /// How often the disk is looked at. In this time a disk that takes 4 GB a second fills by the default reserve.
 const LOOK_INTERVAL: Duration = Duration::from_millis(250);
 
+/// While producers are refused, what may be freed is freed at every so many looks, not at the leisure of the housekeeping.
+const LOOKS_BETWEEN_FREEING: u32 = 4;
+
 /// Works until it is aborted.
-pub(super) async fn run(controller: Arc<Controller>, logs: Arc<LogManager>) {
+pub(super) async fn run(controller: Arc<Controller>, logs: Arc<LogManager>, clock: Arc<dyn Clock>) {
     let mut turn = interval(LOOK_INTERVAL);
     turn.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut could_look = true;
-    loop {
+    for look_number in (0..LOOKS_BETWEEN_FREEING).cycle() {
         turn.tick().await;
-        let (controller, logs) = (Arc::clone(&controller), Arc::clone(&logs));
-        could_look = unblocked(move || look(&controller, &logs, could_look)).await;
+        let (controller, logs, clock) = (Arc::clone(&controller), Arc::clone(&logs), Arc::clone(&clock));
+        could_look = unblocked(move || {
+            let could_look = look(&controller, &logs, could_look);
+            if logs.disk_reserve().is_reached() && look_number == 0 {
+                housekeeping::purge_deleted(&controller);
+                housekeeping::apply_retention(&logs, &*clock);
+            }
+            could_look
+        })
+        .await;
     }
 }
 

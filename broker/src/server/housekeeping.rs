@@ -50,7 +50,7 @@ pub(super) async fn retain(controller: Arc<Controller>, logs: Arc<LogManager>, c
     }
 }
 
-fn apply_retention(logs: &LogManager, clock: &dyn Clock) {
+pub(super) fn apply_retention(logs: &LogManager, clock: &dyn Clock) {
     for log in logs.logs() {
         match log.apply_retention(clock.now_ms()) {
             Ok(_) => {}
@@ -63,7 +63,7 @@ fn apply_retention(logs: &LogManager, clock: &dyn Clock) {
     }
 }
 
-fn purge_deleted(controller: &Controller) {
+pub(super) fn purge_deleted(controller: &Controller) {
     match controller.purge_deleted_folders() {
         Ok(0) => {}
         Ok(folders) => tracing::info!(folders, "removed the folders of deleted topics"),

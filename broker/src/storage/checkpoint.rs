@@ -12,7 +12,8 @@
 //! flights 1 99
 //! ```
 //!
-//! Kafka refuses a checkpoint with anything more in it, so its checksum lies in a file of ours, `NAME.crc32`: a version and
+//! Kafka refuses a checkpoint with anything more in it, so its checksum lies in a file of ours, `NAME.crc32` (the leader epochs of
+//! a log have one like it): a version and
 //! the checksums of the last two contents, because two files cannot be replaced at once. Without a matching one, the
 //! checkpoint is not believed, and everything is scanned.
 
@@ -49,19 +50,27 @@ pub(super) fn write(vfs: &dyn Vfs, data_dir: &Path, name: &str, offsets: &Offset
         let _infallible = writeln!(text, "{topic} {partition} {offset}");
     }
     let path = data_dir.join(name);
-    let checksums = checksum_path(data_dir, name);
-    let crc = crc32fast::hash(text.as_bytes());
-    let before = match read_file(vfs, &path, CHECKPOINT_BYTES_MAX) {
+    replace_with_checksum(vfs, &path, text.as_bytes()).map_err(StorageError::io("replace", &path))
+}
+
+/// Replaces a file of Kafka's that has no room for a checksum, and the file with the checksums beside it. Durable when it
+/// returns; at each moment one of the checksums is that of the file.
+pub(super) fn replace_with_checksum(vfs: &dyn Vfs, path: &Path, content: &[u8]) -> io::Result<()> {
+    let crc = crc32fast::hash(content);
+    let before = match read_file(vfs, path, CHECKPOINT_BYTES_MAX) {
         Ok(Some(before)) => crc32fast::hash(&before),
         _ => crc,
     };
-    replace_file(vfs, &checksums, format!("{VERSION}\n{before:08x}\n{crc:08x}\n").as_bytes())
-        .map_err(StorageError::io("replace", &checksums))?;
-    replace_file(vfs, &path, text.as_bytes()).map_err(StorageError::io("replace", &path))
+    let checksums = format!("{VERSION}\n{before:08x}\n{crc:08x}\n");
+    replace_file(vfs, &checksum_path(path), checksums.as_bytes())?;
+    replace_file(vfs, path, content)
 }
 
-fn checksum_path(data_dir: &Path, name: &str) -> PathBuf {
-    data_dir.join(format!("{name}.crc32"))
+/// The file beside another that has the checksums of its last two contents.
+pub(super) fn checksum_path(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".crc32");
+    PathBuf::from(name)
 }
 
 /// A checkpoint as it lies there, believable or not.
@@ -74,9 +83,10 @@ pub(super) struct FoundCheckpoint {
 
 /// Looks at a checkpoint of the data directory; `None` if there is none.
 pub(super) fn find(vfs: &dyn Vfs, data_dir: &Path, name: &str) -> io::Result<Option<FoundCheckpoint>> {
-    let Some(text) = read_file(vfs, &data_dir.join(name), CHECKPOINT_BYTES_MAX)? else { return Ok(None) };
+    let path = data_dir.join(name);
+    let Some(text) = read_file(vfs, &path, CHECKPOINT_BYTES_MAX)? else { return Ok(None) };
     let offsets = std::str::from_utf8(&text).ok().and_then(parse);
-    Ok(Some(FoundCheckpoint { offsets, checksum_matches: checksum_matches(vfs, data_dir, name, &text) }))
+    Ok(Some(FoundCheckpoint { offsets, checksum_matches: checksum_matches(vfs, &path, &text) }))
 }
 
 /// Reads a checkpoint of the data directory; `None` if there is none that can be believed.
@@ -96,8 +106,9 @@ pub(super) fn read(vfs: &dyn Vfs, data_dir: &Path, name: &str) -> Option<Offsets
     offsets
 }
 
-fn checksum_matches(vfs: &dyn Vfs, data_dir: &Path, name: &str, text: &[u8]) -> bool {
-    let checksums = match read_file(vfs, &checksum_path(data_dir, name), SMALL_FILE_BYTES_MAX) {
+/// Whether a file's content is one of the two that were last given to it.
+pub(super) fn checksum_matches(vfs: &dyn Vfs, path: &Path, text: &[u8]) -> bool {
+    let checksums = match read_file(vfs, &checksum_path(path), SMALL_FILE_BYTES_MAX) {
         Ok(Some(checksums)) => checksums,
         _ => return false,
     };

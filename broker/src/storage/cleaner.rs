@@ -20,6 +20,8 @@ use super::throttle::SharedThrottle;
 use crate::clock::Clock;
 
 mod clean;
+#[cfg(test)]
+mod crash_test;
 mod dense_writer;
 mod offset_map;
 mod progress;

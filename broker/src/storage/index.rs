@@ -19,6 +19,7 @@ use std::sync::{Arc, OnceLock};
 
 use arc_swap::ArcSwap;
 
+use super::cache_checksums::Checksum;
 use super::error::is_no_space;
 use super::open_files::{LazyFile, OpenFiles};
 use super::vfs::{Access, Vfs, VfsFile, read_exact_at, write_all_at};
@@ -157,6 +158,15 @@ impl SealedIndex {
         search(&self.file, self.base, self.entries, key)
     }
 
+    /// The whole file.
+    pub(super) fn read_all<E: IndexEntry>(&self) -> io::Result<Vec<u8>> {
+        let mut bytes = vec![0; self.entries * E::BYTES];
+        if !bytes.is_empty() {
+            read_exact_at(&*self.file.get()?, &mut bytes, 0)?;
+        }
+        Ok(bytes)
+    }
+
     pub(super) fn last<E: IndexEntry>(&self) -> io::Result<Option<E>> {
         if self.entries == 0 {
             return Ok(None);
@@ -208,6 +218,8 @@ pub(super) struct GrowingIndex {
 struct Tail {
     /// Entries that are in the file.
     saved: usize,
+    /// Their bytes.
+    checksum: Checksum,
     /// The file could not be written: nothing is added any more, and the file is gone, to be rebuilt at the next start.
     abandoned: bool,
     /// How many entries there is room for.
@@ -217,8 +229,8 @@ struct Tail {
 }
 
 impl Tail {
-    fn new(saved: usize, capacity: usize) -> Tail {
-        Tail { saved, abandoned: false, capacity, len: AtomicUsize::new(0), words: OnceLock::new() }
+    fn new(saved: usize, checksum: Checksum, capacity: usize) -> Tail {
+        Tail { saved, checksum, abandoned: false, capacity, len: AtomicUsize::new(0), words: OnceLock::new() }
     }
 
     fn is_full(&self) -> bool {
@@ -227,7 +239,7 @@ impl Tail {
 
     /// The same entries, with room for as many again.
     fn grown<E: IndexEntry>(&self) -> Tail {
-        let grown = Tail::new(self.saved, self.capacity * 2);
+        let grown = Tail::new(self.saved, self.checksum, self.capacity * 2);
         self.iter::<E>().for_each(|entry| grown.push(entry));
         grown
     }
@@ -256,13 +268,24 @@ impl Tail {
 }
 
 impl GrowingIndex {
-    /// Continues an index whose file holds `entries`, all of them checked.
-    pub(super) fn new(pool: &Arc<OpenFiles>, path: PathBuf, base: Offset, entries: usize) -> GrowingIndex {
+    /// Continues an index whose file holds these entries, all of them checked.
+    pub(super) fn new<E: IndexEntry>(
+        pool: &Arc<OpenFiles>,
+        path: PathBuf,
+        base: Offset,
+        saved: Checksum,
+    ) -> GrowingIndex {
+        let entries = saved.len as usize / E::BYTES;
         GrowingIndex {
             base,
             file: LazyFile::new(pool, path),
-            tail: ArcSwap::from_pointee(Tail::new(entries, TAIL_ENTRIES)),
+            tail: ArcSwap::from_pointee(Tail::new(entries, saved, TAIL_ENTRIES)),
         }
+    }
+
+    /// What is in the file.
+    pub(super) fn saved(&self) -> Checksum {
+        self.tail.load().checksum
     }
 
     pub(super) fn len(&self) -> usize {
@@ -316,7 +339,7 @@ impl GrowingIndex {
         match written {
             Ok(()) => {
                 let saved = tail.saved + bytes.len() / E::BYTES;
-                self.tail.store(Arc::new(Tail::new(saved, TAIL_ENTRIES)));
+                self.tail.store(Arc::new(Tail::new(saved, tail.checksum.extended(&bytes), TAIL_ENTRIES)));
             }
             Err(error) if is_no_space(&error) => return Err(error),
             Err(error) => self.abandon(vfs, &error),
@@ -329,7 +352,7 @@ impl GrowingIndex {
         let path = self.file.path();
         tracing::warn!(path = %path.display(), %error, "cannot write an index; it is rebuilt at the next start");
         self.file.forget();
-        self.tail.store(Arc::new(Tail { abandoned: true, ..Tail::new(0, TAIL_ENTRIES) }));
+        self.tail.store(Arc::new(Tail { abandoned: true, ..Tail::new(0, Checksum::default(), TAIL_ENTRIES) }));
         if let Err(error) = vfs.remove_file(path)
             && error.kind() != io::ErrorKind::NotFound
         {

@@ -13,7 +13,7 @@ fn pool() -> Arc<OpenFiles> {
 #[test]
 fn lookup_is_that_of_a_sorted_list_at_every_size() {
     let dir = tempfile::tempdir().unwrap();
-    let index = GrowingIndex::new(&pool(), dir.path().join("i.index"), BASE, 0);
+    let index = GrowingIndex::new::<OffsetEntry>(&pool(), dir.path().join("i.index"), BASE, Checksum::default());
     let mut model: Vec<OffsetEntry> = Vec::new();
     for n in 0..400u32 {
         let entry = OffsetEntry { offset: BASE.plus(i64::from(n) * 3 + 2), position: n * 4096 };
@@ -39,10 +39,10 @@ fn lookup_is_that_of_a_sorted_list_at_every_size() {
 #[test]
 fn the_files_have_kafkas_bytes() {
     let dir = tempfile::tempdir().unwrap();
-    let offsets = GrowingIndex::new(&pool(), dir.path().join("a"), BASE, 0);
+    let offsets = GrowingIndex::new::<OffsetEntry>(&pool(), dir.path().join("a"), BASE, Checksum::default());
     offsets.push(&RealVfs, OffsetEntry { offset: Offset(1258), position: 0x0102_0304 });
     offsets.save::<OffsetEntry>(&RealVfs).unwrap();
-    let times = GrowingIndex::new(&pool(), dir.path().join("b"), BASE, 0);
+    let times = GrowingIndex::new::<TimeEntry>(&pool(), dir.path().join("b"), BASE, Checksum::default());
     times.push(&RealVfs, TimeEntry { timestamp: 0x0a0b_0c0d, offset: Offset(1001) });
     times.save::<TimeEntry>(&RealVfs).unwrap();
     let read = |name| read_file(&RealVfs, &dir.path().join(name), 100).unwrap().unwrap();
@@ -53,7 +53,7 @@ fn the_files_have_kafkas_bytes() {
 #[test]
 fn an_index_that_cannot_be_written_is_given_up_and_never_wrong() {
     let dir = tempfile::tempdir().unwrap();
-    let index = GrowingIndex::new(&pool(), dir.path().join("gone/i"), BASE, 0);
+    let index = GrowingIndex::new::<OffsetEntry>(&pool(), dir.path().join("gone/i"), BASE, Checksum::default());
     for n in 0..200 {
         index.push(&RealVfs, OffsetEntry { offset: BASE.plus(n), position: n as u32 });
     }
@@ -65,7 +65,7 @@ fn an_index_that_cannot_be_written_is_given_up_and_never_wrong() {
 fn on_a_full_disk_entries_stay_in_memory_up_to_a_bound() {
     let vfs = FaultVfs::new();
     let pool = OpenFiles::new(Arc::new(vfs.clone()), 8);
-    let index = GrowingIndex::new(&pool, PathBuf::from("/i"), BASE, 0);
+    let index = GrowingIndex::new::<OffsetEntry>(&pool, PathBuf::from("/i"), BASE, Checksum::default());
     let mut model: Vec<OffsetEntry> = Vec::new();
     let push = |model: &mut Vec<OffsetEntry>, count: i64| {
         for _ in 0..count {
@@ -93,6 +93,8 @@ fn on_a_full_disk_entries_stay_in_memory_up_to_a_bound() {
     check(&model);
     index.save::<OffsetEntry>(&vfs).unwrap();
     assert_eq!(vfs.used_bytes(), 1400 * 8);
+    let bytes = read_file(&vfs, &PathBuf::from("/i"), u64::MAX).unwrap().unwrap();
+    assert_eq!(index.saved(), Checksum::of(&bytes));
 
     vfs.set_capacity(Some(0));
     push(&mut model, TAIL_ENTRIES_MAX as i64 + 1);

@@ -20,6 +20,7 @@ use std::sync::{Arc, OnceLock};
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 
+use super::cache_checksums::CacheChecksums;
 use super::error::StorageError;
 use super::log_config::LogConfig;
 use super::open_files::OpenFiles;
@@ -149,6 +150,8 @@ pub(super) struct Writer {
     pub(super) took_back: bool,
     /// The epochs in memory are not yet those of the file.
     pub(super) epochs_are_dirty: bool,
+    /// What the file with the checksums of the indexes says.
+    pub(super) checksums_on_record: CacheChecksums,
     /// The offset that the last checkpoint of this log came to.
     pub(super) checkpointed: Option<Offset>,
     /// While the log ends here, everything that closing would save is saved and durable.

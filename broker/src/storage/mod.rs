@@ -12,6 +12,7 @@ pub mod vfs;
 
 mod batch_header;
 mod batch_scan;
+mod cache_checksums;
 mod checkpoint;
 mod cleaner;
 mod data_dir;
@@ -28,6 +29,7 @@ mod open_transactions;
 mod producer_entry;
 mod recovery;
 mod replacement;
+mod sealed_caches;
 mod segment;
 mod segment_batches;
 mod throttle;
@@ -35,6 +37,8 @@ mod txn_index;
 mod validated_batch;
 mod verified;
 
+#[cfg(test)]
+mod cache_damage_test;
 #[cfg(test)]
 mod crash_test;
 #[cfg(test)]

@@ -93,6 +93,11 @@ impl LazyFile {
         &self.path
     }
 
+    /// The file system that it is on.
+    pub(super) fn vfs(&self) -> &dyn Vfs {
+        &*self.pool.vfs
+    }
+
     pub(super) fn get(&self) -> io::Result<Arc<dyn VfsFile>> {
         if let Some(pinned) = self.pinned.get() {
             return Ok(Arc::clone(pinned));

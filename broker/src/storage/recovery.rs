@@ -12,6 +12,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::cache_checksums::{self, CacheChecksums, SegmentChecksums};
 use super::checkpoint;
 use super::error::StorageError;
 use super::log::{CorruptRange, LogContext, Segments, Writer};
@@ -79,6 +80,8 @@ struct SegmentState {
     next_offset: Option<Offset>,
     /// From where on its batches were checked.
     checked_from: u64,
+    /// What its indexes had when they were saved, if they still seem to have it; `None` once they were built here.
+    checksums: Option<SegmentChecksums>,
 }
 
 struct Recovery<'a> {
@@ -88,6 +91,8 @@ struct Recovery<'a> {
     config: &'a LogConfig,
     now_ms: i64,
     segments: Vec<SegmentState>,
+    /// What the indexes had when they were saved.
+    on_record: CacheChecksums,
     snapshots: Vec<Offset>,
     clean: bool,
     /// See [`UNSYNCED_MARKER`].
@@ -144,6 +149,7 @@ fn try_load(
         config,
         now_ms,
         segments: Vec::new(),
+        on_record: cache_checksums::read(context.vfs(), dir),
         snapshots: Vec::new(),
         clean: mode.clean,
         sync_failed: false,
@@ -204,6 +210,7 @@ fn try_load(
         dir_is_dirty: is_empty,
         took_back: false,
         epochs_are_dirty,
+        checksums_on_record: recovery.on_record.clone(),
         checkpointed: (is_empty || as_saved).then_some(log_end),
         saved_at: (is_empty || as_saved).then_some(log_end),
     };
@@ -242,6 +249,7 @@ impl Recovery<'_> {
             if let Some(base) = parse_segment_name(&entry.name, extension::LOG) {
                 let sizes = SegmentSizes {
                     log_bytes: entry.size_bytes,
+                    modified_ms: entry.modified_ms,
                     offset_index_bytes: size_of(base, extension::OFFSET_INDEX),
                     time_index_bytes: size_of(base, extension::TIME_INDEX),
                 };
@@ -251,7 +259,13 @@ impl Recovery<'_> {
             }
         }
         self.snapshots.sort_unstable();
-        let state = |(base, sizes)| SegmentState { base, sizes, next_offset: None, checked_from: sizes.log_bytes };
+        let state = |(base, sizes): (Offset, SegmentSizes)| SegmentState {
+            base,
+            sizes,
+            next_offset: None,
+            checked_from: sizes.log_bytes,
+            checksums: None,
+        };
         self.segments = segments.into_iter().map(state).collect();
         Ok(())
     }
@@ -283,7 +297,8 @@ impl Recovery<'_> {
     fn begin_segment(&mut self, base: Offset) -> Result<ActiveState, StorageError> {
         let path = segment_path(self.dir, base, extension::LOG);
         let file = self.vfs().open(&path, Access::CreateOrKeep).map_err(StorageError::io("create", &path))?;
-        self.segments.push(SegmentState { base, sizes: SegmentSizes::default(), next_offset: None, checked_from: 0 });
+        let sizes = SegmentSizes::default();
+        self.segments.push(SegmentState { base, sizes, next_offset: None, checked_from: 0, checksums: None });
         self.dir_is_dirty = true;
         let builder = IndexBuilder {
             cadence: Cadence { created_ms: self.now_ms, ..Cadence::default() },
@@ -294,22 +309,28 @@ impl Recovery<'_> {
 
     fn into_segments(mut self, active: ActiveState, log_start: Offset) -> (Segments, RecoveryReport) {
         let pool = &self.context.open_files;
-        let checked_from = self.segments.pop().map_or(0, |segment| segment.checked_from);
+        let last = self.segments.pop();
+        let checked_from = last.as_ref().map_or(0, |segment| segment.checked_from);
         let content = SegmentContent {
             size_bytes: active.size_bytes,
             next_offset: Some(active.next_offset),
             largest_timestamp: active.builder.largest_timestamp,
-            offset_entries: active.builder.offset_entries.len(),
-            time_entries: active.builder.time_entries.len(),
+            indexes: active.builder.checksums(active.base),
             checked_from,
+            last_append_ms: last.and_then(|segment| segment.sizes.modified_ms),
         };
         let last = ActiveSegment::new(pool, self.dir, active.base, active.file, content);
         let sealed = self.segments.into_iter().filter_map(|segment| {
             let next_offset = segment.next_offset?;
             // A crash may have come between moving the start of the log and removing what lies before it.
-            let SegmentState { base, sizes, checked_from, .. } = segment;
-            (next_offset > log_start)
-                .then(|| Arc::new(SealedSegment::new(pool, self.dir, base, next_offset, sizes, checked_from)))
+            let SegmentState { base, sizes, checked_from, checksums, .. } = segment;
+            let sealed = SealedSegment::new(pool, self.dir, base, next_offset, sizes, checked_from);
+            (next_offset > log_start).then(|| {
+                Arc::new(match checksums {
+                    Some(checksums) => sealed.with_checksums(checksums),
+                    None => sealed,
+                })
+            })
         });
         (Segments { sealed: sealed.collect(), active: Arc::new(last) }, self.report)
     }

@@ -4,7 +4,7 @@
 //! steps. A replacement of the segments from base offset B to before N goes like this:
 //! 1. `B.cleaned` is written and synced, beside the log: of no meaning, the next start removes it;
 //! 2. it is renamed to `B-N.swap`, and the folder is synced: from here on the segments that begin in B..N are replaced;
-//! 3. the files of those behind B are removed, and the indexes of B, and the folder is synced: so that none of them can come
+//! 3. the files of those behind B are removed, and the indexes and producer snapshot of B, and the folder is synced: so that none of them can come
 //!    back beside the new one;
 //! 4. the new segment gets the name `B.log`, and indexes, and the folder is synced.
 //!
@@ -171,6 +171,7 @@ impl FinishedSegment {
             log_bytes: self.size_bytes,
             offset_index_bytes: Some((self.indexes.offset_entries.len() * OffsetEntry::BYTES) as u64),
             time_index_bytes: Some((self.indexes.time_entries.len() * TimeEntry::BYTES) as u64),
+            modified_ms: None,
         };
         if let Err(error) = self.indexes.write(vfs, dir, self.base_offset, false) {
             tracing::warn!(segment = %self.base_offset, %error, "cannot write the indexes of a new segment; the next start builds them");
@@ -225,11 +226,12 @@ pub(super) fn settle(vfs: &dyn Vfs, dir: &Path, entries: &[DirEntry]) -> Result<
 
 fn complete(vfs: &dyn Vfs, dir: &Path, base: Offset, next: Offset, replaced: &[Offset]) -> Result<(), StorageError> {
     for &other in replaced {
-        let indexes = [extension::OFFSET_INDEX, extension::TIME_INDEX];
-        indexes.iter().try_for_each(|extension| remove(vfs, dir, other, extension))?;
-        // What the transaction index of the first names, and what was known of producers before it, holds for the new one.
+        // A producer snapshot may speak of a transaction whose marker is gone; the one behind the new segment does not.
+        let caches = [extension::OFFSET_INDEX, extension::TIME_INDEX, extension::PRODUCER_SNAPSHOT];
+        caches.iter().try_for_each(|extension| remove(vfs, dir, other, extension))?;
+        // What the transaction index of the first names holds for the new one.
         if other != base {
-            let rest = [extension::LOG, extension::TRANSACTION_INDEX, extension::PRODUCER_SNAPSHOT];
+            let rest = [extension::LOG, extension::TRANSACTION_INDEX];
             rest.iter().try_for_each(|extension| remove(vfs, dir, other, extension))?;
         }
     }

@@ -10,17 +10,19 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 
 use super::batch_header::BatchHeader;
 use super::batch_scan::{BatchCursor, SEARCH_BLOCK_BYTES, Step};
+use super::cache_checksums::{Checksum, SegmentChecksums};
 use super::index::{GrowingIndex, IndexEntry, OffsetEntry, SealedIndex, TimeEntry};
 use super::log::CorruptRange;
 use super::open_files::{LazyFile, OpenFiles};
+use super::sealed_caches::SealedCaches;
 use super::verified::Verified;
-use super::vfs::{Vfs, VfsFile};
+use super::vfs::{Vfs, VfsFile, read_file};
 use crate::types::Offset;
 
 /// What the files of a segment end with.
@@ -82,6 +84,14 @@ impl Segment {
         }
     }
 
+    /// When it was last appended to, in milliseconds since 1970; `None` where nothing tells.
+    pub(super) fn last_append_ms(&self) -> Option<i64> {
+        match self {
+            Segment::Sealed(segment) => segment.last_append_ms,
+            Segment::Active(segment) => segment.last_append_ms(),
+        }
+    }
+
     /// The bytes there are, and the offset that follows them.
     pub(super) fn end(&self) -> SegmentEnd {
         match self {
@@ -121,14 +131,26 @@ impl Segment {
             return Ok(*known);
         }
         let file = self.file()?;
-        let largest = match segment.time_index.last::<TimeEntry>() {
-            Ok(Some(entry)) if self.bears_out(&*file, entry, damage)? => Some(entry),
+        let last = match self.time_index_is_sound() {
+            true => segment.time_index.last::<TimeEntry>().unwrap_or(None),
+            false => None,
+        };
+        let largest = match last {
+            Some(entry) if self.bears_out(&*file, entry, damage)? => Some(entry),
             _ => {
                 tracing::warn!(segment = %self.path().display(), "the time index is wrong; reading the segment instead");
+                segment.caches.distrust();
                 self.scan_largest_timestamp(&*file, damage)?
             }
         };
         Ok(*segment.largest_timestamp.get_or_init(|| largest))
+    }
+
+    fn time_index_is_sound(&self) -> bool {
+        match self {
+            Segment::Sealed(segment) => segment.time_index_is_sound().unwrap_or(false),
+            Segment::Active(_) => true,
+        }
     }
 
     /// Whether there is the batch that an entry of the time index speaks of.
@@ -204,6 +226,9 @@ impl Segment {
                         _ => {
                             let segment = self.path().display();
                             tracing::warn!(%segment, ?entry, "an index entry leads to no such batch");
+                            if let Segment::Sealed(segment) = self {
+                                segment.caches.distrust();
+                            }
                             cursor.seek(0);
                         }
                     }
@@ -232,6 +257,9 @@ impl Segment {
 
     /// An offset before which every record of the segment is older than `timestamp`: where a search by time starts.
     pub(super) fn offset_before_timestamp(&self, timestamp: i64, damage: &[CorruptRange]) -> io::Result<Offset> {
+        if !self.time_index_is_sound() {
+            return Ok(self.base_offset());
+        }
         let entry: Option<TimeEntry> = self.lookup(timestamp, |s| &s.time_index, |s| &s.time_index);
         let Some(entry) = entry else { return Ok(self.base_offset()) };
         let file = self.file()?;
@@ -258,8 +286,13 @@ pub(super) struct ActiveSegment {
     /// Size in the upper half, next offset less base offset in the lower.
     end: AtomicU64,
     largest_timestamp: Mutex<Option<TimeEntry>>,
+    /// The broker's clock at the last append; [`NEVER_MS`] where nothing tells.
+    last_append_ms: AtomicI64,
     pub(super) verified: Arc<Verified>,
 }
+
+/// The time of what has not happened.
+const NEVER_MS: i64 = i64::MIN;
 
 /// What only the writer needs to know of the active segment.
 #[derive(Debug, Clone, Copy, Default)]
@@ -270,7 +303,7 @@ pub(super) struct Cadence {
     pub(super) last_time_entry: Option<i64>,
     /// The largest timestamp of the first batch: what the age of a segment is counted from.
     pub(super) first_timestamp: Option<i64>,
-    /// When the segment was created, or opened, in milliseconds since 1970.
+    /// When the segment was created, or last written before it was opened, in milliseconds since 1970.
     pub(super) created_ms: i64,
 }
 
@@ -280,10 +313,12 @@ pub(super) struct SegmentContent {
     pub(super) size_bytes: u64,
     pub(super) next_offset: Option<Offset>,
     pub(super) largest_timestamp: Option<TimeEntry>,
-    pub(super) offset_entries: usize,
-    pub(super) time_entries: usize,
+    /// What is in the files of its offset and time index.
+    pub(super) indexes: SegmentChecksums,
     /// From where on the batches were checked; what lies before is checked when it is first read.
     pub(super) checked_from: u64,
+    /// When it was last appended to, as its file says.
+    pub(super) last_append_ms: Option<i64>,
 }
 
 impl ActiveSegment {
@@ -295,17 +330,20 @@ impl ActiveSegment {
         file: Arc<dyn VfsFile>,
         content: SegmentContent,
     ) -> ActiveSegment {
-        let index = |extension, entries| {
-            GrowingIndex::new(pool, segment_path(dir, base_offset, extension), base_offset, entries)
-        };
+        let path = |extension| segment_path(dir, base_offset, extension);
+        let SegmentChecksums { offset_index, time_index, .. } = content.indexes;
+        let offset_index =
+            GrowingIndex::new::<OffsetEntry>(pool, path(extension::OFFSET_INDEX), base_offset, offset_index);
+        let time_index = GrowingIndex::new::<TimeEntry>(pool, path(extension::TIME_INDEX), base_offset, time_index);
         let segment = ActiveSegment {
             base_offset,
             path: segment_path(dir, base_offset, extension::LOG),
             file,
-            offset_index: index(extension::OFFSET_INDEX, content.offset_entries),
-            time_index: index(extension::TIME_INDEX, content.time_entries),
+            offset_index,
+            time_index,
             end: AtomicU64::new(0),
             largest_timestamp: Mutex::new(content.largest_timestamp),
+            last_append_ms: AtomicI64::new(content.last_append_ms.unwrap_or(NEVER_MS)),
             verified: Arc::new(Verified::new(content.size_bytes, content.checked_from..content.size_bytes)),
         };
         let next_offset = content.next_offset.unwrap_or(base_offset);
@@ -316,6 +354,10 @@ impl ActiveSegment {
     pub(super) fn end(&self) -> SegmentEnd {
         let end = self.end.load(Ordering::Acquire);
         SegmentEnd { size_bytes: end >> 32, next_offset: self.base_offset.plus((end & u64::from(u32::MAX)) as i64) }
+    }
+
+    fn last_append_ms(&self) -> Option<i64> {
+        Some(self.last_append_ms.load(Ordering::Relaxed)).filter(|ms| *ms != NEVER_MS)
     }
 
     fn publish_end(&self, end: SegmentEnd) {
@@ -331,8 +373,10 @@ impl ActiveSegment {
         header: &BatchHeader,
         cadence: &mut Cadence,
         index_interval_bytes: u32,
+        now_ms: i64,
     ) {
         let end = self.end();
+        self.last_append_ms.store(now_ms, Ordering::Relaxed);
         let last_offset = header.last_offset();
         {
             let mut largest = self.largest_timestamp.lock();
@@ -369,6 +413,20 @@ impl ActiveSegment {
         self.time_index.save::<TimeEntry>(vfs)
     }
 
+    /// What is in the files of its indexes.
+    ///
+    /// # Errors
+    /// The transaction index cannot be read.
+    pub(super) fn checksums(&self, vfs: &dyn Vfs, dir: &Path) -> io::Result<SegmentChecksums> {
+        let transaction_index = segment_path(dir, self.base_offset, extension::TRANSACTION_INDEX);
+        let transaction_index = read_file(vfs, &transaction_index, self.end().size_bytes)?.unwrap_or_default();
+        Ok(SegmentChecksums {
+            offset_index: self.offset_index.saved(),
+            time_index: self.time_index.saved(),
+            transaction_index: Checksum::of(&transaction_index),
+        })
+    }
+
     /// Freezes the segment, whose indexes were saved.
     pub(super) fn seal(&self, pool: &Arc<OpenFiles>, dir: &Path) -> SealedSegment {
         let SegmentEnd { size_bytes, next_offset } = self.end();
@@ -380,7 +438,9 @@ impl ActiveSegment {
             offset_index: self.sealed_index::<OffsetEntry>(pool, dir, extension::OFFSET_INDEX, self.offset_index.len()),
             time_index: self.sealed_index::<TimeEntry>(pool, dir, extension::TIME_INDEX, self.time_index.len()),
             largest_timestamp: OnceLock::new(),
+            last_append_ms: self.last_append_ms(),
             verified: Arc::clone(&self.verified),
+            caches: SealedCaches::default(),
         };
         sealed.largest_timestamp.get_or_init(|| *self.largest_timestamp.lock());
         sealed
@@ -410,7 +470,9 @@ pub(super) struct SealedSegment {
     pub(super) time_index: SealedIndex,
     /// Read from the time index when it is first asked for.
     largest_timestamp: OnceLock<Option<TimeEntry>>,
+    last_append_ms: Option<i64>,
     pub(super) verified: Arc<Verified>,
+    pub(super) caches: SealedCaches,
 }
 
 /// The sizes of a segment's files, as a folder lists them.
@@ -419,9 +481,16 @@ pub(super) struct SegmentSizes {
     pub(super) log_bytes: u64,
     pub(super) offset_index_bytes: Option<u64>,
     pub(super) time_index_bytes: Option<u64>,
+    /// When the log file was last written; `None` where nothing tells.
+    pub(super) modified_ms: Option<i64>,
 }
 
 impl SealedSegment {
+    /// When it was last appended to; see [`Segment::last_append_ms`].
+    pub(super) fn last_append_ms(&self) -> Option<i64> {
+        self.last_append_ms
+    }
+
     /// Keeps its files open, because another segment is about to get its name: who reads this one notices nothing.
     pub(super) fn pin(&self) -> io::Result<()> {
         self.file.pin()?;
@@ -459,7 +528,33 @@ impl SealedSegment {
             ),
             time_index: SealedIndex::new::<TimeEntry>(pool, path(extension::TIME_INDEX), base_offset, time_index_bytes),
             largest_timestamp: OnceLock::new(),
+            last_append_ms: sizes.modified_ms,
             verified: Arc::new(Verified::new(sizes.log_bytes, checked_from..sizes.log_bytes)),
+            caches: SealedCaches::default(),
         }
+    }
+
+    /// The same segment, whose files lay there when the broker started: this is what its indexes had when they were saved.
+    pub(super) fn with_checksums(mut self, on_record: SegmentChecksums) -> SealedSegment {
+        self.caches = SealedCaches::on_record(on_record);
+        self
+    }
+
+    /// Whether the time index is what it was when it was saved: found out when it is first asked for.
+    fn time_index_is_sound(&self) -> io::Result<bool> {
+        self.caches.time_index_is_sound(|| self.time_index.read_all::<TimeEntry>())
+    }
+
+    /// What its indexes contain; `None` if one of them is damaged, or cannot be read.
+    pub(super) fn checksums(&self, dir: &Path) -> Option<SegmentChecksums> {
+        self.caches.checksums(|| {
+            let transaction_index = segment_path(dir, self.base_offset, extension::TRANSACTION_INDEX);
+            let transaction_index = read_file(self.file.vfs(), &transaction_index, self.size_bytes)?;
+            Ok(SegmentChecksums {
+                offset_index: Checksum::of(&self.offset_index.read_all::<OffsetEntry>()?),
+                time_index: Checksum::of(&self.time_index.read_all::<TimeEntry>()?),
+                transaction_index: Checksum::of(&transaction_index.unwrap_or_default()),
+            })
+        })
     }
 }

@@ -41,6 +41,8 @@ pub struct DirEntry {
     pub is_dir: bool,
     /// Size in bytes; 0 for a folder.
     pub size_bytes: u64,
+    /// When its content was last written, in milliseconds since 1970; `None` where the file system does not say.
+    pub modified_ms: Option<i64>,
 }
 
 /// How full a file system is.

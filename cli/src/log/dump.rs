@@ -136,7 +136,7 @@ impl Dump<'_> {
             Some(FileKind::LogStart) => dump_log_start(&RealVfs, path).map(|start| boxed([LogStart(start)])),
             Some(FileKind::Checkpoint) => dump_checkpoint(&RealVfs, path).map(|checkpoint| {
                 let wrong =
-                    (!checkpoint.checksum_matches).then(|| "the checksum beside it is not that of this content");
+                    (!checkpoint.checksum_matches).then_some("the checksum beside it is not that of this content");
                 let entries =
                     checkpoint.offsets.into_iter().map(|(partition, offset)| CheckpointEntry(partition, offset));
                 let mut all = boxed(entries);

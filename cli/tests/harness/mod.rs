@@ -1,5 +1,7 @@
 //! Starts the real binary on a free port and runs commands against it.
 
+pub(crate) mod classic_member;
+
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Output, Stdio};

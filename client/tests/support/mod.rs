@@ -6,6 +6,7 @@
 #![allow(dead_code, reason = "each test binary uses another part")]
 
 pub(crate) mod faulty_proxy;
+pub(crate) mod fleet;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -25,12 +26,18 @@ pub(crate) struct TestCluster {
 
 impl TestCluster {
     pub(crate) async fn start() -> TestCluster {
+        TestCluster::start_with(&[]).await
+    }
+
+    /// The same with settings of the broker, which Apache Kafka is to be started with, too.
+    pub(crate) async fn start_with(settings: &[(&str, &str)]) -> TestCluster {
         if let Ok(bootstrap) = std::env::var("OTTLA_CLIENT_TEST_BOOTSTRAP") {
             return TestCluster { bootstrap, broker: None };
         }
         let directory = tempfile::tempdir().unwrap();
-        let broker = ottla_broker::Broker::builder().data_dir(directory.path()).listen("127.0.0.1:0").start().await;
-        let broker = broker.unwrap();
+        let builder = ottla_broker::Broker::builder().data_dir(directory.path()).listen("127.0.0.1:0");
+        let builder = settings.iter().fold(builder, |builder, (key, value)| builder.set(*key, *value));
+        let broker = builder.start().await.unwrap();
         TestCluster { bootstrap: broker.addr().to_string(), broker: Some((broker, directory)) }
     }
 

@@ -9,7 +9,7 @@
 
 use std::ops::Range;
 
-use super::batch::{BatchView, HEADER_BYTES};
+use super::batch::{BatchView, HEADER_BYTES, TimestampType};
 use super::compression::Compression;
 use super::crc32c::crc32c;
 use super::error::{BatchError, RecordError};
@@ -83,16 +83,17 @@ impl BatchView {
         let horizon =
             delete_horizon_ms.filter(|horizon| !self.has_delete_horizon() || *horizon != self.base_timestamp());
         let mut kept = Vec::new();
-        let (mut count, mut dropped) = (0_i32, 0_i32);
+        let (mut count, mut dropped, mut max_timestamp) = (0_i32, 0_i32, i64::MIN);
         self.raw_records(&plain, |record| {
             if !keep(self.summary(&plain, record)) {
                 dropped += 1;
                 return;
             }
             count += 1;
+            let timestamp = self.base_timestamp().wrapping_add(record.timestamp_delta);
+            max_timestamp = max_timestamp.max(timestamp);
             match horizon {
                 Some(horizon) => {
-                    let timestamp = self.base_timestamp().wrapping_add(record.timestamp_delta);
                     put_with_timestamp(&mut kept, &plain, record, timestamp.wrapping_sub(horizon));
                 }
                 None => kept.extend_from_slice(&plain[record.whole.clone()]),
@@ -117,6 +118,9 @@ impl BatchView {
             put(&mut batch, 21, &(self.attributes() | DELETE_HORIZON_BIT).to_be_bytes());
             put(&mut batch, 27, &horizon.to_be_bytes());
         }
+        if self.timestamp_type() == TimestampType::CreateTime {
+            put(&mut batch, 35, &max_timestamp.to_be_bytes());
+        }
         put(&mut batch, 57, &count.to_be_bytes());
         seal(&mut batch);
         Ok(Compacted::Fewer(batch))
@@ -127,6 +131,9 @@ impl BatchView {
     pub fn without_records(&self) -> Vec<u8> {
         let mut batch = self.bytes()[..HEADER_BYTES].to_vec();
         put(&mut batch, 21, &(self.attributes() & !(COMPRESSION_BITS | TRANSACTIONAL_BIT)).to_be_bytes());
+        if self.timestamp_type() == TimestampType::CreateTime {
+            put(&mut batch, 35, &NO_TIMESTAMP.to_be_bytes());
+        }
         put(&mut batch, 57, &0_i32.to_be_bytes());
         seal(&mut batch);
         batch

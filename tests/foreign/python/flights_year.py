@@ -1,45 +1,22 @@
 """Compares what three readers got of the year of flights with the file itself."""
 
-import csv
-import datetime
 import json
 import sys
 from collections import defaultdict
 
 from kafka import KafkaConsumer, TopicPartition
 
+from flights import by_partition, milliseconds, rows_of
 from suite import Suite
 
 bootstrap, topic, work = sys.argv[1:]
 suite = Suite(topic)
 PARTITIONS = 6
 
-
-def milliseconds(text):
-    return int(datetime.datetime.fromisoformat(text.replace("Z", "+00:00")).timestamp() * 1000)
-
-
-def murmur2(data: bytes) -> int:
-    """The hash of Kafka's default partitioner, so that the partition of a key is known from the file alone."""
-    mask, m = 0xFFFFFFFF, 0x5BD1E995
-    h = (0x9747B28C ^ len(data)) & mask
-    for start in range(0, len(data) // 4 * 4, 4):
-        k = int.from_bytes(data[start : start + 4], "little") * m & mask
-        h = h * m & mask ^ (k ^ k >> 24) * m & mask
-    tail = data[len(data) // 4 * 4 :]
-    if tail:
-        h = (h ^ int.from_bytes(tail, "little")) * m & mask
-    h = (h ^ h >> 13) * m & mask
-    return h ^ h >> 15
-
-
-with open(f"{work}/flights.csv", newline="") as file:
-    rows = list(csv.DictReader(file))
+rows = rows_of(f"{work}/flights.csv")
 suite.check("flights in the file", 336_776, len(rows))
-expected = defaultdict(list)
-for row in rows:
-    partition = (murmur2(row["tailnum"].encode()) & 0x7FFFFFFF) % PARTITIONS
-    expected[partition].append((row["tailnum"], milliseconds(row["time_hour"]), row))
+of_partition = by_partition(rows, PARTITIONS)
+expected = {partition: [(row["tailnum"], milliseconds(row["time_hour"]), row) for row in rows] for partition, rows in of_partition.items()}
 
 
 def compare(reader, records, start=lambda partition: 0):

@@ -146,8 +146,11 @@ impl NormalForm {
     }
 }
 
-/// True for an id that a coordinator made up: something, and a UUID.
+/// True for an id that a coordinator made up: something and a UUID, or a UUID in base64 in groups of the consumer protocol.
 fn is_member_id(text: &str) -> bool {
+    if text.len() == 22 && text.parse::<Uuid>().is_ok() {
+        return true;
+    }
     let is_digit = |byte: u8| byte.is_ascii_hexdigit() || byte == b'-';
     text.len() > 36
         && text.is_char_boundary(text.len() - 36)

@@ -4,8 +4,10 @@
 //! back. Method: a `Victim` is one process with one healthy client; each test names the inputs that it sends. The error codes of
 //! well-formed requests that ask for something wrong are compared with Kafka's in the test `reference`.
 
+mod consumer_groups;
 mod fetches;
 mod framing;
+mod groups;
 mod latency;
 mod lengths;
 mod names;

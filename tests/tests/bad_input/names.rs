@@ -3,8 +3,11 @@
 use std::collections::BTreeSet;
 
 use anyhow::Result;
+use ottla_protocol::messages::create_partitions::{CreatePartitionsRequest, CreatePartitionsTopic};
 use ottla_protocol::messages::create_topics::{CreatableTopic, CreateTopicsRequest};
+use ottla_protocol::messages::delete_records::{DeleteRecordsPartition, DeleteRecordsRequest, DeleteRecordsTopic};
 use ottla_protocol::messages::delete_topics::{DeleteTopicState, DeleteTopicsRequest};
+use ottla_protocol::messages::find_coordinator::FindCoordinatorRequest;
 use ottla_protocol::messages::metadata::{MetadataRequest, MetadataRequestTopic};
 use ottla_tests::batch::BatchSpec;
 
@@ -82,4 +85,21 @@ fn internal_topics_take_nothing_from_clients() {
         }
         victim.check(name).unwrap();
     }
+    let find = FindCoordinatorRequest { coordinator_keys: vec!["group".to_owned()], ..Default::default() };
+    assert_eq!(victim.ask(6, &find).unwrap().coordinators[0].error_code, 0);
+    victim.rebase().unwrap();
+    let name = "__consumer_offsets";
+    let produced = victim.ask(12, &produce(name, BatchSpec::default().build(), 1)).unwrap();
+    assert_eq!(produced.responses[0].partition_responses[0].error_code, INVALID_TOPIC);
+    let topics = vec![DeleteTopicState { name: Some(name.to_owned()), ..Default::default() }];
+    let deleted = victim.ask(6, &DeleteTopicsRequest { topics, ..Default::default() }).unwrap();
+    assert_eq!(deleted.responses[0].error_code, INVALID_TOPIC);
+    let topics = vec![CreatePartitionsTopic { name: name.to_owned(), count: 60, ..Default::default() }];
+    let grown = victim.ask(3, &CreatePartitionsRequest { topics, ..Default::default() }).unwrap();
+    assert_eq!(grown.results[0].error_code, INVALID_TOPIC);
+    let partitions = vec![DeleteRecordsPartition { partition_index: 0, offset: -1 }];
+    let topics = vec![DeleteRecordsTopic { name: name.to_owned(), partitions }];
+    let trimmed = victim.ask(2, &DeleteRecordsRequest { topics, timeout_ms: 1_000 }).unwrap();
+    assert_eq!(trimmed.topics[0].partitions[0].error_code, INVALID_TOPIC);
+    victim.check(name).unwrap();
 }

@@ -134,7 +134,7 @@ impl Bench {
 
     fn start_with_topic(&self) -> Result<BrokerProcess> {
         let broker = self.start()?;
-        wire::create_topic(&mut broker.connect()?, TOPIC)?;
+        wire::create_topic(&mut broker.connect()?, TOPIC, 1)?;
         Ok(broker)
     }
 }

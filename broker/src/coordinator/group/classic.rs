@@ -132,8 +132,8 @@ struct Rebalance {
     awaiting_join: usize,
     /// How many members can speak each protocol.
     supported: HashMap<String, usize>,
-    /// Bytes of what all members have said about themselves.
-    metadata_bytes: usize,
+    /// What all members take.
+    members_bytes: usize,
 }
 
 impl ClassicGroup {
@@ -374,7 +374,7 @@ impl ClassicGroup {
         for (protocol, _) in &member.protocols {
             *self.rebalance.supported.entry(protocol.clone()).or_default() += 1;
         }
-        self.rebalance.metadata_bytes += member.metadata_bytes();
+        self.rebalance.members_bytes += member.size_bytes();
         self.rebalance.awaiting_join += usize::from(member.awaiting_join.is_some());
         if let Some(instance_id) = &member.instance_id {
             self.static_members.insert(instance_id.clone(), Arc::clone(&id));
@@ -402,7 +402,7 @@ impl ClassicGroup {
                 }
             }
         }
-        self.rebalance.metadata_bytes -= member.metadata_bytes();
+        self.rebalance.members_bytes -= member.size_bytes();
         self.rebalance.awaiting_join -= usize::from(member.awaiting_join.is_some());
         if let Some(instance_id) = &member.instance_id
             && self.static_members.get(instance_id).is_some_and(|owner| &**owner == id)

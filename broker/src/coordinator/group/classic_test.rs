@@ -414,13 +414,16 @@ fn a_group_that_outgrew_its_limit_in_a_restart_rebalances_and_leaves_the_last_on
 fn members_that_say_too_much_are_refused() {
     let mut shard = TestShard::default();
     let much = |bytes| vec![("range".to_owned(), Bytes::from(vec![0; bytes]))];
-    let token = shard.join(JoinGroup { protocols: much(9 << 20), ..member("") });
+    let token = shard.join(JoinGroup { protocols: much(13 << 20), ..member("") });
     assert_eq!(error_of(&shard, token), Some(GroupError::GroupMaxSizeReached));
-    for _ in 0..7 {
+    for _ in 0..11 {
         shard.join(JoinGroup { protocols: much(1 << 20), needs_member_id: false, ..member("") });
     }
     let token = shard.join(JoinGroup { protocols: much(1 << 20), needs_member_id: false, ..member("") });
-    assert_eq!(error_of(&shard, token), Some(GroupError::GroupMaxSizeReached), "names count too");
+    assert_eq!(error_of(&shard, token), Some(GroupError::GroupMaxSizeReached), "what holds it counts too");
+    let many = (0..150_000).map(|number| (number.to_string(), Bytes::new())).collect();
+    let token = shard.join(JoinGroup { protocols: many, group_id: "other".into(), ..member("") });
+    assert_eq!(error_of(&shard, token), Some(GroupError::GroupMaxSizeReached), "names without end");
 }
 
 #[test]

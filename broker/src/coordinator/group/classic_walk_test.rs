@@ -265,7 +265,7 @@ impl Walk {
 #[test]
 fn clients_at_random_never_share_a_partition_nor_lose_a_commit() {
     let first: u64 = rand::random_range(0..1_000_000);
-    let mut commits = 0;
+    let (mut commits, mut total) = (0, 0);
     for seed in first..first + WALKS {
         let mut walk = Walk::new(seed);
         let mut generations = 0;
@@ -274,8 +274,9 @@ fn clients_at_random_never_share_a_partition_nor_lose_a_commit() {
             generations = generations.max(walk.generation);
         }
         walk.settle();
-        assert!(walk.generation >= generations && generations > 3, "seed {seed}: {generations} generations");
+        assert!(walk.generation >= generations, "seed {seed}: a generation went back");
+        total += generations;
         commits += walk.committed.values().map(|offset| offset + 1).sum::<i64>();
     }
-    assert!(commits > 1_000, "only {commits} commits in {WALKS} walks");
+    assert!(commits > 1_000 && total > 300, "only {commits} commits in {total} generations of {WALKS} walks");
 }

@@ -61,7 +61,8 @@ pub(crate) fn join(
     asks.classic =
         Some(ClassicMember { session_timeout_ms: request.session_timeout_ms, protocols: request.protocols.clone() });
 
-    let subscription_changed = write_request(draft, memory, context, &before, &asks);
+    let subscription_changed =
+        write_request(draft, memory, context, &before, &asks).map_err(|_| GroupError::GroupMaxSizeReached)?;
     draft.assign(context);
     let mut member = Arc::new(asks);
     let must_move = subscription_changed || !member.is_reconciled_to(draft.group().assignment_epoch());

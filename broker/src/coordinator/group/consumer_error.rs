@@ -41,6 +41,18 @@ pub(crate) enum ConsumerGroupError {
         /// The limit.
         max: usize,
     },
+    /// More than the members of a group may say about themselves.
+    #[error("the members of the group say more than {max} bytes about themselves, topics and patterns included")]
+    TooMuchMetadata {
+        /// The limit.
+        max: usize,
+    },
+    /// More different patterns than a group may subscribe to.
+    #[error("the group subscribes to its maximum of {max} different patterns")]
+    TooManyRegexes {
+        /// The limit.
+        max: usize,
+    },
     /// Nobody of this id.
     #[error("{member_id:?} is not a member of the group")]
     UnknownMember {

@@ -21,6 +21,12 @@ use super::subscription_regex::SubscriptionRegex;
 /// How many milliseconds lie between two look-ups of a group's patterns at least: with many topics one is not free.
 const REGEX_REFRESH_INTERVAL_MIN_MS: u64 = 1_000;
 
+/// The most that all members of a group may say about themselves: it is kept as long as they are.
+const METADATA_BYTES_MAX: usize = 8 << 20;
+
+/// How many different patterns a group may subscribe to: each is matched with every topic, and what it stands for is recorded.
+const REGEXES_MAX: usize = 32;
+
 /// What a member says. `None` stands for "as before".
 #[derive(Debug, Clone, Default)]
 pub(crate) struct ConsumerHeartbeat {
@@ -194,7 +200,7 @@ pub(crate) fn heartbeat(
             ConsumerGroupError::InvalidRegularExpression { pattern: asks.subscribed_regex.clone(), error }
         })?;
     }
-    let subscription_changed = write_request(draft, memory, context, &before, &asks);
+    let subscription_changed = write_request(draft, memory, context, &before, &asks)?;
     draft.assign(context);
 
     let mut member = Arc::new(asks);
@@ -316,21 +322,32 @@ fn check_epoch(member: &ConsumerMember, request: &ConsumerHeartbeat) -> Result<(
 
 /// Writes what a member asks for now, and raises the group's epoch if that is other topics than before, or the topics have
 /// changed since they were last looked at. Whether the member subscribes to other topics.
+///
+/// # Errors
+/// The members say more than a group can keep.
 pub(super) fn write_request(
     draft: &mut ConsumerDraft<'_>,
     memory: &mut ConsumerMemory,
     context: &ConsumerContext<'_>,
     before: &ConsumerMember,
     asks: &ConsumerMember,
-) -> bool {
+) -> Result<bool, ConsumerGroupError> {
     let stood_for = draft.group().resolved_regexes().get(&before.subscribed_regex).cloned().unwrap_or_default();
     if asks != before {
         draft.write_metadata(asks);
+        let bytes: usize = draft.group().members().map(|member| member.metadata_bytes()).sum();
+        if bytes > METADATA_BYTES_MAX && asks.metadata_bytes() > before.metadata_bytes() {
+            return Err(ConsumerGroupError::TooMuchMetadata { max: METADATA_BYTES_MAX });
+        }
+        let has_new_regex = asks.subscribed_regex != before.subscribed_regex && !asks.subscribed_regex.is_empty();
+        if has_new_regex && draft.group().subscribed_regexes().len() > REGEXES_MAX {
+            return Err(ConsumerGroupError::TooManyRegexes { max: REGEXES_MAX });
+        }
     }
     let asks_for_others = !asks.subscribes_like(before);
     let topics_changed = memory.compared_version != Some(context.image_version);
     if !topics_changed && !asks_for_others && draft.group().epoch() > 0 {
-        return false;
+        return Ok(false);
     }
     let has_regexes = draft.group().members().any(|member| !member.subscribed_regex.is_empty());
     let is_due = memory
@@ -348,7 +365,7 @@ pub(super) fn write_request(
     if again || !has_regexes {
         memory.compared_version = Some(context.image_version);
     }
-    subscription_changed
+    Ok(subscription_changed)
 }
 
 /// Starts or ends the time that a member has to give up partitions.

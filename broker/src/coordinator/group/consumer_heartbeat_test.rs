@@ -318,6 +318,26 @@ fn a_full_group_takes_nobody() {
 }
 
 #[test]
+fn members_may_not_say_more_than_a_group_can_keep() {
+    let mut group = two_members();
+    let topics: Vec<String> = (0..2_000).map(|number| format!("{number}{}", "x".repeat(2_000))).collect();
+    let much = |group: &TestGroup, member: &str| ConsumerHeartbeat {
+        subscribed_topics: Some(topics.clone()),
+        ..group.join_request(member, &[])
+    };
+    group.send(&much(&group, "o")).unwrap();
+    group.send(&much(&group, "p")).unwrap();
+    let written = group.log.len();
+    let refused = group.send(&much(&group, "q"));
+    assert!(matches!(refused, Err(ConsumerGroupError::TooMuchMetadata { .. })), "{refused:?}");
+    assert_eq!(group.log.len(), written);
+    // Those who are in go on, and saying less is always allowed.
+    group.beat("m", 3, None);
+    group.join("o", &["t"]);
+    group.send(&much(&group, "q")).unwrap();
+}
+
+#[test]
 fn a_request_that_can_be_no_members_is_refused() {
     let mut group = two_members();
     let join = group.join_request("o", &["t"]);
@@ -491,6 +511,17 @@ mod patterns {
         assert_eq!(group.send(&both).unwrap().assignment.unwrap().len(), 2);
         let none = ConsumerHeartbeat { subscribed_regex: Some(String::new()), ..group.request("m", 2) };
         assert_eq!(group.send(&none).unwrap().assignment, Some(group.partitions("a", &[0])));
+    }
+
+    #[test]
+    fn a_group_has_so_many_patterns_and_no_more() {
+        let mut group = TestGroup::new(&[("a", 1)]);
+        for number in 0..REGEXES_MAX {
+            group.send(&by_pattern(&group, &format!("m{number}"), &format!("a{{{number}}}"))).unwrap();
+        }
+        let refused = group.send(&by_pattern(&group, "n", "b"));
+        assert!(matches!(refused, Err(ConsumerGroupError::TooManyRegexes { .. })), "{refused:?}");
+        group.send(&by_pattern(&group, "n", "a{1}")).unwrap();
     }
 
     #[test]

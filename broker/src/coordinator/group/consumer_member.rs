@@ -138,6 +138,21 @@ impl ConsumerMember {
         self.subscribed_topics == other.subscribed_topics && self.subscribed_regex == other.subscribed_regex
     }
 
+    /// Bytes of what it says about itself.
+    pub(crate) fn metadata_bytes(&self) -> usize {
+        let text = |text: &Option<String>| text.as_ref().map_or(0, String::len);
+        let classic = self.classic.iter().flat_map(|classic| &classic.protocols);
+        self.member_id.len()
+            + text(&self.instance_id)
+            + text(&self.rack_id)
+            + text(&self.server_assignor)
+            + self.client_id.len()
+            + self.client_host.len()
+            + self.subscribed_topics.iter().map(String::len).sum::<usize>()
+            + self.subscribed_regex.len()
+            + classic.map(|(name, metadata)| name.len() + metadata.len()).sum::<usize>()
+    }
+
     /// Everything that the member owns, given up soon or not.
     pub(crate) fn owned(&self) -> impl Iterator<Item = (crate::types::TopicId, i32)> {
         let both = self.assigned.iter().chain(self.pending_revocation.iter());

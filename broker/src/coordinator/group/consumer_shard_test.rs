@@ -582,7 +582,7 @@ fn offsets_of_an_empty_group_expire_and_the_group_with_them() {
     let mut shard = Shard::new();
     shard.enter("m");
     shard.shard.commit("m", 2, 42).unwrap();
-    let exists = |_: &str| true;
+    let exists = |_: &str, _: Uuid| true;
     shard.shard.advance(5_000);
     let in_years = shard.shard.now.wall_ms + 1_000_000;
     let expired = shard.shard.shard.expire(in_years, &exists);

@@ -10,7 +10,7 @@ use super::*;
 
 fn expire(shard: &mut TestShard, topics: &[&str]) -> usize {
     let wall_ms = shard.now.wall_ms;
-    let Expired { more, effects } = shard.shard.expire(wall_ms, &|topic| topics.contains(&topic));
+    let Expired { more, effects } = shard.shard.expire(wall_ms, &|topic, _| topics.contains(&topic));
     assert!(!more);
     let records = effects.records.len();
     shard.apply(effects).unwrap();
@@ -177,7 +177,7 @@ fn what_is_forgotten_at_once_is_bounded() {
     let mut batches = Vec::new();
     loop {
         let wall_ms = shard.now.wall_ms;
-        let Expired { more, effects } = shard.shard.expire(wall_ms, &|_| true);
+        let Expired { more, effects } = shard.shard.expire(wall_ms, &|_, _| true);
         batches.push(effects.records.len());
         shard.apply(effects).unwrap();
         if !more {

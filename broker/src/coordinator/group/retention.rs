@@ -7,6 +7,7 @@
 use super::group_shard::{Group, GroupShard};
 use super::offset_store::{CommittedOffset, tombstone};
 use super::outcome::Effects;
+use crate::types::TopicId;
 
 /// The most tombstones of one batch; what is more waits for the next.
 const TOMBSTONES_MAX: usize = 1_000;
@@ -32,8 +33,9 @@ pub(crate) struct Expired {
 }
 
 impl GroupShard {
-    /// Looks for what is to be forgotten by now. `topic_exists` tells of a topic name whether there is such a topic.
-    pub(crate) fn expire(&mut self, wall_ms: i64, topic_exists: &dyn Fn(&str) -> bool) -> Expired {
+    /// Looks for what is to be forgotten by now. `topic_exists` tells of a name and an id whether there is such a topic; zero is an id
+    /// that is not known.
+    pub(crate) fn expire(&mut self, wall_ms: i64, topic_exists: &dyn Fn(&str, TopicId) -> bool) -> Expired {
         let mut expired = Expired::default();
         let mut forgotten = Vec::new();
         for (id, group) in self.groups() {
@@ -47,8 +49,8 @@ impl GroupShard {
             let mut left = room;
             for (topic, partitions) in self.offsets_of(id).into_iter().flatten() {
                 let is_needed = group.is_subscribed_to(topic);
-                let exists = topic_exists(topic);
                 for (&partition, offset) in partitions {
+                    let exists = topic_exists(topic, offset.topic_id);
                     let is_over = !exists || (!is_needed && self.is_over(offset, base, wall_ms));
                     if !is_over {
                         is_without_offsets = false;

@@ -39,14 +39,12 @@ impl FileKind {
             RECOVERY_POINTS | LOG_STARTS | CLEANED => return Some(FileKind::Checkpoint),
             _ => {}
         }
-        let kinds: [(&str, fn(Offset) -> FileKind); 5] = [
-            (extension::LOG, FileKind::Segment),
-            (extension::OFFSET_INDEX, FileKind::OffsetIndex),
-            (extension::TIME_INDEX, FileKind::TimeIndex),
-            (extension::TRANSACTION_INDEX, FileKind::TransactionIndex),
-            (extension::PRODUCER_SNAPSHOT, FileKind::ProducerSnapshot),
-        ];
-        kinds.into_iter().find_map(|(extension, kind)| parse_segment_name(name, extension).map(kind))
+        let offset = |extension| parse_segment_name(name, extension);
+        None.or_else(|| offset(extension::LOG).map(FileKind::Segment))
+            .or_else(|| offset(extension::OFFSET_INDEX).map(FileKind::OffsetIndex))
+            .or_else(|| offset(extension::TIME_INDEX).map(FileKind::TimeIndex))
+            .or_else(|| offset(extension::TRANSACTION_INDEX).map(FileKind::TransactionIndex))
+            .or_else(|| offset(extension::PRODUCER_SNAPSHOT).map(FileKind::ProducerSnapshot))
     }
 }
 

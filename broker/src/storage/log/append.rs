@@ -88,7 +88,7 @@ impl Log {
             }
             None => writer.producers.advance_end_offset(outcome.log_end_offset),
         }
-        active.publish(self.vfs(), &header, &mut writer.cadence, config.index_interval_bytes);
+        active.publish(self.vfs(), &header, &mut writer.cadence, config.index_interval_bytes, now_ms);
         Ok(outcome)
     }
 

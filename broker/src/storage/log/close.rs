@@ -5,9 +5,11 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::{Log, Writer};
+use crate::storage::cache_checksums::{self, CACHE_CHECKSUMS, CacheChecksums};
+use crate::storage::checkpoint;
 use crate::storage::error::StorageError;
 use crate::storage::segment::{ActiveSegment, extension, segment_path};
-use crate::storage::vfs::{Access, replace_file};
+use crate::storage::vfs::Access;
 use crate::types::Offset;
 
 /// The name of the file that a partition's leader epochs are kept in.
@@ -25,12 +27,15 @@ impl Log {
             let flushed = self.flush_open_or_closing()?;
             let mut writer = self.writer.lock();
             if writer.checkpointed == Some(flushed) {
+                // Merging changes indexes without an append.
+                self.write_checksums(&mut writer);
                 return Ok(flushed);
             }
             // If a segment was sealed since, its indexes become durable with the next flush.
             if writer.unflushed.is_empty() {
                 let active = Arc::clone(&self.segments.load().active);
                 self.save_indexes(&active, &mut writer);
+                self.write_checksums(&mut writer);
                 self.write_epochs(&mut writer);
                 break (flushed, active);
             }
@@ -54,7 +59,8 @@ impl Log {
             let writer = self.writer.lock();
             self.closed.store(true, Ordering::Release);
             let log_end = self.segments.load().active.end().next_offset;
-            if writer.saved_at == Some(log_end) && !writer.epochs_are_dirty && !writer.took_back {
+            let is_saved = writer.saved_at == Some(log_end) && self.checksums() == writer.checksums_on_record;
+            if is_saved && !writer.epochs_are_dirty && !writer.took_back {
                 return Ok(log_end);
             }
         }
@@ -62,6 +68,7 @@ impl Log {
         let mut writer = self.writer.lock();
         let active = Arc::clone(&self.segments.load().active);
         self.save_indexes(&active, &mut writer);
+        self.write_checksums(&mut writer);
         self.write_epochs(&mut writer);
         self.write_producer_snapshot(&writer, flushed);
         for (base, extension) in [
@@ -73,6 +80,7 @@ impl Log {
             let synced = self.sync_if_there(segment_path(&self.dir, base, extension));
             synced.map_err(|error| self.poison_with(error))?;
         }
+        self.sync_if_there(self.dir.join(CACHE_CHECKSUMS)).map_err(|error| self.poison_with(error))?;
         let synced = self.vfs().sync_dir(&self.dir).map_err(StorageError::io("sync", &self.dir));
         synced.map_err(|error| self.poison_with(error))?;
         Ok(flushed)
@@ -99,12 +107,39 @@ impl Log {
         }
     }
 
+    /// What the indexes of all segments have, as far as they are in files and in order.
+    fn checksums(&self) -> CacheChecksums {
+        let segments = self.segments.load();
+        let sealed = segments.sealed.iter();
+        let mut checksums: CacheChecksums =
+            sealed.filter_map(|segment| Some((segment.base_offset, segment.checksums(&self.dir)?))).collect();
+        if segments.active.end().size_bytes > 0
+            && let Ok(active) = segments.active.checksums(self.vfs(), &self.dir)
+        {
+            checksums.insert(segments.active.base_offset, active);
+        }
+        checksums
+    }
+
+    fn write_checksums(&self, writer: &mut Writer) {
+        let checksums = self.checksums();
+        if checksums == writer.checksums_on_record {
+            return;
+        }
+        match cache_checksums::write(self.vfs(), &self.dir, &checksums) {
+            Ok(()) => writer.checksums_on_record = checksums,
+            Err(error) => {
+                tracing::warn!(log = %self.topic_partition, %error, "cannot write the checksums of the indexes; the next start builds the indexes again");
+            }
+        }
+    }
+
     fn write_epochs(&self, writer: &mut Writer) {
         if !writer.epochs_are_dirty {
             return;
         }
         let path = self.dir.join(LEADER_EPOCH_CHECKPOINT);
-        match replace_file(self.vfs(), &path, writer.epochs.encode().as_bytes()) {
+        match checkpoint::replace_with_checksum(self.vfs(), &path, writer.epochs.encode().as_bytes()) {
             Ok(()) => writer.epochs_are_dirty = false,
             Err(error) => {
                 tracing::warn!(path = %path.display(), %error, "cannot write a leader epoch checkpoint; it is rebuilt from the log")

@@ -4,8 +4,11 @@
 //! DeleteRecords. Does not decide when to look (the housekeeping does), nor whether a topic is cleaned by deletion at all:
 //! one that is not has neither limit.
 //!
-//! A segment is as old as its newest record. One whose records bear no time at all is as old as the segment behind it, so
-//! that it can neither stay for ever nor go too early.
+//! A segment is as old as its newest record or as its last append, whichever is older: so neither a timestamp of the future
+//! nor records without any keep it for ever, and one old timestamp among new ones takes nothing away. Where the file system does
+//! not tell of the last append and no record bears a time, it is as old as the segment behind it.
+
+use std::sync::Arc;
 
 use super::{Log, Segments};
 use crate::storage::error::StorageError;
@@ -22,6 +25,7 @@ impl Log {
     pub fn apply_retention(&self, now_ms: i64) -> Result<usize, StorageError> {
         self.check_usable()?;
         let config = self.config();
+        self.roll_if_old(&config, now_ms)?;
         let segments = self.segments.load_full();
         let mut gone = self.kept_no_longer(&segments, &config, now_ms)?;
         if gone > segments.sealed.len() {
@@ -32,6 +36,20 @@ impl Log {
         let start = self.delete_records(last.next_offset)?;
         tracing::info!(log = %self.topic_partition, segments = gone, %start, "removed what retention no longer keeps");
         Ok(gone)
+    }
+
+    /// Seals the active segment when it is older than `segment.ms`, also when nothing is appended that would do it.
+    fn roll_if_old(&self, config: &LogConfig, now_ms: i64) -> Result<(), StorageError> {
+        let mut writer = self.writer.lock();
+        let active = Arc::clone(&self.segments.load().active);
+        if active.end().size_bytes == 0 || !self.is_old(&writer, &active, config, now_ms) {
+            return Ok(());
+        }
+        match self.roll(&mut writer, &active, now_ms) {
+            // It stays until there is space.
+            Ok(_) | Err(StorageError::NoSpace { .. }) => Ok(()),
+            Err(error) => Err(error),
+        }
     }
 
     /// Seals the active segment if it too is to go, which only the one who may append can say. Returns how many sealed
@@ -45,7 +63,8 @@ impl Log {
         }
         match self.roll(&mut writer, &segments.active, now_ms) {
             Ok(_) => Ok(gone),
-            // A full disk is no reason to keep the others, on the contrary.
+            // A full disk is no reason to keep the others, on the contrary, and is known.
+            Err(StorageError::NoSpace { .. }) => Ok(segments.sealed.len()),
             Err(error) => {
                 tracing::warn!(log = %self.topic_partition, %error, "the last segment is too old and cannot be replaced yet");
                 Ok(segments.sealed.len())
@@ -66,15 +85,16 @@ impl Log {
         Ok(by_size.max(by_age))
     }
 
-    /// How many of the oldest segments have no record from `oldest_ms` on.
+    /// How many of the oldest segments are older than `oldest_ms`.
     fn too_old(&self, segments: &Segments, oldest_ms: i64) -> Result<usize, StorageError> {
         let damage = self.corrupt.load();
         let mut count = 0;
         for (index, segment) in segments.iter().enumerate().filter(|(_, segment)| !is_empty(segment)) {
             let largest = segment.largest_timestamp(&damage);
             let largest = largest.map_err(StorageError::io("read the time index of", segment.path()))?;
-            match largest.map(|entry| entry.timestamp).filter(|timestamp| *timestamp >= 0) {
-                Some(timestamp) if timestamp >= oldest_ms => break,
+            let newest_record_ms = largest.map(|entry| entry.timestamp).filter(|timestamp| *timestamp >= 0);
+            match newest_record_ms.into_iter().chain(segment.last_append_ms()).min() {
+                Some(newest_ms) if newest_ms >= oldest_ms => break,
                 Some(_) => count = index + 1,
                 None => {}
             }

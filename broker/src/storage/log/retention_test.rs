@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::storage::test_batch::{TestBatch, batch};
-use crate::storage::vfs::RealVfs;
-use crate::storage::{Log, LogConfig, LogContext, LogOffsets, OpenFiles, OpenMode, ProducerLimits};
+use crate::storage::vfs::{FaultVfs, RealVfs, Vfs};
+use crate::storage::{Log, LogConfig, LogContext, LogOffsets, OpenFiles, OpenMode, ProducerLimits, ReadError};
 use crate::types::{LeaderEpoch, Offset, TopicPartition};
 
 const HOUR_MS: i64 = 3_600_000;
@@ -42,8 +42,13 @@ impl Fixture {
     }
 }
 
+/// Appends a batch at the time that it bears, or at once where it bears none.
 fn append(log: &Log, batch: &TestBatch) {
-    log.append(batch.build(), LeaderEpoch(0), 0).unwrap();
+    append_at(log, batch, batch.timestamp.max(0) + 100);
+}
+
+fn append_at(log: &Log, batch: &TestBatch, now_ms: i64) {
+    log.append(batch.build(), LeaderEpoch(0), now_ms).unwrap();
 }
 
 /// One segment an hour, of ten records each, from hour 0 on.
@@ -52,6 +57,18 @@ fn fill(log: &Log, hours: i64) {
         append(log, &TestBatch::of(10, 100, hour * HOUR_MS));
     }
     assert_eq!(log.segment_count(), hours as usize);
+}
+
+fn open_on(disk: &FaultVfs, config: LogConfig, now_ms: i64) -> Arc<Log> {
+    let context = LogContext {
+        open_files: OpenFiles::new(Arc::new(disk.clone()), 4),
+        quarantine: PathBuf::from("/quarantine"),
+        producer_limits: ProducerLimits::default(),
+    };
+    let dir = PathBuf::from("/t-0");
+    disk.create_dir(&dir).unwrap();
+    let mode = OpenMode { clean: true, ..OpenMode::default() };
+    Log::open(context, &dir, TopicPartition::new("t", 0), Arc::new(config), mode, now_ms).unwrap().0
 }
 
 #[test]
@@ -110,27 +127,126 @@ fn without_limits_everything_stays() {
 }
 
 #[test]
-fn records_without_a_time_go_with_those_behind_them_and_not_before() {
+fn records_without_a_time_are_as_old_as_their_append() {
     let fixture = Fixture::new();
     let log = fixture.open(HOUR_MS, -1);
+    let timeless = TestBatch::of(1, 1200, -1);
+    append_at(&log, &timeless, 0);
+    append_at(&log, &TestBatch::of(10, 100, HOUR_MS), HOUR_MS);
+    append_at(&log, &timeless, 2 * HOUR_MS);
+    assert_eq!(log.apply_retention(HOUR_MS).unwrap(), 0);
+    assert_eq!(log.apply_retention(HOUR_MS + 1).unwrap(), 1);
+    assert_eq!(log.apply_retention(3 * HOUR_MS).unwrap(), 1);
+    assert_eq!(log.offsets().log_start, Offset(11));
+    assert_eq!(log.apply_retention(3 * HOUR_MS + 1).unwrap(), 1);
+}
+
+#[test]
+fn records_without_a_time_of_unknown_append_go_with_those_behind_them_and_not_before() {
+    let disk = FaultVfs::new();
+    let log = open_on(&disk, LogConfig { segment_bytes: 1500, retention_ms: HOUR_MS, ..LogConfig::default() }, 0);
     let timeless = TestBatch::of(1, 1200, -1);
     append(&log, &timeless);
     append(&log, &TestBatch::of(10, 100, HOUR_MS));
     append(&log, &timeless);
+    log.close().unwrap();
+    // This disk tells no times.
+    let log = open_on(&disk, LogConfig { segment_bytes: 1500, retention_ms: HOUR_MS, ..LogConfig::default() }, 0);
     assert_eq!(log.apply_retention(HOUR_MS).unwrap(), 0);
     assert_eq!(log.apply_retention(10 * HOUR_MS).unwrap(), 2, "what is behind the last known time stays");
     assert_eq!(log.offsets().log_start, Offset(11));
 }
 
 #[test]
-fn a_record_of_the_far_future_keeps_its_own_segment_and_those_behind() {
+fn a_record_of_the_future_pins_nothing_after_a_restart_either() {
+    let disk = FaultVfs::new();
+    disk.set_now_ms(0);
+    let config = LogConfig { segment_bytes: 1500, retention_ms: HOUR_MS, ..LogConfig::default() };
+    let log = open_on(&disk, config.clone(), 0);
+    let future = TestBatch::of(10, 100, i64::MAX / 2);
+    append_at(&log, &future, 0);
+    disk.set_now_ms(HOUR_MS);
+    append_at(&log, &future, HOUR_MS);
+    append_at(&log, &future, HOUR_MS);
+    assert_eq!(log.apply_retention(HOUR_MS).unwrap(), 0);
+    log.close().unwrap();
+    disk.set_now_ms(50 * HOUR_MS);
+    let log = open_on(&disk, config, 50 * HOUR_MS);
+    assert_eq!(log.apply_retention(HOUR_MS).unwrap(), 0);
+    assert_eq!(log.apply_retention(HOUR_MS + 1).unwrap(), 1);
+    assert_eq!(log.apply_retention(2 * HOUR_MS).unwrap(), 0);
+    assert_eq!(log.apply_retention(2 * HOUR_MS + 1).unwrap(), 2, "the active one too");
+    assert_eq!(log.offsets().log_start, Offset(30));
+}
+
+#[test]
+fn one_old_timestamp_among_new_ones_takes_nothing_away() {
     let fixture = Fixture::new();
     let log = fixture.open(HOUR_MS, -1);
-    append(&log, &TestBatch::of(10, 100, 0));
-    append(&log, &TestBatch::of(10, 100, i64::MAX / 2));
-    append(&log, &TestBatch::of(10, 100, 0));
-    assert_eq!(log.apply_retention(10 * HOUR_MS).unwrap(), 1);
-    assert_eq!(log.offsets().log_start, Offset(10));
+    append_at(&log, &TestBatch::of(1, 100, 10 * HOUR_MS), 10 * HOUR_MS);
+    append_at(&log, &TestBatch::of(1, 100, 5), 10 * HOUR_MS);
+    append_at(&log, &TestBatch::of(10, 120, 5), 10 * HOUR_MS);
+    assert_eq!(log.segment_count(), 2);
+    assert_eq!(log.apply_retention(11 * HOUR_MS).unwrap(), 0, "the first segment has a record of this hour");
+    assert_eq!(log.apply_retention(11 * HOUR_MS + 1).unwrap(), 2);
+}
+
+#[test]
+fn by_time_and_size_a_segment_goes_for_either() {
+    let fixture = Fixture::new();
+    let log = fixture.open(-1, -1);
+    fill(&log, 6);
+    let segment = log.size_bytes() as i64 / 6;
+    let both = |hours, segments| LogConfig {
+        segment_bytes: 1500,
+        retention_ms: hours * HOUR_MS,
+        retention_bytes: segments * segment,
+        ..LogConfig::default()
+    };
+    log.update_config(Arc::new(both(100, 4)));
+    assert_eq!(log.apply_retention(5 * HOUR_MS).unwrap(), 2);
+    log.update_config(Arc::new(both(2, 4)));
+    assert_eq!(log.apply_retention(4 * HOUR_MS + 10).unwrap(), 1);
+    log.update_config(Arc::new(both(100, 1)));
+    assert_eq!(log.apply_retention(5 * HOUR_MS).unwrap(), 2);
+    assert_eq!(log.offsets().log_start, Offset(50), "changed while the log is in use");
+}
+
+#[test]
+fn an_idle_segment_is_sealed_by_age_and_then_expires() {
+    let disk = FaultVfs::new();
+    disk.set_now_ms(0);
+    let config = LogConfig { retention_ms: 10 * HOUR_MS, segment_ms: 2 * HOUR_MS, ..LogConfig::default() };
+    let log = open_on(&disk, config.clone(), 0);
+    append_at(&log, &batch(&["idle"], 0), 0);
+    assert_eq!(log.apply_retention(2 * HOUR_MS).unwrap(), 0);
+    assert_eq!(log.segment_count(), 1);
+    log.close().unwrap();
+    // Its age is counted on across a restart.
+    let log = open_on(&disk, config, HOUR_MS);
+    assert_eq!(log.apply_retention(2 * HOUR_MS + 1).unwrap(), 0);
+    assert_eq!((log.segment_count(), log.offsets().log_start), (2, Offset(0)));
+    assert_eq!(log.apply_retention(9 * HOUR_MS).unwrap(), 0);
+    assert_eq!(log.segment_count(), 2, "an empty segment has no age");
+    assert_eq!(log.apply_retention(10 * HOUR_MS + 1).unwrap(), 1);
+    assert_eq!((log.segment_count(), log.offsets().log_start), (1, Offset(1)));
+}
+
+#[test]
+fn who_reads_a_segment_that_is_deleted_reads_it_to_its_end() {
+    let fixture = Fixture::new();
+    let log = fixture.open(HOUR_MS, -1);
+    fill(&log, 3);
+    let slices: Vec<_> = [0, 10]
+        .map(|offset| log.read(Offset(offset), usize::MAX, Offset(30), true).unwrap().slice.unwrap())
+        .into_iter()
+        .collect();
+    let before: Vec<_> = slices.iter().map(|slice| slice.read().unwrap()).collect();
+    assert_eq!(log.apply_retention(100 * HOUR_MS).unwrap(), 3);
+    assert_eq!(fixture.segment_files(), 1);
+    let after: Vec<_> = slices.iter().map(|slice| slice.read().unwrap()).collect();
+    assert_eq!(after, before);
+    assert!(matches!(log.read(Offset(0), 100, Offset(30), true), Err(ReadError::OutOfRange { .. })));
 }
 
 #[test]

@@ -27,7 +27,7 @@ impl Log {
             return false;
         }
         let index_entries_max = |entry_bytes: usize| (config.segment_index_bytes as usize / entry_bytes).max(2);
-        let age_ms_max = config.segment_ms.saturating_sub(self.jitter_ms(active.base_offset, config)).max(0);
+        let age_ms_max = self.age_ms_max(active, config);
         // A first batch without a timestamp tells no age; only the clock does then.
         let first_timestamp = writer.cadence.first_timestamp.filter(|first| *first >= 0);
         let first_timestamp = first_timestamp.unwrap_or(header.max_timestamp);
@@ -36,7 +36,17 @@ impl Log {
             || active.offset_index.len() + 1 >= index_entries_max(OffsetEntry::BYTES)
             || active.time_index.len() + 1 >= index_entries_max(TimeEntry::BYTES)
             || header.max_timestamp.saturating_sub(first_timestamp) > age_ms_max
-            || now_ms.saturating_sub(writer.cadence.created_ms) > age_ms_max
+            || self.is_old(writer, active, config, now_ms)
+    }
+
+    /// Whether `segment.ms` has passed by the broker's clock since the active segment was created; after a restart, since it was
+    /// last written before.
+    pub(super) fn is_old(&self, writer: &Writer, active: &ActiveSegment, config: &LogConfig, now_ms: i64) -> bool {
+        now_ms.saturating_sub(writer.cadence.created_ms) > self.age_ms_max(active, config)
+    }
+
+    fn age_ms_max(&self, active: &ActiveSegment, config: &LogConfig) -> i64 {
+        config.segment_ms.saturating_sub(self.jitter_ms(active.base_offset, config)).max(0)
     }
 
     /// A part of `segment.jitter.ms` that differs between partitions and segments, and is the same in every run.

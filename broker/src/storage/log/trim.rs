@@ -60,6 +60,7 @@ impl Log {
     fn remove_segments_before(&self, start: Offset) {
         let removed = {
             let mut writer = self.writer.lock();
+            writer.epochs_are_dirty |= writer.epochs.truncate_from_start(start);
             let segments = self.segments.load_full();
             let behind = segments.sealed.partition_point(|segment| segment.next_offset <= start);
             if behind == 0 {
@@ -68,7 +69,6 @@ impl Log {
             let (removed, kept) = segments.sealed.split_at(behind);
             let active = Arc::clone(&segments.active);
             self.segments.store(Arc::new(Segments { sealed: kept.to_vec(), active }));
-            writer.epochs_are_dirty |= writer.epochs.truncate_from_start(start);
             let first_kept = kept.first().map_or(segments.active.base_offset, |segment| segment.base_offset);
             // What is gone needs no sync.
             writer.unflushed.retain(|segment| segment.base_offset >= first_kept);

@@ -145,12 +145,30 @@ impl World {
             74..77 => ("retention", self.retention()),
             77..81 => ("compaction", self.compact()),
             81..85 => ("merge", self.log().merge_segments(self.model.now_ms, &Unthrottled).map(drop)),
-            85..88 => ("time passes", Ok(self.model.now_ms += 15_000)),
-            88..91 => ("a call is interrupted or comes short", Ok(self.disturb())),
-            91..93 => ("doom", Ok(self.doom())),
-            93..95 => ("clean restart", Ok(self.restart_if_well(Restart::Clean))),
-            95..97 => ("kill", Ok(self.restart(Restart::Killed))),
-            _ => ("power cut", Ok(self.restart(Restart::PowerCut))),
+            85..88 => {
+                self.model.now_ms += 15_000;
+                ("time passes", Ok(()))
+            }
+            88..91 => {
+                self.disturb();
+                ("a call is interrupted or comes short", Ok(()))
+            }
+            91..93 => {
+                self.doom();
+                ("doom", Ok(()))
+            }
+            93..95 => {
+                self.restart_if_well(Restart::Clean);
+                ("clean restart", Ok(()))
+            }
+            95..97 => {
+                self.restart(Restart::Killed);
+                ("kill", Ok(()))
+            }
+            _ => {
+                self.restart(Restart::PowerCut);
+                ("power cut", Ok(()))
+            }
         };
         self.context = format!("seed {}, step {step}, {what}", self.seed);
         match done {
@@ -166,7 +184,7 @@ impl World {
         println!("{}: {:?}, {} segments", self.context, log.offsets(), log.segment_count());
         log.update_high_watermark(log.offsets().log_end);
         check::offsets(&log, &self.model, &self.context);
-        if !self.is_doomed && (step % 8 == 0 || matches!(choice, 71..91)) {
+        if !self.is_doomed && (step.is_multiple_of(8) || matches!(choice, 71..91)) {
             check::check(&log, &mut self.model, self.config.compact && what == "compaction", &self.context);
         }
     }

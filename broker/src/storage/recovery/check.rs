@@ -2,15 +2,16 @@
 
 use std::path::Path;
 
-use super::index_builder::{IndexBuilder, Resume};
+use super::index_builder::{INDEX_BYTES_MAX, IndexBuilder, Resume, Trust};
 use super::scan::{Event, Scan, ScanStart};
 use super::{ActiveState, Recovery, SegmentState};
 use crate::storage::batch_scan::{BatchCursor, SEARCH_BLOCK_BYTES, Step};
+use crate::storage::cache_checksums::Checksum;
 use crate::storage::error::StorageError;
 use crate::storage::index::{IndexEntry, OffsetEntry, TimeEntry};
 use crate::storage::log::CorruptRange;
 use crate::storage::segment::{extension, segment_path};
-use crate::storage::vfs::{Access, Vfs, VfsFile, read_exact_at, write_all_at};
+use crate::storage::vfs::{Access, Vfs, VfsFile, read_exact_at, read_file, write_all_at};
 use crate::types::{LeaderEpoch, Offset};
 
 /// How a segment ended.
@@ -42,8 +43,12 @@ impl Recovery<'_> {
             if self.sync_failed {
                 self.remove_beside(base, &[extension::OFFSET_INDEX, extension::TIME_INDEX])?;
             }
-            let (mut builder, resume) =
-                IndexBuilder::from_files(self.vfs(), self.dir, base, &*file, size_bytes, trusted_below);
+            let on_record = self.on_record.get(&base).copied();
+            if !on_record.is_some_and(|on_record| self.transaction_index_is(base, on_record.transaction_index)) {
+                self.in_doubt_from = self.in_doubt_from.min(base);
+            }
+            let trust = Trust { below: trusted_below, on_record };
+            let (mut builder, resume) = IndexBuilder::from_files(self.vfs(), self.dir, base, &*file, size_bytes, trust);
             let (next_offset, ending) = self.scan(at, &*file, &mut builder, resume, next_base, &mut epoch)?;
             self.segments[at].next_offset = Some(next_offset);
             self.segments[at].checked_from = resume.position;
@@ -82,7 +87,10 @@ impl Recovery<'_> {
             builder.push_time_entry();
             if at + 1 == self.segments.len() {
                 self.rewrite_if_wrong(at, &builder)?;
-                builder.cadence.created_ms = self.now_ms;
+                // Nothing tells when it was created: not after it was last written.
+                let modified_ms = self.segments[at].sizes.modified_ms;
+                builder.cadence.created_ms =
+                    modified_ms.map_or(self.now_ms, |modified_ms| modified_ms.min(self.now_ms));
                 return Ok(ActiveState { file, base, size_bytes, next_offset, builder });
             }
             self.rewrite_if_wrong(at, &builder)?;
@@ -104,15 +112,23 @@ impl Recovery<'_> {
         Ok(())
     }
 
-    /// Takes a segment as it is, save that it must have indexes.
+    /// Takes a segment as it is, if its indexes seem to be what they were when they were saved: their sizes are looked at here,
+    /// the content of a time index when it is first used.
     fn trust(&mut self, at: usize, next_base: Offset) -> Result<(), StorageError> {
-        let SegmentState { base, sizes, next_offset, .. } = &mut self.segments[at];
-        *next_offset = Some(next_base);
-        let whole = |size: Option<u64>, entry: usize| size.is_some_and(|size| size.is_multiple_of(entry as u64));
-        if whole(sizes.offset_index_bytes, OffsetEntry::BYTES) && whole(sizes.time_index_bytes, TimeEntry::BYTES) {
+        self.segments[at].next_offset = Some(next_base);
+        let SegmentState { base, sizes, .. } = self.segments[at];
+        let on_record = self.on_record.get(&base).copied().filter(|on_record| {
+            sizes.offset_index_bytes == Some(on_record.offset_index.len)
+                && sizes.time_index_bytes == Some(on_record.time_index.len)
+                && self.transaction_index_is(base, on_record.transaction_index)
+        });
+        if on_record.is_some() {
+            self.segments[at].checksums = on_record;
             return Ok(());
         }
-        let (base, size_bytes) = (*base, sizes.log_bytes);
+        let size_bytes = sizes.log_bytes;
+        tracing::warn!(log = %self.topic_partition, segment = %base, size_bytes, "the indexes of a segment are missing or not what they were: reading the segment and building them again");
+        self.in_doubt_from = self.in_doubt_from.min(base);
         let path = segment_path(self.dir, base, extension::LOG);
         let file = self.vfs().open(&path, Access::Read).map_err(StorageError::io("open", &path))?;
         let mut builder = IndexBuilder::default();
@@ -125,6 +141,13 @@ impl Recovery<'_> {
         }
         builder.push_time_entry();
         self.rewrite_if_wrong(at, &builder)
+    }
+
+    /// Whether a transaction index is what it was when it was saved; without entries there is no file.
+    fn transaction_index_is(&self, base: Offset, on_record: Checksum) -> bool {
+        let path = segment_path(self.dir, base, extension::TRANSACTION_INDEX);
+        let bytes = read_file(self.vfs(), &path, INDEX_BYTES_MAX);
+        bytes.is_ok_and(|bytes| on_record.is_of(&bytes.unwrap_or_default()))
     }
 
     fn scan(

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use crate::storage::batch_header::BatchHeader;
 use crate::storage::batch_scan::{BatchCursor, SEARCH_BLOCK_BYTES, Step};
+use crate::storage::cache_checksums::{Checksum, SegmentChecksums};
 use crate::storage::error::StorageError;
 use crate::storage::index::{IndexEntry, OffsetEntry, TimeEntry};
 use crate::storage::segment::{Cadence, extension, segment_path};
@@ -27,6 +28,15 @@ pub(in crate::storage) struct IndexBuilder {
 pub(super) struct Resume {
     pub(super) position: u64,
     pub(super) next_offset: Offset,
+}
+
+/// How far the index files of a segment may be believed.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Trust {
+    /// Entries that speak of offsets from here on are not.
+    pub(super) below: Offset,
+    /// What the files had when they were saved; nothing behind it is believed.
+    pub(super) on_record: Option<SegmentChecksums>,
 }
 
 impl IndexBuilder {
@@ -53,15 +63,15 @@ impl IndexBuilder {
         }
     }
 
-    /// Takes the entries of the files that speak of offsets before `trusted_below`, if they are in order and the last of
-    /// them leads to the batch it names. Else, or if there are none, the whole segment is to be read.
+    /// Takes the entries of the files that may be believed, if they are in order and the last of them leads to the batch it
+    /// names. Else, or if there are none, the whole segment is to be read.
     pub(super) fn from_files(
         vfs: &dyn Vfs,
         dir: &Path,
         base: Offset,
         file: &dyn VfsFile,
         size_bytes: u64,
-        trusted_below: Offset,
+        trust: Trust,
     ) -> (IndexBuilder, Resume) {
         let whole = || (IndexBuilder::default(), Resume { position: 0, next_offset: base });
         let read = |extension| read_file(vfs, &segment_path(dir, base, extension), INDEX_BYTES_MAX).ok().flatten();
@@ -69,13 +79,16 @@ impl IndexBuilder {
         else {
             return whole();
         };
-        if offset_bytes.len() % OffsetEntry::BYTES != 0 || time_bytes.len() % TimeEntry::BYTES != 0 {
+        let Some(on_record) = trust.on_record else { return whole() };
+        let (Some(offset_bytes), Some(time_bytes)) =
+            (on_record.offset_index.prefix_of(&offset_bytes), on_record.time_index.prefix_of(&time_bytes))
+        else {
             return whole();
-        }
-        let mut offset_entries: Vec<OffsetEntry> = decode(&offset_bytes, base);
-        offset_entries.truncate(offset_entries.partition_point(|entry| entry.offset < trusted_below));
+        };
+        let mut offset_entries: Vec<OffsetEntry> = decode(offset_bytes, base);
+        offset_entries.truncate(offset_entries.partition_point(|entry| entry.offset < trust.below));
         let Some(last) = offset_entries.last().copied() else { return whole() };
-        let mut time_entries: Vec<TimeEntry> = decode(&time_bytes, base);
+        let mut time_entries: Vec<TimeEntry> = decode(time_bytes, base);
         time_entries.truncate(time_entries.partition_point(|entry| entry.offset <= last.offset));
         let Some(largest) = time_entries.last().copied() else { return whole() };
         let in_order = offset_entries.is_sorted_by(|a, b| a.offset < b.offset && a.position < b.position)
@@ -105,6 +118,15 @@ impl IndexBuilder {
         };
         let position = position + u64::from(header.size_bytes);
         (builder, Resume { position, next_offset: header.next_offset() })
+    }
+
+    /// What the files have once they were written.
+    pub(super) fn checksums(&self, base: Offset) -> SegmentChecksums {
+        SegmentChecksums {
+            offset_index: Checksum::of(&encode(&self.offset_entries, base)),
+            time_index: Checksum::of(&encode(&self.time_entries, base)),
+            transaction_index: Checksum::default(),
+        }
     }
 
     /// Brings the files to what was built; durable when it returns. Returns how many were not so already. A segment that
@@ -139,6 +161,12 @@ pub(in crate::storage) fn decode<E: IndexEntry>(bytes: &[u8], base: Offset) -> V
     bytes.chunks_exact(E::BYTES).map(|entry| E::decode(entry, base)).collect()
 }
 
+fn encode<E: IndexEntry>(entries: &[E], base: Offset) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(entries.len() * E::BYTES);
+    entries.iter().for_each(|entry| entry.encode(base, &mut bytes));
+    bytes
+}
+
 fn write_file<E: IndexEntry>(
     vfs: &dyn Vfs,
     dir: &Path,
@@ -148,8 +176,7 @@ fn write_file<E: IndexEntry>(
     grows: bool,
 ) -> Result<bool, StorageError> {
     let path = segment_path(dir, base, extension);
-    let mut bytes = Vec::with_capacity(entries.len() * E::BYTES);
-    entries.iter().for_each(|entry| entry.encode(base, &mut bytes));
+    let bytes = encode(entries, base);
     match read_file(vfs, &path, INDEX_BYTES_MAX) {
         Ok(Some(there)) if there == bytes => return Ok(false),
         Ok(None) if bytes.is_empty() && grows => return Ok(false),

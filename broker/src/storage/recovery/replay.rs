@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::Recovery;
 use crate::storage::batch_header::{BatchHeader, HEADER_BYTES};
 use crate::storage::batch_scan::{BatchCursor, SCAN_BLOCK_BYTES, Step};
+use crate::storage::checkpoint;
 use crate::storage::error::StorageError;
 use crate::storage::log::LEADER_EPOCH_CHECKPOINT;
 use crate::storage::segment::{extension, segment_path};
@@ -41,7 +42,10 @@ impl Recovery<'_> {
             let base = segment.base;
             let mut aborted = Vec::new();
             self.for_each_batch(index, |header, marker| {
-                epochs_changed |= epochs_ref.assign(header.leader_epoch, header.base_offset);
+                // What is known already is not to be noted again: an earlier offset would take the later entries away.
+                if epochs_ref.epoch_for_offset(header.base_offset) != Some(header.leader_epoch) {
+                    epochs_changed |= epochs_ref.assign(header.leader_epoch, header.base_offset);
+                }
                 if header.base_offset < from {
                     return;
                 }
@@ -61,6 +65,10 @@ impl Recovery<'_> {
     fn read_epochs(&self) -> Option<LeaderEpochCache> {
         let path = self.dir.join(LEADER_EPOCH_CHECKPOINT);
         let text = read_file(self.vfs(), &path, EPOCHS_BYTES_MAX).ok()??;
+        if !checkpoint::checksum_matches(self.vfs(), &path, &text) {
+            tracing::warn!(path = %path.display(), "leader epochs without a fitting checksum; reading the log instead");
+            return None;
+        }
         let epochs = LeaderEpochCache::decode(std::str::from_utf8(&text).ok()?);
         epochs.inspect_err(|error| tracing::warn!(path = %path.display(), %error, "rebuilding leader epochs")).ok()
     }
@@ -95,8 +103,11 @@ impl Recovery<'_> {
                     self.remove_stray_snapshots();
                     return Ok(state);
                 }
+                // A cache: what is wrong is built again, and would only be found again.
                 Err(error) => {
                     tracing::warn!(path = %path.display(), %error, "a producer snapshot is damaged; reading the log instead");
+                    self.vfs().remove_file(&path).map_err(StorageError::io("remove", &path))?;
+                    self.dir_is_dirty = true;
                 }
             }
         }

@@ -49,6 +49,8 @@ struct State {
     faults: HashMap<u64, Fault>,
     crash_at_mutation: Option<u64>,
     crashed: bool,
+    /// The time that files get which are written now.
+    now_ms: Option<i64>,
     /// What fits on the disk, in bytes of files; `None` for anything.
     capacity_bytes: Option<u64>,
 }
@@ -89,6 +91,11 @@ impl FaultVfs {
     /// already stays, also where it is more. `None` lifts the limit.
     pub fn set_capacity(&self, capacity_bytes: Option<u64>) {
         self.state.lock().capacity_bytes = capacity_bytes;
+    }
+
+    /// Sets the time that a file says it was written at. It says none before the first call.
+    pub fn set_now_ms(&self, now_ms: i64) {
+        self.state.lock().now_ms = Some(now_ms);
     }
 
     /// What the files take, in bytes.
@@ -278,7 +285,8 @@ impl VfsFile for FaultFile {
                 bytes.truncate(usize::try_from(fits).unwrap_or(usize::MAX));
             }
             let written = bytes.len();
-            state.disk.write(self.inode, position, bytes);
+            let now_ms = state.now_ms;
+            state.disk.write(self.inode, position, bytes, now_ms);
             Ok(written)
         })
     }

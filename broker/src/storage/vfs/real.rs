@@ -6,6 +6,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::UNIX_EPOCH;
 
 use super::{Access, DirEntry, DiskSpace, Vfs, VfsFile, VfsLock};
 
@@ -57,6 +58,7 @@ impl Vfs for RealVfs {
                 name: entry.file_name().to_string_lossy().into_owned(),
                 is_dir: metadata.is_dir(),
                 size_bytes: if metadata.is_dir() { 0 } else { metadata.len() },
+                modified_ms: modified_ms(&metadata),
             });
         }
         Ok(entries)
@@ -117,6 +119,11 @@ impl Vfs for RealVfs {
             Err(TryLockError::Error(error)) => Err(error),
         }
     }
+}
+
+fn modified_ms(metadata: &fs::Metadata) -> Option<i64> {
+    let since = metadata.modified().ok()?.duration_since(UNIX_EPOCH).ok()?;
+    i64::try_from(since.as_millis()).ok()
 }
 
 impl VfsFile for RealFile {

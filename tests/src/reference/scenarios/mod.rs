@@ -8,6 +8,7 @@ use super::run::Scenario;
 
 mod alter_configs;
 mod api_versions;
+mod consumer_group;
 mod create_partitions;
 mod create_topics;
 mod delete_records;
@@ -61,6 +62,7 @@ pub fn all() -> Vec<Scenario> {
         offset_commit::scenarios(),
         join_group::scenarios(),
         describe_groups::scenarios(),
+        consumer_group::scenarios(),
     ]
     .into_iter()
     .flatten()

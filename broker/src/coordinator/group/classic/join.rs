@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use rand::rngs::StdRng;
 
-use super::member::{ClassicMember, ClientIdentity};
+use super::member::{ClassicMember, ClientIdentity, protocols_bytes};
 use super::{ClassicGroup, ClassicState, Context};
 use crate::coordinator::group::error::GroupError;
 use crate::coordinator::group::group_shard::TimerKey;
@@ -19,8 +19,8 @@ use crate::coordinator::group::timers::Timer;
 const NEW_MEMBER_JOIN_TIMEOUT_MS: i32 = 5 * 60 * 1000;
 /// Ids that may be out in one group without anyone having joined with them; then the oldest is taken back.
 const PENDING_MEMBERS_MAX: usize = 1_000;
-/// The most that all members of a group may say about themselves: every record of the group repeats it.
-const METADATA_BYTES_MAX: usize = 8 << 20;
+/// The most that the members of a group may take: every record of the group repeats what they say.
+const MEMBERS_BYTES_MAX: usize = 12 << 20;
 
 /// A request to enter a group, or to go on in its next generation.
 #[derive(Debug, Clone, PartialEq)]
@@ -149,9 +149,8 @@ impl ClassicGroup {
             }
             ClassicState::CompletingRebalance | ClassicState::Stable => member.is_some() || self.members.len() < limit,
         };
-        let said = request.protocols.iter().map(|(name, metadata)| name.len() + metadata.len()).sum::<usize>();
-        let said_before = member.map_or(0, ClassicMember::metadata_bytes);
-        has_place && self.rebalance.metadata_bytes - said_before + said <= METADATA_BYTES_MAX
+        let taken = self.rebalance.members_bytes - member.map_or(0, ClassicMember::size_bytes);
+        has_place && taken + protocols_bytes(&request.protocols) <= MEMBERS_BYTES_MAX
     }
 
     /// Whether the member wants what the group is, and speaks something that all others speak.

@@ -20,6 +20,16 @@ pub(crate) struct ClientIdentity {
     pub(crate) client_host: String,
 }
 
+/// What a member takes beside its texts and what it says.
+const MEMBER_BYTES: usize = 256;
+/// What a protocol takes beside its name and what is said in it.
+const PROTOCOL_BYTES: usize = 96;
+
+/// An estimate of what the protocols of a member take in memory.
+pub(super) fn protocols_bytes(protocols: &[(String, Bytes)]) -> usize {
+    protocols.iter().map(|(name, metadata)| PROTOCOL_BYTES + name.len() + metadata.len()).sum()
+}
+
 /// A member.
 #[derive(Debug)]
 pub(in crate::coordinator::group) struct ClassicMember {
@@ -88,8 +98,10 @@ impl ClassicMember {
         }
     }
 
-    pub(super) fn metadata_bytes(&self) -> usize {
-        self.protocols.iter().map(|(name, metadata)| name.len() + metadata.len()).sum()
+    /// An estimate of what it takes in memory, and at most in a record of the group.
+    pub(super) fn size_bytes(&self) -> usize {
+        let texts = self.client.client_id.len() + self.instance_id.as_ref().map_or(0, String::len);
+        MEMBER_BYTES + 2 * texts + protocols_bytes(&self.protocols)
     }
 
     pub(super) fn is_static(&self) -> bool {

@@ -30,6 +30,8 @@ pub(super) struct Disk {
 
 #[derive(Debug, Clone, Default)]
 struct FileState {
+    /// Survives a power cut, as on a file system that wrote it just in time.
+    modified_ms: Option<i64>,
     live: Vec<u8>,
     durable: Vec<u8>,
     unsynced: Vec<FileChange>,
@@ -177,6 +179,7 @@ impl Disk {
             name: name.clone(),
             is_dir: self.dirs.contains_key(inode),
             size_bytes: self.files.get(inode).map_or(0, |file| file.live.len() as u64),
+            modified_ms: self.files.get(inode).and_then(|file| file.modified_ms),
         };
         Ok(dir.live.iter().map(entry).collect())
     }
@@ -231,7 +234,8 @@ impl Disk {
         file.unsynced.push(change);
     }
 
-    pub(super) fn write(&mut self, file: Inode, position: u64, bytes: Vec<u8>) {
+    pub(super) fn write(&mut self, file: Inode, position: u64, bytes: Vec<u8>, now_ms: Option<i64>) {
+        self.files.entry(file).or_default().modified_ms = now_ms;
         self.change_file(file, FileChange::Write { position: position as usize, bytes });
     }
 

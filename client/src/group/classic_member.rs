@@ -1,0 +1,576 @@
+//! A member of a classic group: JoinGroup, SyncGroup, Heartbeat, LeaveGroup (KIP-62, KIP-345, KIP-394, KIP-429).
+//!
+//! A pure state machine: [`ClassicMember::next`] says what to do at a time, the other methods what happened. Owns the
+//! member's id and generation, what it owns, and what follows from each answer. Requests and hand-overs are the driver's.
+//!
+//! ```text
+//! Idle -- subscribe --> Preparing -- handed over --> Joining -- leader --> Assigning --> Syncing --> Completing --> Stable
+//!                           ^            (not leader: Joining --> Syncing)                                            |
+//!                           +-- rejoin asked for, subscription or partitions changed, membership lost ----------------+
+//! any -- poll interval exceeded --> Stale -- polled --> Preparing;   any -- unsubscribe --> Leaving --> Idle
+//! ```
+//!
+//! Invariants: one hand-over at a time; no JoinGroup while partitions that have to be given up first are still owned
+//! (all of them, unless every assignor is cooperative); heartbeats go on whenever there is a generation and no JoinGroup or
+//! SyncGroup is on its way, also while the caller takes its time with a hand-over.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use ottla_protocol::ErrorCode;
+use ottla_protocol::messages::heartbeat::{HeartbeatRequest, HeartbeatResponse};
+use ottla_protocol::messages::join_group::{JoinGroupRequest, JoinGroupRequestProtocol, JoinGroupResponse};
+use ottla_protocol::messages::leave_group::{LeaveGroupRequest, MemberIdentity};
+use ottla_protocol::messages::sync_group::{SyncGroupRequest, SyncGroupRequestAssignment, SyncGroupResponse};
+
+use super::assignor::{Member, PartitionCounts};
+use super::embedded_protocol::{
+    PROTOCOL_TYPE, decode_assignment, decode_subscription, encode_assignment, encode_subscription,
+};
+use super::refusal::Refusals;
+use super::step::{Change, Identity, MemberRequest, Step};
+use crate::clock::{Backoff, Instant};
+use crate::metadata::error_of;
+use crate::{Assignor, Error, GroupConfig, TopicPartition};
+
+/// No member of any generation.
+const NO_GENERATION: i32 = -1;
+
+#[derive(Debug)]
+enum State {
+    Idle,
+    /// A join is due; what has to be given up goes first.
+    Preparing,
+    Joining,
+    /// The leader waits to be told how many partitions there are.
+    Assigning(Vec<Member>),
+    Syncing(Vec<SyncGroupRequestAssignment>),
+    /// The share is known and is being handed over.
+    Completing(BTreeSet<TopicPartition>),
+    Stable,
+    /// Left because the caller did not ask for records for too long.
+    Stale,
+    Leaving,
+}
+
+#[derive(Debug)]
+pub(crate) struct ClassicMember {
+    config: GroupConfig,
+    refusals: Refusals,
+    backoff: Backoff,
+    subscription: BTreeSet<Arc<str>>,
+    state: State,
+    member_id: String,
+    generation: i32,
+    assignor: Option<Assignor>,
+    owned: BTreeSet<TopicPartition>,
+    /// What is owned belongs to others already.
+    fenced: bool,
+    /// Why the group has to be joined again, once what goes on is done.
+    rejoin: Option<String>,
+    joined_with: BTreeSet<Arc<str>>,
+    /// What the leader assigned by: other numbers mean another assignment.
+    led_by: Option<(BTreeSet<Arc<str>>, PartitionCounts)>,
+    handing_over: Option<Change>,
+    /// A JoinGroup, SyncGroup or the leader's question is on its way.
+    asking: bool,
+    beating: bool,
+    heartbeat_at: Option<Instant>,
+    retry_at: Option<Instant>,
+}
+
+impl ClassicMember {
+    pub(crate) fn new(config: GroupConfig, backoff: Backoff) -> Self {
+        ClassicMember {
+            refusals: Refusals::new(&config),
+            config,
+            backoff,
+            subscription: BTreeSet::new(),
+            state: State::Idle,
+            member_id: String::new(),
+            generation: NO_GENERATION,
+            assignor: None,
+            owned: BTreeSet::new(),
+            fenced: false,
+            rejoin: None,
+            joined_with: BTreeSet::new(),
+            led_by: None,
+            handing_over: None,
+            asking: false,
+            beating: false,
+            heartbeat_at: None,
+            retry_at: None,
+        }
+    }
+
+    /// What to do now. To be asked again after each thing done and each thing that happened.
+    pub(crate) fn next(&mut self, now: Instant) -> Step {
+        if let Some(heartbeat) = self.heartbeat(now) {
+            return heartbeat;
+        }
+        let next_heartbeat = self.heartbeat_at.filter(|_| self.may_beat() && !self.beating);
+        if self.handing_over.is_some() {
+            return Step::Wait(next_heartbeat);
+        }
+        loop {
+            match &self.state {
+                State::Idle | State::Stale => return Step::Wait(None),
+                State::Stable => match self.reason_to_rejoin() {
+                    None => return Step::Wait(next_heartbeat),
+                    Some(reason) => {
+                        self.rejoin = Some(reason);
+                        self.state = State::Preparing;
+                    }
+                },
+                State::Preparing => match self.given_up_before_joining() {
+                    change if change.is_empty() => {
+                        self.fenced = false;
+                        self.state = State::Joining;
+                    }
+                    change => return self.hand_over(change),
+                },
+                State::Completing(target) => {
+                    let change = Change {
+                        revoked: self.owned.difference(target).cloned().collect(),
+                        lost: false,
+                        assigned: target.difference(&self.owned).cloned().collect(),
+                    };
+                    if !change.is_empty() {
+                        return self.hand_over(change);
+                    }
+                    self.state = State::Stable;
+                }
+                State::Leaving if self.asking => return Step::Wait(None),
+                State::Leaving => {
+                    let change = Change { revoked: self.owned.clone(), lost: self.fenced, ..Change::default() };
+                    return if change.is_empty() { self.leave() } else { self.hand_over(change) };
+                }
+                State::Joining | State::Assigning(_) | State::Syncing(_) if self.asking => return Step::Wait(None),
+                State::Joining | State::Assigning(_) | State::Syncing(_) => {
+                    return match self.retry_at.filter(|retry_at| *retry_at > now) {
+                        Some(retry_at) => Step::Wait(Some(retry_at)),
+                        None => self.ask(),
+                    };
+                }
+            }
+        }
+    }
+
+    /// Who commits now; `None` while nobody could.
+    pub(crate) fn identity(&self) -> Option<Identity> {
+        (self.generation != NO_GENERATION && !self.fenced).then(|| Identity {
+            member_id: self.member_id.clone(),
+            epoch: self.generation,
+            instance_id: self.config.group_instance_id.clone(),
+            is_consumer_protocol: false,
+        })
+    }
+
+    /// Whether a refused commit by `identity` may be repeated: by what the member has become since, or will be soon.
+    pub(crate) fn has_moved_on(&self, identity: &Identity) -> bool {
+        let underway = matches!(self.state, State::Joining | State::Assigning(_) | State::Syncing(_));
+        underway || self.identity().is_some_and(|own| own != *identity)
+    }
+
+    /// Reads these topics from now on.
+    pub(crate) fn subscribe(&mut self, topics: BTreeSet<Arc<str>>) {
+        self.subscription = topics;
+        if matches!(self.state, State::Idle | State::Leaving) {
+            self.rejoin = None;
+            self.retry_at = None;
+            self.asking = false;
+            self.state = State::Preparing;
+        }
+    }
+
+    /// Gives everything up and leaves; [`Step::Left`] follows.
+    pub(crate) fn unsubscribe(&mut self) {
+        self.subscription.clear();
+        self.asking = false;
+        self.state = State::Leaving;
+    }
+
+    /// Joins again as soon as possible.
+    pub(crate) fn request_rejoin(&mut self, reason: &str) {
+        self.rejoin.get_or_insert_with(|| reason.to_owned());
+    }
+
+    /// The topics whose numbers of partitions the leader has to watch.
+    pub(crate) fn led_topics(&self) -> impl Iterator<Item = &Arc<str>> {
+        self.led_by.iter().flat_map(|(topics, _)| topics)
+    }
+
+    /// Compares what is now known with what the leader assigned by.
+    pub(crate) fn partitions_seen(&mut self, count: impl Fn(&str) -> Option<i32>) {
+        let Some((topics, counts)) = &self.led_by else { return };
+        let changed = |topic: &&Arc<str>| {
+            count(topic).is_some_and(|count| count != counts.get(&***topic).copied().unwrap_or_default())
+        };
+        if let Some(topic) = topics.iter().find(changed) {
+            let reason = format!("the partitions of {topic} changed");
+            self.rejoin.get_or_insert(reason);
+        }
+    }
+
+    /// The caller asked for nothing for too long: leaves. Returns the request to send, where there is one.
+    pub(crate) fn poll_expired(&mut self) -> Option<MemberRequest> {
+        if matches!(self.state, State::Idle | State::Stale | State::Leaving) {
+            return None;
+        }
+        let leave = self.leave_request("the caller did not ask for records within max.poll.interval");
+        self.lose_membership(true);
+        self.asking = false;
+        self.state = State::Stale;
+        leave
+    }
+
+    /// The caller asks for records again.
+    pub(crate) fn polled(&mut self) {
+        if matches!(self.state, State::Stale) {
+            self.state = State::Preparing;
+        }
+    }
+
+    /// A commit was refused because the group does not know this member any more.
+    pub(crate) fn fenced_by_commit(&mut self) {
+        if self.may_beat() {
+            self.lose_membership(true);
+            self.state = State::Preparing;
+        }
+    }
+
+    pub(crate) fn handed_over(&mut self) {
+        let Some(change) = self.handing_over.take() else { return };
+        self.owned.retain(|partition| !change.revoked.contains(partition));
+        if matches!(self.state, State::Completing(_)) && !change.revoked.is_empty() {
+            // Only now may the leader give them to others.
+            self.request_rejoin("partitions were given up for others");
+        }
+        self.owned.extend(change.assigned);
+        if self.owned.is_empty() {
+            self.fenced = false;
+        }
+    }
+
+    /// # Errors
+    /// What ends the membership for good.
+    pub(crate) fn joined(&mut self, now: Instant, response: Result<JoinGroupResponse, Error>) -> Result<(), Error> {
+        if !matches!(self.state, State::Joining) || !self.asking {
+            return Ok(());
+        }
+        self.asking = false;
+        let Some(response) = self.retrying(now, response) else { return Ok(()) };
+        let Some(code) = error_of(response.error_code) else {
+            return self.join_succeeded(now, response);
+        };
+        match code {
+            ErrorCode::MemberIdRequired => {
+                self.member_id = response.member_id;
+                self.retry_at = None;
+            }
+            ErrorCode::UnknownMemberId => self.rejoin_as_new(),
+            ErrorCode::RebalanceInProgress => self.wait(now),
+            code if code.is_retriable() => self.wait(now),
+            code => return Err(self.end(code)),
+        }
+        Ok(())
+    }
+
+    /// Takes in the leader's numbers of partitions.
+    pub(crate) fn partitions_counted(&mut self, now: Instant, counts: Result<PartitionCounts, Error>) {
+        let State::Assigning(members) = &mut self.state else { return };
+        self.asking = false;
+        let members = std::mem::take(members);
+        let Some(assignor) = self.assignor else { return };
+        match counts {
+            Err(error) => {
+                tracing::warn!(group = self.config.group_id, %error, "the leader cannot assign yet");
+                self.state = State::Assigning(members);
+                self.wait(now);
+            }
+            Ok(counts) => {
+                let topics = members.iter().flat_map(|member| member.topics.clone()).collect();
+                let shares = assignor.assign(members, &counts);
+                self.led_by = Some((topics, counts));
+                let shares = shares.into_iter().map(|(member_id, partitions)| SyncGroupRequestAssignment {
+                    member_id,
+                    assignment: encode_assignment(&partitions),
+                });
+                self.state = State::Syncing(shares.collect());
+            }
+        }
+    }
+
+    /// # Errors
+    /// What ends the membership for good.
+    pub(crate) fn synced(&mut self, now: Instant, response: Result<SyncGroupResponse, Error>) -> Result<(), Error> {
+        if !matches!(self.state, State::Syncing(_)) || !self.asking {
+            return Ok(());
+        }
+        self.asking = false;
+        // Whatever goes wrong: the next generation is the way on.
+        let Some(response) = self.retrying(now, response) else {
+            self.state = State::Joining;
+            return Ok(());
+        };
+        let Some(code) = error_of(response.error_code) else {
+            let Some(target) = decode_assignment(response.assignment) else {
+                return Err(self.end(ErrorCode::InconsistentGroupProtocol));
+            };
+            self.backoff.reset();
+            self.state = State::Completing(target);
+            self.heartbeat_at = Some(now + self.config.heartbeat_interval);
+            return Ok(());
+        };
+        match code {
+            ErrorCode::RebalanceInProgress => self.state = State::Joining,
+            ErrorCode::UnknownMemberId => self.rejoin_as_new(),
+            ErrorCode::IllegalGeneration => {
+                self.lose_membership(false);
+                self.state = State::Preparing;
+            }
+            code if code.is_retriable() => {
+                self.state = State::Joining;
+                self.wait(now);
+            }
+            code => return Err(self.end(code)),
+        }
+        Ok(())
+    }
+
+    /// # Errors
+    /// What ends the membership for good.
+    pub(crate) fn beaten(
+        &mut self,
+        now: Instant,
+        generation: i32,
+        response: Result<HeartbeatResponse, Error>,
+    ) -> Result<(), Error> {
+        self.beating = false;
+        if generation != self.generation {
+            return Ok(());
+        }
+        let code = match response {
+            Ok(response) => error_of(response.error_code),
+            Err(error) if error.is_retriable() => {
+                tracing::warn!(group = self.config.group_id, %error, "a heartbeat failed");
+                self.heartbeat_at = Some(now + self.backoff.next());
+                return Ok(());
+            }
+            Err(error) => {
+                self.end_now();
+                return Err(error);
+            }
+        };
+        self.heartbeat_at = Some(now + self.config.heartbeat_interval);
+        match code {
+            None => self.backoff.reset(),
+            Some(_) if !self.may_beat() => {}
+            Some(ErrorCode::RebalanceInProgress) => self.request_rejoin("the group is rebalancing"),
+            Some(ErrorCode::UnknownMemberId) => self.rejoin_as_new(),
+            Some(ErrorCode::IllegalGeneration) => {
+                self.lose_membership(false);
+                self.leave_state_for(State::Preparing);
+            }
+            Some(code) if code.is_retriable() => self.heartbeat_at = Some(now + self.backoff.next()),
+            Some(code) => return Err(self.end(code)),
+        }
+        Ok(())
+    }
+
+    fn may_beat(&self) -> bool {
+        let steady = matches!(self.state, State::Preparing | State::Completing(_) | State::Stable | State::Leaving);
+        self.generation != NO_GENERATION && steady
+    }
+
+    fn heartbeat(&mut self, now: Instant) -> Option<Step> {
+        if !self.may_beat() || self.beating || self.heartbeat_at.is_some_and(|at| at > now) {
+            return None;
+        }
+        self.beating = true;
+        Some(Step::Send(MemberRequest::Heartbeat(HeartbeatRequest {
+            group_id: self.config.group_id.clone(),
+            generation_id: self.generation,
+            member_id: self.member_id.clone(),
+            group_instance_id: self.config.group_instance_id.clone(),
+        })))
+    }
+
+    fn reason_to_rejoin(&mut self) -> Option<String> {
+        match self.rejoin.take() {
+            None if self.joined_with != self.subscription => Some("the subscription changed".to_owned()),
+            reason => reason,
+        }
+    }
+
+    /// What nobody may have any more when a join begins.
+    fn given_up_before_joining(&self) -> Change {
+        let cooperative = self.config.assignors.iter().all(|assignor| assignor.is_cooperative());
+        let stays =
+            |partition: &&TopicPartition| cooperative && !self.fenced && self.subscription.contains(&partition.topic);
+        let revoked = self.owned.iter().filter(|partition| !stays(partition)).cloned().collect();
+        Change { revoked, lost: self.fenced, ..Change::default() }
+    }
+
+    fn hand_over(&mut self, change: Change) -> Step {
+        self.handing_over = Some(change.clone());
+        Step::HandOver(change)
+    }
+
+    fn ask(&mut self) -> Step {
+        self.asking = true;
+        match &self.state {
+            State::Assigning(members) => {
+                Step::CountPartitions(members.iter().flat_map(|member| member.topics.clone()).collect())
+            }
+            State::Syncing(assignments) => Step::Send(MemberRequest::Sync(SyncGroupRequest {
+                group_id: self.config.group_id.clone(),
+                generation_id: self.generation,
+                member_id: self.member_id.clone(),
+                group_instance_id: self.config.group_instance_id.clone(),
+                protocol_type: Some(PROTOCOL_TYPE.to_owned()),
+                protocol_name: self.assignor.map(|assignor| assignor.name().to_owned()),
+                assignments: assignments.clone(),
+            })),
+            _ => self.join(),
+        }
+    }
+
+    fn join(&mut self) -> Step {
+        self.joined_with.clone_from(&self.subscription);
+        let protocol = |assignor: &Assignor| JoinGroupRequestProtocol {
+            name: assignor.name().to_owned(),
+            metadata: encode_subscription(
+                &self.subscription,
+                &self.owned,
+                self.generation,
+                assignor.user_data(&self.owned, self.generation),
+            ),
+        };
+        Step::Send(MemberRequest::Join(JoinGroupRequest {
+            group_id: self.config.group_id.clone(),
+            session_timeout_ms: self.config.session_timeout.as_millis() as i32,
+            rebalance_timeout_ms: self.config.max_poll_interval.as_millis() as i32,
+            member_id: self.member_id.clone(),
+            group_instance_id: self.config.group_instance_id.clone(),
+            protocol_type: PROTOCOL_TYPE.to_owned(),
+            protocols: self.config.assignors.iter().map(protocol).collect(),
+            reason: self.rejoin.take(),
+        }))
+    }
+
+    fn join_succeeded(&mut self, now: Instant, response: JoinGroupResponse) -> Result<(), Error> {
+        let named = |assignor: &&Assignor| Some(assignor.name()) == response.protocol_name.as_deref();
+        let Some(assignor) = self.config.assignors.iter().find(named) else {
+            return Err(self.end(ErrorCode::InconsistentGroupProtocol));
+        };
+        self.assignor = Some(*assignor);
+        self.generation = response.generation_id;
+        let leads = response.leader == response.member_id;
+        self.member_id = response.member_id;
+        self.heartbeat_at = Some(now + self.config.heartbeat_interval);
+        self.retry_at = None;
+        if !leads {
+            self.led_by = None;
+        }
+        let members = response.members.into_iter().filter_map(|member| {
+            decode_subscription(&member.member_id, member.group_instance_id.as_deref(), member.metadata)
+        });
+        let members: Vec<Member> = members.collect();
+        self.state = match leads && !response.skip_assignment {
+            true => State::Assigning(members),
+            // A static leader that came back leaves the assignment as it was (KIP-814).
+            false => State::Syncing(Vec::new()),
+        };
+        Ok(())
+    }
+
+    /// The answer; what failed on the way is tried again later.
+    fn retrying<T>(&mut self, now: Instant, response: Result<T, Error>) -> Option<T> {
+        match response {
+            Ok(response) => Some(response),
+            Err(error) => {
+                tracing::warn!(group = self.config.group_id, %error, "joining the group failed, will be repeated");
+                self.wait(now);
+                None
+            }
+        }
+    }
+
+    fn wait(&mut self, now: Instant) {
+        self.retry_at = Some(now + self.backoff.next());
+    }
+
+    /// The group does not know this member (any more).
+    fn rejoin_as_new(&mut self) {
+        self.lose_membership(true);
+        self.leave_state_for(State::Preparing);
+    }
+
+    fn leave_state_for(&mut self, state: State) {
+        if !matches!(self.state, State::Leaving) {
+            self.state = state;
+        }
+    }
+
+    fn lose_membership(&mut self, with_id: bool) {
+        if with_id {
+            self.member_id.clear();
+        }
+        self.generation = NO_GENERATION;
+        self.fenced = !self.owned.is_empty() || self.handing_over.is_some();
+        self.led_by = None;
+        self.heartbeat_at = None;
+    }
+
+    fn end(&mut self, code: ErrorCode) -> Error {
+        self.end_now();
+        self.refusals.of(code)
+    }
+
+    /// The membership cannot go on: what is owned is lost.
+    pub(crate) fn end_now(&mut self) {
+        self.lose_membership(true);
+        self.asking = false;
+        self.subscription.clear();
+        self.state = State::Leaving;
+    }
+
+    fn leave(&mut self) -> Step {
+        if let Some(leave) = self.leave_request("the consumer was closed or unsubscribed") {
+            self.lose_membership(true);
+            self.asking = true;
+            return Step::Send(leave);
+        }
+        self.lose_membership(true);
+        self.state = State::Idle;
+        Step::Left
+    }
+
+    /// The request to leave was answered, or is lost: the session's end does the same.
+    pub(crate) fn left(&mut self) {
+        if matches!(self.state, State::Leaving) {
+            self.asking = false;
+        }
+    }
+
+    /// Static members do not say that they go: they may be back before their session ends (KIP-345).
+    fn leave_request(&self, reason: &str) -> Option<MemberRequest> {
+        (!self.member_id.is_empty() && self.config.group_instance_id.is_none()).then(|| {
+            let identity = MemberIdentity {
+                member_id: self.member_id.clone(),
+                group_instance_id: None,
+                reason: Some(reason.to_owned()),
+            };
+            MemberRequest::Leave(LeaveGroupRequest {
+                group_id: self.config.group_id.clone(),
+                member_id: String::new(),
+                members: vec![identity],
+            })
+        })
+    }
+}
+
+#[cfg(test)]
+#[path = "classic_member_test.rs"]
+mod tests;

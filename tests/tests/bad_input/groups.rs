@@ -1,0 +1,196 @@
+//! Groups: storms of joins that never return, assignments from whoever has none to give, and more than a group may hold.
+
+use anyhow::{Context, Result, ensure};
+use bytes::Bytes;
+use ottla_protocol::messages::describe_groups::DescribeGroupsRequest;
+use ottla_protocol::messages::find_coordinator::FindCoordinatorRequest;
+use ottla_protocol::messages::join_group::{JoinGroupRequest, JoinGroupRequestProtocol, JoinGroupResponse};
+use ottla_protocol::messages::offset_commit::{
+    OffsetCommitRequest, OffsetCommitRequestPartition, OffsetCommitRequestTopic,
+};
+use ottla_protocol::messages::sync_group::{SyncGroupRequest, SyncGroupRequestAssignment};
+use ottla_tests::connection::RawConnection;
+use ottla_tests::wait::{PATIENCE, wait_for};
+
+use crate::victim::Victim;
+
+const UNKNOWN_SERVER_ERROR: i16 = -1;
+const UNKNOWN_MEMBER_ID: i16 = 25;
+const MEMBER_ID_REQUIRED: i16 = 79;
+const GROUP_MAX_SIZE_REACHED: i16 = 81;
+
+/// A victim whose topic of groups is there, and whose groups begin at once.
+fn victim() -> Result<Victim> {
+    let mut victim = Victim::start_with(&[("group.initial.rebalance.delay.ms", "0")])?;
+    let find = FindCoordinatorRequest { coordinator_keys: vec!["group".to_owned()], ..Default::default() };
+    let found = victim.ask(6, &find)?.coordinators;
+    ensure!(found[0].error_code == 0, "{found:?}");
+    victim.rebase()?;
+    Ok(victim)
+}
+
+fn join(group: &str, member_id: &str) -> JoinGroupRequest {
+    JoinGroupRequest {
+        group_id: group.to_owned(),
+        session_timeout_ms: 6_000,
+        rebalance_timeout_ms: 6_000,
+        member_id: member_id.to_owned(),
+        protocol_type: "consumer".to_owned(),
+        protocols: vec![protocol("range", b"whatever")],
+        ..Default::default()
+    }
+}
+
+fn protocol(name: &str, metadata: &'static [u8]) -> JoinGroupRequestProtocol {
+    JoinGroupRequestProtocol { name: name.to_owned(), metadata: Bytes::from_static(metadata) }
+}
+
+fn sync(group: &str, joined: &JoinGroupResponse, bytes: usize) -> SyncGroupRequest {
+    let assignment =
+        SyncGroupRequestAssignment { member_id: joined.member_id.clone(), assignment: Bytes::from(vec![b'x'; bytes]) };
+    SyncGroupRequest {
+        group_id: group.to_owned(),
+        generation_id: joined.generation_id,
+        member_id: joined.member_id.clone(),
+        protocol_type: Some("consumer".to_owned()),
+        protocol_name: Some("range".to_owned()),
+        assignments: vec![assignment],
+        ..Default::default()
+    }
+}
+
+/// State and number of members.
+fn state(victim: &Victim, group: &str) -> Result<(String, usize)> {
+    let request = DescribeGroupsRequest { groups: vec![group.to_owned()], ..Default::default() };
+    let described = victim.ask(5, &request)?.groups.into_iter().next().context("the group")?;
+    Ok((described.group_state, described.members.len()))
+}
+
+#[test]
+fn a_storm_of_joins_that_never_return_leaves_nothing_behind() {
+    let mut victim = victim().unwrap();
+    let mut connection = victim.connect().unwrap();
+    for number in 0..20_000 {
+        let group = format!("storm-{}", number % 50);
+        assert_eq!(connection.ask(9, &join(&group, "")).unwrap().error_code, MEMBER_ID_REQUIRED);
+    }
+    drop(connection);
+    victim.check("20,000 ids that nobody joins with").unwrap();
+    // A group in the storm serves whoever comes back, once the ids that do not have had their time.
+    let first = victim.ask(9, &join("storm-0", "")).unwrap().member_id;
+    let joined = victim.ask(9, &join("storm-0", &first)).unwrap();
+    assert_eq!((joined.error_code, joined.leader), (0, first));
+    let highest = victim.process().usage().unwrap().resident_bytes_max;
+    assert!(highest < 200 << 20, "{highest} bytes at the highest");
+}
+
+#[test]
+fn joins_whose_connections_go_away_do_not_keep_them() {
+    let mut victim = victim().unwrap();
+    let mut waiting: Vec<RawConnection> = Vec::new();
+    let leader = victim.ask(3, &join("group", "")).unwrap();
+    for _ in 0..300 {
+        let mut connection = victim.connect().unwrap();
+        connection.send(3, &join("group", "")).unwrap();
+        waiting.push(connection);
+    }
+    wait_for("all have joined", PATIENCE, || Ok((state(&victim, "group")?.1 == 301).then_some(()))).unwrap();
+    drop(waiting);
+    victim.check("300 joins that nobody waits for").unwrap();
+    // The leader leaves them behind: those who wait are in the next generation, and out again when they do not sync.
+    let joined = victim.ask(3, &join("group", &leader.member_id)).unwrap();
+    assert_eq!((joined.error_code, joined.members.len()), (0, 301));
+    assert_eq!(victim.ask(3, &sync_v3(sync("group", &joined, 10))).unwrap().error_code, 0);
+    let gone = || Ok((state(&victim, "group")?.1 <= 1).then_some(()));
+    wait_for("the silent ones are gone", PATIENCE, gone).unwrap();
+    victim.check("after 300 silent members").unwrap();
+}
+
+/// The same for a version that does not name the protocol.
+fn sync_v3(request: SyncGroupRequest) -> SyncGroupRequest {
+    SyncGroupRequest { protocol_type: None, protocol_name: None, ..request }
+}
+
+#[test]
+fn assignments_from_whoever_has_none_to_give_change_nothing() {
+    let mut victim = victim().unwrap();
+    let leader = victim.ask(3, &join("group", "")).unwrap();
+    let before = state(&victim, "group").unwrap();
+    assert_eq!(before, ("CompletingRebalance".to_owned(), 1));
+    let stranger = JoinGroupResponse { member_id: "stranger".to_owned(), ..leader.clone() };
+    for bytes in [0, 1_000, 20 << 20] {
+        let answer = victim.ask(5, &sync("group", &stranger, bytes)).unwrap();
+        assert_eq!(answer.error_code, UNKNOWN_MEMBER_ID, "{bytes} bytes from a stranger");
+        assert_eq!(state(&victim, "group").unwrap(), before);
+    }
+    // More than a record of the group may hold: refused, and the leader can try again.
+    let answer = victim.ask(5, &sync("group", &leader, 20 << 20)).unwrap();
+    assert_eq!(answer.error_code, UNKNOWN_SERVER_ERROR);
+    assert_eq!(state(&victim, "group").unwrap(), before);
+    victim.check_within("assignments of 20 MiB", 100 << 20).unwrap();
+    let answer = victim.ask(5, &sync("group", &leader, 1_000)).unwrap();
+    assert_eq!((answer.error_code, answer.assignment.len()), (0, 1_000));
+    assert_eq!(state(&victim, "group").unwrap(), ("Stable".to_owned(), 1));
+    // Assignments for a hundred thousand strangers are left out of the record.
+    let again = victim.ask(3, &join("group", &leader.member_id)).unwrap();
+    let mut request = sync("group", &again, 5);
+    let share = |number: usize| SyncGroupRequestAssignment {
+        member_id: format!("stranger-{number}"),
+        assignment: Bytes::from_static(b"something"),
+    };
+    request.assignments.extend((0..100_000).map(share));
+    assert_eq!(victim.ask(5, &request).unwrap().error_code, 0);
+    victim.check_within("100,000 assignments", 100 << 20).unwrap();
+}
+
+#[test]
+fn more_than_a_group_may_hold_is_refused() {
+    let mut victim = victim().unwrap();
+    let mut many = join("many", "");
+    many.protocols = (0..100_000).map(|number| protocol(&format!("{number:060}"), b"")).collect();
+    assert_eq!(victim.ask(9, &many).unwrap().error_code, GROUP_MAX_SIZE_REACHED);
+    let mut large = join("large", "");
+    large.protocols[0].metadata = Bytes::from(vec![0; 30 << 20]);
+    assert_eq!(victim.ask(9, &large).unwrap().error_code, GROUP_MAX_SIZE_REACHED);
+    victim.check_within("joins of many megabytes", 100 << 20).unwrap();
+    let longest = "x".repeat(i16::MAX as usize);
+    let joined = victim.ask(3, &join(&longest, "")).unwrap();
+    assert_eq!(joined.error_code, 0);
+    let synced = victim.ask(5, &sync(&longest, &joined, 10)).unwrap();
+    assert_eq!(synced.error_code, 0, "the longest name stands in a record like any other");
+    victim.check("the longest name").unwrap();
+}
+
+#[test]
+fn commits_of_ten_thousand_groups_are_kept_and_cost_little() {
+    let mut victim = victim().unwrap();
+    victim.create_topic("flights", 1, &[]).unwrap();
+    victim.rebase().unwrap();
+    let commit = |group: &str, offset| {
+        let partition = OffsetCommitRequestPartition { committed_offset: offset, ..Default::default() };
+        let topic =
+            OffsetCommitRequestTopic { name: "flights".to_owned(), partitions: vec![partition], ..Default::default() };
+        OffsetCommitRequest { group_id: group.to_owned(), topics: vec![topic], ..Default::default() }
+    };
+    let mut connection = victim.connect().unwrap();
+    // Many in flight: their answers share the disk.
+    for round in 0..200 {
+        for number in 0..50 {
+            connection.send(9, &commit(&format!("group-{round}-{number}"), number)).unwrap();
+        }
+        for number in 0..50 {
+            let (_, answer) = connection.read_response::<OffsetCommitRequest>(9).unwrap();
+            let code = answer.topics[0].partitions[0].error_code;
+            assert_eq!(code, 0, "group-{round}-{number}");
+        }
+    }
+    drop(connection);
+    ensure_small(&victim).unwrap();
+    victim.check("10,000 groups").unwrap();
+}
+
+fn ensure_small(victim: &Victim) -> Result<()> {
+    let highest = victim.process().usage()?.resident_bytes_max;
+    ensure!(highest < 150 << 20, "{highest} bytes at the highest");
+    Ok(())
+}
