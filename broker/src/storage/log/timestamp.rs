@@ -82,11 +82,10 @@ impl Log {
             // It was deleted; what is left has to be looked through.
             return self.max_timestamp_of_rest(log_start);
         }
-        let found =
-            self.find_record(&segment, offset, |header_max| header_max >= timestamp, |r| r.timestamp >= timestamp)?;
-        match found {
+        let wanted = |r: &Record| r.timestamp >= timestamp && r.offset >= log_start.0;
+        match self.find_record(&segment, offset, |header_max| header_max >= timestamp, wanted)? {
             Some(found) => Ok(Some(found)),
-            // Compaction took the record, and its batch still has its time.
+            // It was deleted, or compaction took it, and its batch still has its time.
             None => self.max_timestamp_of_rest(log_start),
         }
     }

@@ -6,6 +6,9 @@ use ottla_protocol::records::Record;
 
 use crate::storage::producer_entry::WINDOW_BATCHES;
 
+/// How long a compaction leaves a tombstone.
+pub(super) const DELETE_RETENTION_MS: i64 = 40_000;
+
 /// A record that was appended. Records of one batch have the same `base_offset`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct ModelRecord {
@@ -16,8 +19,7 @@ pub(super) struct ModelRecord {
     pub(super) producer_id: i64,
     pub(super) is_control: bool,
     pub(super) is_transactional: bool,
-    /// Until then a compaction leaves it, if it is a tombstone and the newest of its key.
-    pub(super) stays_until_ms: i64,
+    pub(super) appended_ms: i64,
 }
 
 impl ModelRecord {
@@ -126,7 +128,8 @@ impl Model {
     /// Records that a compaction must leave: the newest of each key, save tombstones after their time.
     pub(super) fn must_stay(&self) -> BTreeSet<i64> {
         let mut stay = self.newest_of_keys(i64::MAX);
-        stay.retain(|offset| self.records[offset].value.is_some() || self.records[offset].stays_until_ms > self.now_ms);
+        let is_young = |record: &ModelRecord| record.appended_ms + DELETE_RETENTION_MS > self.now_ms;
+        stay.retain(|offset| self.records[offset].value.is_some() || is_young(&self.records[offset]));
         stay
     }
 

@@ -8,7 +8,7 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
 use super::check;
-use super::model::{Model, ModelBatch, ModelRecord};
+use super::model::{DELETE_RETENTION_MS, Model, ModelBatch, ModelRecord};
 use crate::storage::test_batch::marker;
 use crate::storage::vfs::{Access, Fault, FaultVfs, Vfs, read_file, write_all_at};
 use crate::storage::{
@@ -24,7 +24,6 @@ const CODECS: [Compression; 5] =
 const IDEMPOTENT: [i64; 3] = [1, 2, 3];
 const TRANSACTIONAL: [i64; 2] = [10, 11];
 const KEYS: u64 = 12;
-const DELETE_RETENTION_MS: i64 = 40_000;
 const RETENTION_MS: i64 = 60_000;
 
 /// Runs so many random operations of one seed.
@@ -35,7 +34,7 @@ pub(super) fn run(seed: u64, steps: usize) {
         world.step(step);
     }
     world.context = format!("seed {seed}, at the end");
-    world.restart(Restart::Clean);
+    world.restart_if_well(Restart::Clean);
 }
 
 struct Announcement {
@@ -69,8 +68,8 @@ struct World {
     is_doomed: bool,
     /// The start of the log after an operation of unknown outcome is at most this.
     log_start_max: i64,
-    /// A compaction was begun whose outcome is unknown.
-    compacting: bool,
+    /// A compaction may have taken records since the last check.
+    was_compacted: bool,
     context: String,
     seed: u64,
 }
@@ -117,7 +116,7 @@ impl World {
             cleaned_up_to: Offset::ZERO,
             is_doomed: false,
             log_start_max: 0,
-            compacting: false,
+            was_compacted: false,
             context: String::new(),
             seed,
         }
@@ -133,6 +132,7 @@ impl World {
 
     fn step(&mut self, step: usize) {
         self.model.now_ms += self.random.random_range(0..1_500);
+        self.vfs.set_now_ms(self.model.now_ms);
         let choice = self.random.random_range(0..100);
         let (what, done) = match choice {
             0..48 => ("append", self.append()),
@@ -185,7 +185,7 @@ impl World {
         log.update_high_watermark(log.offsets().log_end);
         check::offsets(&log, &self.model, &self.context);
         if !self.is_doomed && (step.is_multiple_of(8) || matches!(choice, 71..91)) {
-            check::check(&log, &mut self.model, self.config.compact && what == "compaction", &self.context);
+            check::check(&log, &mut self.model, std::mem::take(&mut self.was_compacted), &self.context);
         }
     }
 
@@ -239,7 +239,7 @@ impl World {
                 producer_id,
                 is_control: false,
                 is_transactional,
-                stays_until_ms: self.model.now_ms + DELETE_RETENTION_MS,
+                appended_ms: self.model.now_ms,
             });
         }
         let fields = BatchFields {
@@ -285,7 +285,7 @@ impl World {
             producer_id,
             is_control: true,
             is_transactional: true,
-            stays_until_ms: 0,
+            appended_ms: timestamp,
         };
         self.append_new(marker(producer_id, 0, commits, timestamp), vec![record], -1, Some(commits))
     }
@@ -300,25 +300,20 @@ impl World {
         let base_offset = self.model.log_end;
         let appended = self.log().append(batch, LeaderEpoch(self.leader_epoch), self.model.now_ms);
         let last_offset = base_offset + records.len() as i64 - 1;
-        let is_full = matches!(&appended, Err(AppendError::Storage(StorageError::NoSpace { .. })));
-        if !is_full {
-            // Also where it failed: it may be in the log after all.
-            self.model.log_end = last_offset + 1;
-            self.model.batches.insert(
-                base_offset,
-                ModelBatch {
-                    base_offset,
-                    last_offset,
-                    leader_epoch: self.leader_epoch,
-                    producer_id: records[0].producer_id,
-                    first_sequence,
-                    is_transactional: records[0].is_transactional,
-                    commits,
-                },
-            );
-            for (offset, record) in (base_offset..).zip(records) {
-                self.model.records.insert(offset, ModelRecord { base_offset, ..record });
-            }
+        // Also where it failed: it may be in the log after all.
+        self.model.log_end = last_offset + 1;
+        let sent = ModelBatch {
+            base_offset,
+            last_offset,
+            leader_epoch: self.leader_epoch,
+            producer_id: records[0].producer_id,
+            first_sequence,
+            is_transactional: records[0].is_transactional,
+            commits,
+        };
+        self.model.batches.insert(base_offset, sent);
+        for (offset, record) in (base_offset..).zip(records) {
+            self.model.records.insert(offset, ModelRecord { base_offset, ..record });
         }
         match appended {
             Ok(outcome) => {
@@ -409,7 +404,8 @@ impl World {
         assert_eq!(removed > 0, start > self.model.log_start, "{context}");
         let by_size = self.config.retention_bytes >= 0 && size_before > self.config.retention_bytes as u64;
         let oldest = self.model.now_ms - self.config.retention_ms;
-        let young = self.model.records.range(..start).find(|(_, record)| record.timestamp >= oldest);
+        // A time of the future keeps nothing longer than the time of its append.
+        let young = self.model.records.range(..start).find(|(_, r)| r.timestamp.min(r.appended_ms) >= oldest);
         assert!(young.is_none() || by_size, "{young:?} was removed, {context}");
         assert!(self.config.retention_ms >= 0 || by_size || removed == 0, "{context}");
         if by_size && removed > 0 && young.is_some() {
@@ -424,7 +420,7 @@ impl World {
         if !self.config.compact {
             return Ok(());
         }
-        self.compacting = true;
+        self.was_compacted = true;
         let map_bytes_max = if self.one_in(3) { 200 } else { 1 << 20 };
         let limits = CleanLimits { map_bytes_max, decompressed_bytes_max: 1 << 20 };
         let log = self.log();
@@ -435,7 +431,6 @@ impl World {
         };
         assert!(report.cleaned_up_to >= self.cleaned_up_to, "{report:?}, seed {}", self.seed);
         self.cleaned_up_to = report.cleaned_up_to;
-        self.compacting = false;
         Ok(())
     }
 
@@ -492,7 +487,7 @@ impl World {
         self.log_start_max = start;
         self.cleaned_up_to = self.cleaned_up_to.min(Offset(end));
         self.is_doomed = false;
-        let may_be_gone = std::mem::take(&mut self.compacting);
+        let may_be_gone = std::mem::take(&mut self.was_compacted);
         log.update_high_watermark(offsets.log_end);
         let context = self.context.clone();
         println!("{context}: {offsets:?}, damage {:?}", log.corrupt_ranges());
