@@ -229,12 +229,13 @@ impl Pass<'_> {
 
     /// Rewrites all segments that the map speaks of, group by group.
     fn rewrite(&mut self, runs: &[Vec<Arc<SealedSegment>>]) -> Result<(), StorageError> {
-        let mut behind: Option<Offset> = None;
+        // A run that begins before the start of the log has nothing before it.
+        let mut behind = self.log.offsets().log_start;
         for run in runs {
-            if behind.is_some_and(|behind| behind != run[0].base_offset) {
+            if run[0].base_offset > behind {
                 self.transactions.pass_over();
             }
-            behind = run.last().map(|segment| segment.next_offset);
+            behind = run.last().map_or(behind, |segment| segment.next_offset);
             let covered = run.iter().take_while(|segment| segment.base_offset < self.report.cleaned_up_to).count();
             let mut rest = &run[..covered];
             while !rest.is_empty() {
