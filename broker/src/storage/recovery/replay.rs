@@ -35,10 +35,14 @@ impl Recovery<'_> {
         let now_ms = self.now_ms;
         for index in first..self.segments.len() {
             let segment = &self.segments[index];
+            let base = segment.base;
             if from >= segment.next_offset.unwrap_or(log_end) && epochs_known {
+                if !self.clean && index + 1 == self.segments.len() {
+                    // The offsets of markers that were lost will be given out again.
+                    self.rewrite_transaction_index(base, from, Vec::new())?;
+                }
                 continue;
             }
-            let base = segment.base;
             let mut aborted = Vec::new();
             self.for_each_batch(index, |header, marker| {
                 // What is known already is not to be noted again: an earlier offset would take the later entries away.
@@ -77,7 +81,6 @@ impl Recovery<'_> {
     /// doubt and has to be built again. Those that speak of what is gone are removed: the offsets behind the end of the log
     /// will be given to other batches.
     fn read_snapshot(&mut self, log_end: Offset) -> Result<ProducerState, StorageError> {
-        let mut newer = Vec::new();
         while let Some(offset) = self.snapshots.pop() {
             let path = segment_path(self.dir, offset, extension::PRODUCER_SNAPSHOT);
             if offset > log_end {
@@ -86,7 +89,9 @@ impl Recovery<'_> {
                 continue;
             }
             if offset > self.in_doubt_from {
-                newer.push(offset);
+                // It may know of batches that a power cut has taken: a later start must not believe it either.
+                self.vfs().remove_file(&path).map_err(StorageError::io("remove", &path))?;
+                self.dir_is_dirty = true;
                 continue;
             }
             let bytes = match read_file(self.vfs(), &path, SNAPSHOT_BYTES_MAX) {
@@ -99,7 +104,6 @@ impl Recovery<'_> {
             let limits = self.context.producer_limits.clone();
             match ProducerState::decode_snapshot(&bytes, offset, self.now_ms, limits) {
                 Ok(state) => {
-                    self.snapshots.extend(newer);
                     self.remove_stray_snapshots();
                     return Ok(state);
                 }
