@@ -343,6 +343,10 @@ impl World {
         let in_window = !self.one_in(4);
         let from = if in_window { &window } else { &older };
         let sent = from[self.random.random_range(0..from.len())];
+        if self.next_sequence(producer_id) == Some(sent.first_sequence) {
+            // Its producer was forgotten and began anew: this is no repeat of it.
+            return Ok(());
+        }
         let count = (sent.last_offset - sent.base_offset + 1) as usize;
         let (batch, _) = self.batch(producer_id, sent.first_sequence, count);
         match self.log().append(batch, LeaderEpoch(self.leader_epoch), self.model.now_ms) {

@@ -167,10 +167,7 @@ impl Recovery<'_> {
     ) -> Result<(Offset, SegmentEnding), StorageError> {
         let SegmentState { base, sizes, .. } = self.segments[at];
         let path = segment_path(self.dir, base, extension::LOG);
-        let epoch_behind = self.segments.get(at + 1).and_then(|next| {
-            let path = segment_path(self.dir, next.base, extension::LOG);
-            first_epoch(self.vfs(), &path, next.base, next.sizes.log_bytes)
-        });
+        let epoch_behind = self.epoch_behind(at);
         let start = ScanStart {
             segment_base: base,
             position: resume.position,
@@ -195,6 +192,13 @@ impl Recovery<'_> {
                 Event::End => return Ok((scan.next_offset(), SegmentEnding::Whole)),
             }
         }
+    }
+
+    /// The epoch that the segment behind starts with, if that can be told.
+    pub(super) fn epoch_behind(&self, at: usize) -> Option<LeaderEpoch> {
+        let next = self.segments.get(at + 1)?;
+        let path = segment_path(self.dir, next.base, extension::LOG);
+        first_epoch(self.vfs(), &path, next.base, next.sizes.log_bytes)
     }
 
     pub(super) fn note_damage(

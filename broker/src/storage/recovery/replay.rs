@@ -33,6 +33,7 @@ impl Recovery<'_> {
         let mut epochs_changed = !epochs_known;
         let epochs_ref = epochs.get_or_insert_default();
         let now_ms = self.now_ms;
+        let mut epoch = LeaderEpoch::NONE;
         for index in first..self.segments.len() {
             let segment = &self.segments[index];
             let base = segment.base;
@@ -44,7 +45,7 @@ impl Recovery<'_> {
                 continue;
             }
             let mut aborted = Vec::new();
-            self.for_each_batch(index, |header, marker| {
+            self.for_each_batch(index, &mut epoch, |header, marker| {
                 // What is known already is not to be noted again: an earlier offset would take the later entries away.
                 if epochs_ref.epoch_for_offset(header.base_offset) != Some(header.leader_epoch) {
                     epochs_changed |= epochs_ref.assign(header.leader_epoch, header.base_offset);
@@ -78,12 +79,14 @@ impl Recovery<'_> {
     }
 
     /// The newest snapshot that can be read and does not speak of what is gone, nor of batches whose transaction index is in
-    /// doubt and has to be built again. Those that speak of what is gone are removed: the offsets behind the end of the log
-    /// will be given to other batches.
+    /// doubt and has to be built again. The others are removed: the offsets behind the end of the log will be given to other
+    /// batches.
     fn read_snapshot(&mut self, log_end: Offset) -> Result<ProducerState, StorageError> {
+        let log_base = self.segments.first().map_or(log_end, |segment| segment.base);
         while let Some(offset) = self.snapshots.pop() {
             let path = segment_path(self.dir, offset, extension::PRODUCER_SNAPSHOT);
-            if offset > log_end {
+            // What was written between an older one and the first segment is gone: it may have ended a transaction.
+            if offset > log_end || offset < log_base {
                 self.vfs().remove_file(&path).map_err(StorageError::io("remove", &path))?;
                 self.dir_is_dirty = true;
                 continue;
@@ -136,6 +139,7 @@ impl Recovery<'_> {
     fn for_each_batch(
         &mut self,
         index: usize,
+        epoch: &mut LeaderEpoch,
         mut visit: impl FnMut(&BatchHeader, Option<EndTxnMarker>),
     ) -> Result<(), StorageError> {
         let SegmentState { base, sizes, next_offset, .. } = self.segments[index];
@@ -147,14 +151,15 @@ impl Recovery<'_> {
             position: 0,
             expected: base,
             limit: next_offset,
-            epoch: LeaderEpoch::NONE,
-            epoch_behind: None,
+            epoch: *epoch,
+            epoch_behind: self.epoch_behind(index),
             epochs: None,
         };
         let mut scan = Scan::new(&*file, sizes.log_bytes, start);
         loop {
             let damage = match scan.next().map_err(read_error)? {
                 Event::Batch { position, header } => {
+                    *epoch = header.leader_epoch;
                     let marker = match header.is_control() {
                         true => {
                             let mut bytes = vec![0; (header.size_bytes as usize).min(CONTROL_BATCH_BYTES_MAX)];
