@@ -251,6 +251,12 @@ impl Log {
         self.segments.load().sealed.len() + 1
     }
 
+    /// Where the first segment begins, at or before the start of the log.
+    pub(super) fn first_segment_base(&self) -> Offset {
+        let segments = self.segments.load();
+        segments.sealed.first().map_or(segments.active.base_offset, |segment| segment.base_offset)
+    }
+
     /// The damaged ranges that are known of.
     pub fn corrupt_ranges(&self) -> Arc<Vec<CorruptRange>> {
         self.corrupt.load_full()

@@ -229,13 +229,12 @@ impl Pass<'_> {
 
     /// Rewrites all segments that the map speaks of, group by group.
     fn rewrite(&mut self, runs: &[Vec<Arc<SealedSegment>>]) -> Result<(), StorageError> {
-        // A run that begins before the start of the log has nothing before it.
-        let mut behind = self.log.offsets().log_start;
+        let mut behind = self.log.first_segment_base();
         for run in runs {
-            if run[0].base_offset > behind {
+            if behind != run[0].base_offset {
                 self.transactions.pass_over();
             }
-            behind = run.last().map_or(behind, |segment| segment.next_offset);
+            behind = run[run.len() - 1].next_offset;
             let covered = run.iter().take_while(|segment| segment.base_offset < self.report.cleaned_up_to).count();
             let mut rest = &run[..covered];
             while !rest.is_empty() {
