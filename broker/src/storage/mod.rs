@@ -44,6 +44,8 @@ mod crash_test;
 #[cfg(test)]
 mod full_disk_test;
 #[cfg(test)]
+mod model_test;
+#[cfg(test)]
 mod test_batch;
 
 pub use batch_header::HEADER_BYTES;
