@@ -354,7 +354,7 @@ impl World {
                 assert!(outcome.duplicate, "a repeat of {sent:?} was appended: {outcome:?}, seed {}", self.seed);
                 // A producer that was forgotten, and began anew, used the same sequences again.
                 let again = |batch: &&ModelBatch| of_producer(batch) && batch.first_sequence == sent.first_sequence;
-                let newest = self.model.batches.values().filter(again).next_back().map(|batch| batch.base_offset);
+                let newest = self.model.batches.values().rfind(again).map(|batch| batch.base_offset);
                 assert_eq!(Some(outcome.base_offset.0), newest, "a repeat of {sent:?}, seed {}", self.seed);
             }
             Err(AppendError::Producer(error)) => {
