@@ -33,8 +33,9 @@ impl BrokerProcess {
     /// There is no such program, it ends, or it is not ready in 30 seconds.
     pub fn start(binary: Option<&Path>, parent: &Path, settings: &[String]) -> Result<Self> {
         let data = tempfile::tempdir_in(parent)?;
-        let process = Self::start_on(binary, data.path(), settings, None)?;
-        Ok(Self { _data: Some(data), ..process })
+        let mut process = Self::start_on(binary, data.path(), settings, None)?;
+        process._data = Some(data);
+        Ok(process)
     }
 
     /// The same on a directory that stays, which may hold the data of an earlier run, and with at most so many open files.

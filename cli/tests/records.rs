@@ -167,3 +167,54 @@ fn a_consumer_follows_until_it_is_stopped() {
     assert!(run(std::process::Command::new("kill").args(["-INT", &pid]), b"").status.success());
     assert_eq!(child.wait().expect("our own child").code(), Some(0));
 }
+
+#[test]
+fn a_group_goes_on_where_it_left_off() {
+    let server = Server::start();
+    server.ok(&["produce", "t"], "0\n1\n2\n3\n4\n5\n6\n");
+    let group = ["consume", "t", "--group", "g"];
+    let with = |more: &[&str]| server.ok(&[&group, more].concat(), "");
+    assert_eq!(with(&["--max", "3"]), "0\n1\n2\n");
+    assert_eq!(with(&["--max", "2", "--format", "%o:%v\\n"]), "3:3\n4:4\n");
+    assert_eq!(with(&["--until-end"]), "5\n6\n");
+    server.ok(&["produce", "t2"], "a\nb\n");
+    assert_eq!(server.ok(&["consume", "t.*", "--pattern", "--group", "g", "--max", "2"], ""), "a\nb\n");
+    let several = server.ok(&["consume", "t", "t2", "--group", "other", "--max", "9"], "");
+    let mut lines: Vec<&str> = several.lines().collect();
+    lines.sort_unstable();
+    assert_eq!(lines, ["0", "1", "2", "3", "4", "5", "6", "a", "b"]);
+    let from = server.fails(&[&group[..], &["--from", "5"]].concat(), "");
+    assert!(from.contains("reset the group's offsets"), "{from}");
+    let several = server.fails(&["consume", "t", "t2"], "");
+    assert!(several.contains("--group"), "{several}");
+}
+
+#[test]
+fn a_member_that_is_told_to_stop_leaves_its_group_behind_what_it_wrote() {
+    let server = Server::start();
+    server.ok(&["produce", "t"], "0\n1\n2\n");
+    let mut child = ottla()
+        .args(["consume", "t", "--group", "g"])
+        .env("OTTLA_BOOTSTRAP_SERVER", &server.address)
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut written = [0; 6];
+    child.stdout.as_mut().unwrap().read_exact(&mut written).unwrap();
+    assert_eq!(&written, b"0\n1\n2\n");
+    let pid = child.id().to_string();
+    assert!(std::process::Command::new("kill").args(["-INT", &pid]).status().unwrap().success());
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+    server.ok(&["produce", "t"], "3\n");
+    // At once: nobody's session has to end first.
+    assert_eq!(server.ok(&["consume", "t", "--group", "g", "--max", "1"], ""), "3\n");
+}
+
+#[test]
+fn a_topic_that_does_not_exist_is_said_and_not_waited_for() {
+    let server = Server::start();
+    for more in [&[][..], &["--group", "g"], &["--until-end"]] {
+        let error = server.fails(&[&["consume", "no-such-topic"], more].concat(), "");
+        assert!(error.contains("UNKNOWN_TOPIC_OR_PARTITION") && error.contains("no-such-topic"), "{error}");
+    }
+}

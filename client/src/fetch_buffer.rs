@@ -7,6 +7,8 @@
 //! once; what was fetched before a partition was sought or assigned anew (an older `generation`) is never handed out;
 //! `bytes` is the sum of the sizes of all batches here.
 
+mod assignment;
+
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
@@ -21,6 +23,8 @@ use crate::metadata::error_of;
 use crate::offsets::{ListedOffset, OffsetSpec};
 use crate::transactions_seen::Transactions;
 use crate::{Error, OffsetAndMetadata, TopicPartition};
+
+pub(crate) use assignment::Start;
 
 /// What a consumer accepts, and how.
 #[derive(Debug, Clone)]
@@ -76,16 +80,6 @@ pub(crate) struct FetchBuffer {
     closed: bool,
 }
 
-/// Where a partition starts.
-#[derive(Debug, Clone)]
-pub(crate) enum Start {
-    At(OffsetAndMetadata),
-    /// The leader is asked.
-    Ask(OffsetSpec),
-    /// Nowhere until it is sought, for this reason.
-    Nowhere(Error),
-}
-
 #[derive(Debug)]
 struct Partition {
     generation: u64,
@@ -129,66 +123,6 @@ impl FetchBuffer {
             paused_before: BTreeSet::new(),
             closed: false,
         }
-    }
-
-    /// Replaces the assignment: partitions and the offsets to start from.
-    pub(crate) fn assign(&mut self, partitions: impl IntoIterator<Item = (TopicPartition, i64)>) {
-        self.turns.clear();
-        self.errors.clear();
-        self.bytes = 0;
-        self.partitions.clear();
-        self.paused_before.clear();
-        for (location, offset) in partitions {
-            self.add(location, Start::At(OffsetAndMetadata::new(offset)));
-        }
-    }
-
-    /// Adds one partition to the assignment.
-    pub(crate) fn add(&mut self, location: TopicPartition, start: Start) {
-        self.generation += 1;
-        let (position, consumed, consumed_epoch) = match &start {
-            Start::At(offset) => (Position::Offset(offset.offset), offset.offset, offset.leader_epoch),
-            Start::Ask(spec) => (Position::Unknown(*spec), -1, -1),
-            Start::Nowhere(_) => (Position::Nowhere, -1, -1),
-        };
-        let partition = Partition {
-            generation: self.generation,
-            position,
-            consumed,
-            consumed_epoch,
-            paused: self.paused_before.contains(&location),
-            halted: false,
-            retry_at: None,
-            failures: 0,
-            fetched: VecDeque::new(),
-            bytes: 0,
-            high_watermark: -1,
-        };
-        self.partitions.insert(location.clone(), partition);
-        if let Start::Nowhere(error) = start {
-            self.stop(&location, error);
-        }
-    }
-
-    /// Takes partitions out of the assignment, with all that was fetched of them.
-    pub(crate) fn remove(&mut self, locations: &BTreeSet<TopicPartition>) {
-        for location in locations {
-            let Some(partition) = self.partitions.remove(location) else { continue };
-            self.bytes -= partition.bytes;
-            if partition.paused {
-                self.paused_before.insert(location.clone());
-            }
-        }
-        self.turns.retain(|turn| !locations.contains(turn));
-    }
-
-    /// What was taken away while it was paused and did not come back is not paused any more if it comes later.
-    pub(crate) fn forget_pauses(&mut self) {
-        self.paused_before.clear();
-    }
-
-    pub(crate) fn is_assigned(&self, location: &TopicPartition) -> bool {
-        self.partitions.contains_key(location)
     }
 
     /// Behind what was handed out of each partition, where that is known.

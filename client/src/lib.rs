@@ -1,12 +1,13 @@
 //! An async client for Ottla and any other broker that speaks Kafka's protocol.
 //!
 //! [`Producer`] batches, compresses and sends records, idempotently unless told otherwise; [`Consumer`] reads partitions
-//! that are assigned to it, ahead of what is consumed; [`Admin`] creates and inspects topics, groups, configs and brokers. Records are owned ([`bytes::Bytes`]), everything is `Send + 'static`, and whatever runs in
-//! the background ends with an explicit `close().await` or with the last handle.
+//! ahead of what is consumed, as a member of a group or assigned by hand; [`Admin`] creates and inspects topics, groups, configs and
+//! brokers. Records are owned ([`bytes::Bytes`]), everything is `Send + 'static`, and whatever runs in the background ends
+//! with an explicit `close().await` or with the last handle.
 //!
 //! ```
 //! use ottla_client::{Admin, NewTopic, Producer, ProducerConfig, ProducerRecord};
-//! use ottla_client::{Consumer, ConsumerConfig, SeekTo, TopicPartition};
+//! use ottla_client::{Consumer, ConsumerConfig, OffsetReset, SeekTo, TopicPartition};
 //!
 //! # #[tokio::main] async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! # let folder = tempfile::tempdir()?;
@@ -28,13 +29,23 @@
 //! }
 //! producer.close().await;
 //!
-//! let mut consumer = Consumer::connect(ConsumerConfig::new(address.as_str())).await?;
-//! consumer.assign((0..6).map(|partition| (TopicPartition::new("flights", partition), SeekTo::Beginning))).await?;
+//! // The members of a group share its topics' partitions, and each goes on where the group has committed.
+//! let mut config = ConsumerConfig::new(address.as_str()).group("reports");
+//! config.auto_offset_reset = OffsetReset::Earliest;
+//! let mut consumer = Consumer::connect(config).await?;
+//! consumer.subscribe(["flights"])?;
 //! for _ in 0..3 {
 //!     let record = consumer.recv().await?;
 //!     println!("{:?} {:?}", record.key, record.value);
+//!     consumer.commit_record(&record).await?;
 //! }
 //! consumer.close().await;
+//!
+//! // Or by hand, from anywhere.
+//! let mut consumer = Consumer::connect(ConsumerConfig::new(address.as_str())).await?;
+//! consumer.assign((0..6).map(|partition| (TopicPartition::new("flights", partition), SeekTo::Beginning))).await?;
+//! let record = consumer.recv().await?;
+//! println!("{}-{} at {}", record.topic, record.partition, record.offset);
 //! # broker.stop().await?;
 //! # Ok(()) }
 //! ```

@@ -34,8 +34,8 @@ holds "topics --list" "^$topic$" "$(tool TopicCommand "${server[@]}" --list)"
 
 seq 1 5000 >"$work/lines"
 "${producer[@]}" "${server[@]}" --topic "$topic" <"$work/lines" >/dev/null 2>"$work/java.err" || { cat "$work/java.err"; exit 1; }
-read_back=$(tool consumer.ConsoleConsumer "${server[@]}" --topic "$topic" --partition 0 --offset earliest --timeout-ms 8000 || true
-    tool consumer.ConsoleConsumer "${server[@]}" --topic "$topic" --partition 1 --offset earliest --timeout-ms 8000 || true)
+read_back=$(tool consumer.ConsoleConsumer "${server[@]}" --topic "$topic" --partition 0 --offset earliest --timeout-ms 20000 || true
+    tool consumer.ConsoleConsumer "${server[@]}" --topic "$topic" --partition 1 --offset earliest --timeout-ms 20000 || true)
 check "console-producer to console-consumer" "$(md5sum <"$work/lines")" "$(sort -n <<<"$read_back" | md5sum)"
 
 ends=$(tool GetOffsetShell "${server[@]}" --topic "$topic" | awk -F: '{sum += $3} END {print sum}')

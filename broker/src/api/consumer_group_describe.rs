@@ -54,8 +54,8 @@ fn answer(
         },
         Err(error) => DescribedGroup {
             error_code: error.to_error_code().into(),
-            error_message: (error == GroupError::GroupIdNotFound)
-                .then(|| format!("There is no group {group_id} of the consumer protocol.")),
+            // In Kafka's words, since its tools show them.
+            error_message: (error == GroupError::GroupIdNotFound).then(|| format!("Group {group_id} not found.")),
             group_id,
             ..Default::default()
         },

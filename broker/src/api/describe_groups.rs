@@ -1,8 +1,8 @@
 //! DescribeGroups (15), versions 0 to 6: groups of the classic protocol with their members.
 //!
 //! Version 3 tells what may be done with a group (KIP-430), 4 has static members (KIP-345), 6 says GROUP_ID_NOT_FOUND with a
-//! message (KIP-1043): before, a group that is not there is one in state `Dead`. Since version 5 two tagged fields of our own
-//! tell since when the group is in its state and when each member was last heard of.
+//! message (KIP-1043): before, a group that is not there is one in state `Dead`. Since version 5 three tagged fields of our
+//! own tell since when the group is in its state, when each member was last heard of and whether a rebalance waits for it.
 
 use std::sync::Arc;
 
@@ -78,5 +78,6 @@ fn member(member: group::DescribedMember) -> DescribedGroupMember {
         member_metadata: member.metadata,
         member_assignment: member.assignment,
         last_heard_ms: member.last_heard_ms,
+        is_awaited: member.is_awaited.into(),
     }
 }

@@ -5,6 +5,8 @@
 //! group's way from one to the other and back, runs once to learn how the group is after each step; then again for each change of
 //! the disk, and stops there.
 
+use bytes::Bytes;
+
 use super::super::group::{Assignment, ClientIdentity, ConsumerHeartbeat, Departure, JoinGroup, LeaveGroup, SyncGroup};
 use super::super::test_broker::{Stopped, TOPIC, TestBroker, answer, new_disk};
 use super::*;

@@ -6,14 +6,17 @@
 
 pub(crate) mod group;
 
+mod handled;
 mod load;
 mod offsets_topic;
 mod runtime;
+mod slot;
 mod waiters;
 
 #[cfg(test)]
 mod test_broker;
 
 pub use group::describe_group_record;
+pub(crate) use handled::Handled;
 pub(crate) use offsets_topic::{OFFSETS_TOPIC, internal_topic_of};
-pub(crate) use runtime::{GroupCoordinator, GroupCoordinatorContext, Handled};
+pub(crate) use runtime::{GroupCoordinator, GroupCoordinatorContext};

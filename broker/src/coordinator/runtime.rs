@@ -8,73 +8,26 @@
 //! Invariants: records are replayed in the order of the log and after they are in it; no answer goes out before what it
 //! rests on is durable; after a failed write or sync nothing that may be lost is shown.
 
-use std::future::Future;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
-use bytes::Bytes;
-use ottla_protocol::records::{BatchBuilder, BatchFields, HEADER_BYTES};
 use parking_lot::Mutex;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use tokio::sync::{Notify, oneshot};
 
-use super::group::{Effects, GroupConfig, GroupError, GroupRecord, GroupShard, Moment, Outcome, Token, WaitingAnswer};
+use super::group::{GroupConfig, GroupError, GroupShard, Moment, Outcome, Token, WaitingAnswer};
+use super::handled::Handled;
 use super::load::load;
 use super::offsets_topic::{OFFSETS_TOPIC, partition_of};
-use super::waiters::{Delivery, Waiters};
+use super::slot::{LiveShard, NEVER, Slot, SlotState};
+use super::waiters::Delivery;
 use crate::clock::Clock;
 use crate::metadata::{Controller, ImageDelta, MetadataImage, TopicImage, TopicListener};
 use crate::replica::{Durability, Partition, ReplicaManager, TopicReplicas};
-use crate::storage::ValidatedBatch;
 use crate::types::{Offset, TopicId};
-
-/// The most bytes that the records of one change may have.
-const BATCH_BYTES_MAX: usize = 16 << 20;
-/// No deadline.
-const NEVER: u64 = u64::MAX;
-
-/// An answer that is here or comes later.
-pub(crate) enum Handled<T> {
-    /// Here it is.
-    Ready(T),
-    /// It waits for the disk or for other members.
-    Later(Pin<Box<dyn Future<Output = T> + Send>>),
-}
-
-impl<T: Send + 'static> Handled<T> {
-    /// The same with another answer.
-    pub(crate) fn map<U: Send + 'static>(self, change: impl FnOnce(T) -> U + Send + 'static) -> Handled<U> {
-        match self {
-            Self::Ready(answer) => Handled::Ready(change(answer)),
-            Self::Later(future) => Handled::Later(Box::pin(async move { change(future.await) })),
-        }
-    }
-
-    /// All of these, in their order, when the last is here.
-    pub(crate) fn all(several: Vec<Self>) -> Handled<Vec<T>> {
-        if several.iter().all(|one| matches!(one, Self::Ready(_))) {
-            let ready = several.into_iter().filter_map(|one| match one {
-                Self::Ready(answer) => Some(answer),
-                Self::Later(_) => None,
-            });
-            return Handled::Ready(ready.collect());
-        }
-        Handled::Later(Box::pin(async move {
-            let mut answers = Vec::with_capacity(several.len());
-            for one in several {
-                answers.push(match one {
-                    Self::Ready(answer) => answer,
-                    Self::Later(future) => future.await,
-                });
-            }
-            answers
-        }))
-    }
-}
 
 /// What the coordinator works with.
 pub(crate) struct GroupCoordinatorContext {
@@ -118,31 +71,6 @@ struct Signals {
 struct ShardTable {
     topic_id: TopicId,
     slots: Vec<Arc<Slot>>,
-}
-
-/// A partition of the topic and its groups.
-struct Slot {
-    /// `None` if it is offline.
-    partition: Option<Arc<Partition>>,
-    state: Mutex<SlotState>,
-    /// When a deadline of it is next due, in monotonic milliseconds.
-    next_due_ms: AtomicU64,
-}
-
-enum SlotState {
-    /// The log is being read.
-    Loading,
-    /// It cannot be read; a person was told.
-    Failed,
-    Loaded(Box<LiveShard>),
-}
-
-/// A shard that serves requests.
-struct LiveShard {
-    shard: GroupShard,
-    waiters: Waiters,
-    /// Everything that was replayed lies before this offset.
-    replayed_to: Offset,
 }
 
 /// Tells the coordinator's task of topics that are gone.
@@ -203,7 +131,7 @@ impl GroupCoordinator {
     ) -> Handled<Result<A, GroupError>> {
         let submitted = self.with_shard(group_id, |live, slot, now| {
             let Outcome { answer, effects } = act(&mut live.shard, now);
-            commit(slot, live, effects, now).map(|durable_to| (answer, durable_to))
+            slot.commit(live, effects, now).map(|durable_to| (answer, durable_to))
         });
         match submitted {
             Ok((slot, Ok((answer, durable_to)))) => self.when_durable(&slot, durable_to, answer),
@@ -221,7 +149,7 @@ impl GroupCoordinator {
             let (token, receiver) = live.waiters.enter();
             let Outcome { answer: (), effects } = act(&mut live.shard, token, now);
             // A failed append is in the answers.
-            let _refused = commit(slot, live, effects, now);
+            let _refused = slot.commit(live, effects, now);
             receiver
         });
         let (slot, mut receiver) = match submitted {
@@ -304,7 +232,7 @@ impl GroupCoordinator {
             if let SlotState::Loaded(live) = &mut *state {
                 live.shard.observe_topics(self.context.controller.image());
                 while let Some(effects) = live.shard.on_time(now) {
-                    if let Err(error) = commit(slot, live, effects, now) {
+                    if let Err(error) = slot.commit(live, effects, now) {
                         tracing::warn!(%error, "a deadline of a group could not be put on record; it is tried again");
                     }
                 }
@@ -331,7 +259,7 @@ impl GroupCoordinator {
                 let SlotState::Loaded(live) = &mut *state else { break };
                 let expired = live.shard.expire(now.wall_ms, &exists);
                 more = expired.more;
-                if let Err(error) = commit(slot, live, expired.effects, now) {
+                if let Err(error) = slot.commit(live, expired.effects, now) {
                     tracing::warn!(%error, "offsets that have expired could not be forgotten; it is tried again");
                     more = false;
                 }
@@ -417,118 +345,6 @@ impl GroupCoordinator {
 
     fn moment(&self) -> Moment {
         moment(&*self.context.clock)
-    }
-}
-
-impl Slot {
-    /// A slot at the start: of an empty log all is known.
-    fn begin(partition: Option<Arc<Partition>>, shard: GroupShard) -> Arc<Self> {
-        let state = match &partition {
-            None => {
-                tracing::error!("a partition of {OFFSETS_TOPIC} is offline, and its groups with it");
-                SlotState::Failed
-            }
-            Some(partition) => {
-                let offsets = partition.offsets();
-                match offsets.log_start == offsets.high_watermark {
-                    true => SlotState::Loaded(Box::new(LiveShard::new(shard, offsets.high_watermark))),
-                    false => SlotState::Loading,
-                }
-            }
-        };
-        Arc::new(Self { partition, state: Mutex::new(state), next_due_ms: AtomicU64::new(NEVER) })
-    }
-
-    /// Puts a shard in service whose log was read.
-    fn finish_loading(
-        &self,
-        mut shard: GroupShard,
-        read: Result<super::load::Loaded, super::load::LoadError>,
-        now: Moment,
-    ) {
-        let index = self.partition.as_ref().map(|partition| partition.index());
-        let mut state = self.state.lock();
-        match read {
-            Ok(loaded) => {
-                let effects = shard.on_loaded(now);
-                tracing::debug!(partition = index, ?loaded, groups = shard.group_count(), "groups are loaded");
-                let mut live = LiveShard::new(shard, loaded.end);
-                if let Err(error) = commit(self, &mut live, effects, now) {
-                    tracing::warn!(%error, "a change of a group at its loading could not be put on record");
-                }
-                self.note_next_due(&live.shard);
-                *state = SlotState::Loaded(Box::new(live));
-            }
-            Err(error) => {
-                tracing::error!(
-                    partition = index, %error,
-                    "groups cannot be loaded and are not served; look at the log with dump-log and restart the broker"
-                );
-                *state = SlotState::Failed;
-            }
-        }
-    }
-
-    /// Publishes when the shard's next deadline is due, and returns it.
-    fn note_next_due(&self, shard: &GroupShard) -> u64 {
-        let due_ms = shard.next_due_ms().unwrap_or(NEVER);
-        self.next_due_ms.store(due_ms, Ordering::SeqCst);
-        due_ms
-    }
-}
-
-impl LiveShard {
-    fn new(shard: GroupShard, replayed_to: Offset) -> Self {
-        Self { shard, waiters: Waiters::default(), replayed_to }
-    }
-}
-
-/// Appends records, replays them, and lets answers go as far as the disk. Returns what has to be durable for them.
-///
-/// # Errors
-/// Nothing was appended, and whoever was to be answered is refused.
-fn commit(slot: &Slot, live: &mut LiveShard, effects: Effects, now: Moment) -> Result<Option<Offset>, GroupError> {
-    let Effects { records, mut answers, downgraded } = effects;
-    let appended = match records.is_empty() {
-        true => Ok(None),
-        false => append(slot, &records, now).map(Some),
-    };
-    match &appended {
-        Ok(Some(end)) => {
-            live.replayed_to = *end;
-            records.iter().for_each(|record| live.shard.replay(record, now));
-        }
-        Ok(None) => {}
-        Err(error) => answers.iter_mut().for_each(|(_, answer)| answer.refuse(*error)),
-    }
-    live.waiters.deliver(answers, appended.ok().flatten());
-    if let (Ok(_), Some(group_id)) = (appended, downgraded) {
-        let effects = live.shard.on_downgraded(&group_id, now);
-        commit(slot, live, effects, now)?;
-    }
-    appended
-}
-
-/// Appends records as one batch; returns the end of the log behind it.
-fn append(slot: &Slot, records: &[GroupRecord], now: Moment) -> Result<Offset, GroupError> {
-    let partition = slot.partition.as_ref().ok_or(GroupError::CoordinatorNotAvailable)?;
-    let mut batch = BatchBuilder::new();
-    for record in records {
-        let (key, value) = record.encode();
-        batch.append(now.wall_ms, Some(&key), value.as_deref(), &[]);
-        if batch.size_in_bytes() > BATCH_BYTES_MAX {
-            return Err(GroupError::ChangeTooLarge);
-        }
-    }
-    let bytes: Bytes = batch.build(&BatchFields::default()).expect("without compression nothing can fail");
-    let header = *bytes.first_chunk::<HEADER_BYTES>().expect("a batch begins with its header");
-    let batch = ValidatedBatch::new(header, bytes.slice(HEADER_BYTES..));
-    match partition.append_own(batch, now.wall_ms) {
-        Ok(appended) => Ok(appended.log_end_offset),
-        Err(error) => {
-            tracing::warn!(partition = partition.index(), %error, "a change of a group could not be put on record");
-            Err(GroupError::CoordinatorNotAvailable)
-        }
     }
 }
 

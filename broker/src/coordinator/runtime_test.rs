@@ -11,9 +11,11 @@ use super::super::group::{
     ClientIdentity, Departure, JoinAnswer, JoinGroup, LeaveGroup, SyncAnswer, SyncGroup, WaitingAnswer,
 };
 use super::super::test_broker::*;
+use ottla_protocol::records::{BatchBuilder, BatchFields, HEADER_BYTES};
+
 use super::*;
 use crate::storage::vfs::{Access, Fault, FaultVfs, Vfs, VfsFile};
-use crate::storage::{CleanLimits, LogConfig, Unthrottled};
+use crate::storage::{CleanLimits, LogConfig, Unthrottled, ValidatedBatch};
 use crate::types::TopicPartition;
 
 const GROUPS: [&str; 2] = ["a", "b"];

@@ -43,6 +43,7 @@ mod cache_damage_test;
 mod crash_test;
 #[cfg(test)]
 mod full_disk_test;
+mod model_test;
 #[cfg(test)]
 mod start_cost_test;
 #[cfg(test)]

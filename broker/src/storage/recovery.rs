@@ -98,6 +98,8 @@ struct Recovery<'a> {
     clean: bool,
     /// See [`UNSYNCED_MARKER`].
     sync_failed: bool,
+    /// Where the log starts, as far as that is on record.
+    log_start: Offset,
     report: RecoveryReport,
     dir_is_dirty: bool,
     /// The caches of segments from this offset on are not believed: they may be older than the batches beside them.
@@ -154,6 +156,7 @@ fn try_load(
         snapshots: Vec::new(),
         clean: mode.clean,
         sync_failed: false,
+        log_start: Offset::ZERO,
         report: RecoveryReport::default(),
         dir_is_dirty: false,
         in_doubt_from: Offset(i64::MAX),
@@ -164,6 +167,7 @@ fn try_load(
     recovery.clean = clean;
     let on_record = checkpoint::read_log_start(context.vfs(), dir);
     let log_start = mode.log_start.max(on_record.start).unwrap_or(Offset::ZERO);
+    recovery.log_start = log_start;
     recovery.report.created = recovery.segments.is_empty();
     let trusted_below = match clean {
         true => Offset(i64::MAX),

@@ -4,7 +4,7 @@
 //! steps. A replacement of the segments from base offset B to before N goes like this:
 //! 1. `B.cleaned` is written and synced, beside the log: of no meaning, the next start removes it;
 //! 2. it is renamed to `B-N.swap`, and the folder is synced: from here on the segments that begin in B..N are replaced;
-//! 3. the files of those behind B, the indexes of B and the producer snapshots in B..N are removed, and the folder is synced: so that none of them can come
+//! 3. the files of those behind B, the indexes of B and the producer snapshots before N are removed, and the folder is synced: so that none of them can come
 //!    back beside the new one;
 //! 4. the new segment gets the name `B.log`, and indexes, and the folder is synced.
 //!
@@ -234,11 +234,10 @@ fn complete(vfs: &dyn Vfs, dir: &Path, base: Offset, next: Offset, replaced: &[O
             rest.iter().try_for_each(|extension| remove(vfs, dir, other, extension))?;
         }
     }
-    // A producer snapshot from within, also one that a stop has left between two segments, may speak of a transaction whose
-    // marker is gone; those behind do not.
+    // A producer snapshot from within or before may speak of a transaction whose marker is gone; those behind do not.
     let entries = vfs.read_dir(dir).map_err(StorageError::io("list", dir))?;
     let snapshots = entries.iter().filter_map(|entry| parse_segment_name(&entry.name, extension::PRODUCER_SNAPSHOT));
-    for offset in snapshots.filter(|offset| (base..next).contains(offset)) {
+    for offset in snapshots.filter(|offset| *offset < next) {
         remove(vfs, dir, offset, extension::PRODUCER_SNAPSHOT)?;
     }
     let synced = || vfs.sync_dir(dir).map_err(StorageError::io("sync", dir));

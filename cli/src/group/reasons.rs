@@ -22,11 +22,15 @@ pub(super) fn reasons(group: &GroupView, now_ms: i64) -> Vec<String> {
             reasons.push(format!("no members{}, and {} wait", since(), plural(group.lag, "record")));
         }
         GroupState::Empty => reasons.push(format!("no members{}", since())),
+        GroupState::PreparingRebalance if group.members.iter().all(|member| member.is_awaited == Some(false)) => {
+            reasons.push(format!("rebalancing{}: all members have joined again, and more may come", since()));
+        }
         GroupState::PreparingRebalance => {
-            reasons.push(format!("rebalancing{}: the members are to join again", since()));
+            reasons.push(format!("rebalancing{}: the members are to join again{}", since(), awaited(group)));
         }
         GroupState::CompletingRebalance => {
-            reasons.push(format!("rebalancing{}: all have joined, the assignment is still to come", since()));
+            let awaited = awaited(group);
+            reasons.push(format!("rebalancing{}: the leader is to assign the partitions{awaited}", since()));
         }
         GroupState::Assigning | GroupState::Reconciling => {
             reasons.push(format!("rebalancing{}: not every member has what the assignment says", since()));
@@ -35,7 +39,7 @@ pub(super) fn reasons(group: &GroupView, now_ms: i64) -> Vec<String> {
         other => reasons.push(format!("in state {other}{}", since())),
     }
     reasons.extend(group.members.iter().filter_map(|member| unreconciled(member, group.group_epoch)));
-    reasons.extend(group.members.iter().filter_map(|member| silent(member, now_ms)));
+    reasons.extend(group.members.iter().filter_map(|member| silent(member, &group.state, now_ms)));
     if group.state == GroupState::Stable {
         reasons.extend(without_owner(group));
     }
@@ -48,6 +52,13 @@ fn since(since_ms: Option<i64>, now_ms: i64) -> String {
     since_ms.map_or_else(String::new, |since| {
         format!(" since {} ({})", format_timestamp(since), span((now_ms - since).max(0)))
     })
+}
+
+/// For whom a classic group waits, where the broker says.
+fn awaited(group: &GroupView) -> String {
+    let awaited = group.members.iter().filter(|member| member.is_awaited == Some(true));
+    let names: Vec<String> = awaited.map(MemberView::name).collect();
+    if names.is_empty() { String::new() } else { format!("; it waits for {}", names.join(", ")) }
 }
 
 /// A member of a consumer group that has not what it is to have.
@@ -68,8 +79,10 @@ fn unreconciled(member: &MemberView, group_epoch: Option<i32>) -> Option<String>
     (!open.is_empty()).then(|| format!("member {} {}", member.name(), open.join(", ")))
 }
 
-fn silent(member: &MemberView, now_ms: i64) -> Option<String> {
-    let heard = member.last_heard_ms.filter(|heard| now_ms - heard >= SILENT_MS)?;
+fn silent(member: &MemberView, state: &GroupState, now_ms: i64) -> Option<String> {
+    // Who has joined again has nothing to say until the others have.
+    let waits = member.is_awaited == Some(false) && state == &GroupState::PreparingRebalance;
+    let heard = member.last_heard_ms.filter(|heard| !waits && now_ms - heard >= SILENT_MS)?;
     Some(format!("member {} is silent{}", member.name(), since(Some(heard), now_ms)))
 }
 

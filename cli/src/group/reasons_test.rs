@@ -84,6 +84,28 @@ fn a_rebalance_says_for_whom_it_waits() {
 }
 
 #[test]
+fn a_classic_rebalance_says_for_whom_it_waits_where_the_broker_tells() {
+    let mut group = group(GroupState::PreparingRebalance);
+    let rebalancing = "rebalancing since 2013-07-01T00:00:10.000Z (1m30s): the members are to join again";
+    assert_eq!(reasons(&group, NOW_MS), [rebalancing]);
+    group.members[0].is_awaited = Some(false);
+    group.members[0].last_heard_ms = Some(NOW_MS - 60_000);
+    group.members[1].is_awaited = Some(true);
+    let expected = format!("{rebalancing}; it waits for b (client app at /10.0.0.7)");
+    assert_eq!(reasons(&group, NOW_MS), [expected], "a has joined, and is silent until the others have");
+    group.members[1].is_awaited = Some(false);
+    let found = reasons(&group, NOW_MS);
+    assert!(found[0].ends_with("all members have joined again, and more may come"), "{found:?}");
+    group.state = GroupState::CompletingRebalance;
+    group.members[0].is_awaited = Some(true);
+    let found = reasons(&group, NOW_MS);
+    assert!(
+        found[0].ends_with("the leader is to assign the partitions; it waits for a (client app at /10.0.0.7)"),
+        "{found:?}"
+    );
+}
+
+#[test]
 fn a_silent_member_is_named() {
     let mut group = group(GroupState::Stable);
     group.members[1].last_heard_ms = Some(NOW_MS - 15_000);

@@ -43,6 +43,7 @@ pub(super) struct MemberView {
     pub(super) target_partitions: Option<PartitionSet>,
     pub(super) epoch: Option<i32>,
     pub(super) last_heard_ms: Option<i64>,
+    pub(super) is_awaited: Option<bool>,
 }
 
 /// A partition that the group has read, or is to read.
@@ -137,6 +138,7 @@ impl From<MemberDescription> for MemberView {
             target_partitions: member.target_assignment.map(PartitionSet::from_iter),
             epoch: member.epoch,
             last_heard_ms: member.last_heard_ms,
+            is_awaited: member.is_awaited,
         }
     }
 }

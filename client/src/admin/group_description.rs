@@ -64,6 +64,9 @@ pub struct MemberDescription {
     pub rack: Option<String>,
     /// When it was last heard of, in milliseconds since 1970. Only Ottla says.
     pub last_heard_ms: Option<i64>,
+    /// Whether the rebalance of its group waits for it to join again, or to hand in the assignment. Only Ottla says, and of
+    /// classic groups only.
+    pub is_awaited: Option<bool>,
     /// The topics that it names. `None` where the broker does not say (a rebalance is under way) or it is no consumer.
     pub topics: Option<Vec<String>>,
     /// The regular expression that it subscribes to at the coordinator.
@@ -142,6 +145,7 @@ fn consumer_member(member: consumer_group_describe::Member) -> MemberDescription
         client_host: member.client_host,
         rack: member.rack_id,
         last_heard_ms: time(member.last_heard_ms),
+        is_awaited: None,
         topics: Some(member.subscribed_topic_names),
         topic_regex: member.subscribed_topic_regex.filter(|regex| !regex.is_empty()),
         assignment: Some(partitions_by_id(member.assignment)),
@@ -198,6 +202,7 @@ fn classic_member(member: describe_groups::DescribedGroupMember, is_consumer: bo
         client_host: member.client_host,
         rack: subscription.as_ref().and_then(|subscription| subscription.rack_id.clone()),
         last_heard_ms: time(member.last_heard_ms),
+        is_awaited: (member.is_awaited >= 0).then_some(member.is_awaited != 0),
         topics: subscription.map(|subscription| subscription.topics),
         topic_regex: None,
         assignment: assigned.map(|topics| partitions(topics.map(|topic| (topic.topic, topic.partitions)))),

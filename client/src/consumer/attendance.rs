@@ -112,8 +112,7 @@ impl Consumer {
     fn commit_if_due(&mut self) {
         let Some(group) = &self.group else { return };
         if std::mem::take(&mut group.shared.state.lock().commit_due) {
-            let shared = group.shared.clone();
-            shared.offer_positions(self.positions());
+            group.shared.offer_positions(self.positions());
         }
     }
 }

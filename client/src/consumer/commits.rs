@@ -14,23 +14,18 @@ impl Consumer {
     ///
     /// # Errors
     /// [`Error::NoGroup`]; those of [`Committer::commit`].
-    pub async fn commit(&mut self) -> Result<(), Error> {
-        let positions = self.positions();
+    pub async fn commit(&self) -> Result<(), Error> {
         let group = self.attendance()?;
-        group.shared.offer_positions(positions.clone());
-        let settled = group.shared.settled(Some(&positions.into_keys().collect()));
-        group.committer.wait_for(settled).await
+        group.committer.commit(self.positions()).await
     }
 
     /// Puts the positions behind everything that was handed out in line to be committed, and returns at once. A later one
     /// takes the place of one that was not sent yet; `close` waits for the last one.
     ///
     /// # Errors
-    /// [`Error::NoGroup`]. Later refusals come in the stream of records.
-    pub fn commit_async(&mut self) -> Result<(), Error> {
-        let positions = self.positions();
-        self.attendance()?.shared.offer_positions(positions);
-        Ok(())
+    /// [`Error::NoGroup`]; those of [`Committer::commit_async`].
+    pub fn commit_async(&self) -> Result<(), Error> {
+        self.attendance()?.committer.commit_async(self.positions())
     }
 
     /// Commits that this record, and all before it in its partition, are processed, and waits until the group has it.
@@ -109,11 +104,9 @@ impl Consumer {
         self.unsubscribe().await;
         let Some(group) = &self.group else { return };
         if group.shared.config.enable_auto_commit {
-            let shared = group.shared.clone();
             // Partitions assigned by hand; others are committed and given up by now.
-            shared.offer_positions(self.positions());
+            group.shared.offer_positions(self.positions());
         }
-        let Some(group) = &self.group else { return };
         let settled = group.shared.settled(None);
         if let Ok(Err(error)) = settled.await {
             tracing::warn!(%error, "not all offsets were committed before the consumer was closed");
@@ -125,7 +118,7 @@ impl Consumer {
     }
 
     /// Behind what was handed out.
-    pub(super) fn positions(&mut self) -> BTreeMap<TopicPartition, OffsetAndMetadata> {
+    pub(super) fn positions(&self) -> BTreeMap<TopicPartition, OffsetAndMetadata> {
         let mut positions = self.shared.buffer.lock().positions();
         if let Some(current) = &self.current {
             positions.insert(current.location().clone(), current.committable());

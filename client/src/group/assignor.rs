@@ -145,8 +145,6 @@ pub(super) mod tests {
         assignment.values().map(share).collect()
     }
 
-    // What Kafka's own range and round-robin assignors answered to the same questions.
-
     #[test]
     fn range_gives_neighbours_and_the_first_members_more() {
         let members = vec![member("c2", &["a", "b"]), member("c1", &["a", "b"])];
@@ -180,5 +178,34 @@ pub(super) mod tests {
         let three = vec![member("c1", &["a"]), member("c2", &["a", "b"]), member("c3", &["a", "b", "c"])];
         let assignment = Assignor::RoundRobin.assign(three, &counts(&[("a", 1), ("b", 2), ("c", 3)]));
         assert_eq!(shares(&assignment), ["a0", "b0", "b1 c0 c1 c2"]);
+    }
+
+    /// The golden file has what Kafka's own assignors answered; beside it is what asked them.
+    #[test]
+    fn range_and_round_robin_come_to_kafkas_own_results() {
+        let golden = include_str!("../../tests/golden/assignments.txt");
+        assert_eq!(golden.lines().count(), 120);
+        for line in golden.lines() {
+            let [name, topics, described, expected] = line.split(';').collect::<Vec<_>>().try_into().unwrap();
+            let assignor = if name == "range" { Assignor::Range } else { Assignor::RoundRobin };
+            assert_eq!(assignor.name(), name);
+            let count = |topic: &str| {
+                let (name, count) = topic.split_once(':').unwrap();
+                (Arc::from(name), count.parse().unwrap())
+            };
+            let described = described.split(' ').map(|one| {
+                let [id, instance, topics] = one.split('/').collect::<Vec<_>>().try_into().unwrap();
+                let topics: Vec<&str> = topics.split(',').filter(|topic| !topic.is_empty()).collect();
+                let instance_id = (instance != "-").then(|| instance.to_owned());
+                Member { instance_id, ..member(id, &topics) }
+            });
+            let assignment = assignor.assign(described.collect(), &topics.split(' ').map(count).collect());
+            let share = |(id, partitions): (&String, &BTreeSet<TopicPartition>)| {
+                let names: Vec<String> = partitions.iter().map(|p| format!("{}:{}", p.topic, p.partition)).collect();
+                format!("{id}/{}", names.join(","))
+            };
+            let shares: Vec<String> = assignment.iter().map(share).collect();
+            assert_eq!(shares.join(" "), expected, "{line}");
+        }
     }
 }

@@ -3,9 +3,11 @@
 
 use std::time::Duration;
 
-use ottla_protocol::messages::join_group::JoinGroupResponseMember;
+use ottla_protocol::messages::heartbeat::HeartbeatResponse;
+use ottla_protocol::messages::join_group::{JoinGroupResponse, JoinGroupResponseMember};
+use ottla_protocol::messages::sync_group::SyncGroupResponse;
 
-use super::super::embedded_protocol::decode_subscription;
+use super::super::embedded_protocol::{decode_assignment, decode_subscription, encode_assignment};
 use super::*;
 use crate::clock;
 

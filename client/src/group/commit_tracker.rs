@@ -205,7 +205,7 @@ impl CommitTracker {
         while index < self.waiting.len() {
             let waiting = &mut self.waiting[index];
             if waiting.partitions.get(partition).is_some_and(|needed| *needed <= ticket) {
-                heard = true;
+                heard |= !waiting.settled.is_closed();
                 waiting.partitions.remove(partition);
                 waiting.failure = waiting.failure.take().or_else(|| failure.cloned());
                 if waiting.partitions.is_empty() {

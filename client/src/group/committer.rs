@@ -79,7 +79,7 @@ impl Committer {
         self.shared.offer(offsets.into_iter().collect()).map(drop)
     }
 
-    pub(crate) async fn wait_for(&self, settled: Settled) -> Result<(), Error> {
+    async fn wait_for(&self, settled: Settled) -> Result<(), Error> {
         match tokio::time::timeout(self.timeout, settled).await {
             Ok(Ok(outcome)) => outcome,
             Ok(Err(_)) => Err(Error::Closed),

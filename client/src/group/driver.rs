@@ -4,6 +4,8 @@
 //! heartbeats go on while a record is processed. Decides nothing that belongs to the machines. Invariants: at most one
 //! commit is on its way; the answer to a request that the member has given up on is not told to it.
 
+mod committing;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -13,12 +15,10 @@ use rand::RngExt;
 use tokio::task::JoinSet;
 
 use super::classic_member::ClassicMember;
-use super::commit_tracker::Outcome;
 use super::consumer_member::ConsumerMember;
 use super::coordinator::Coordinator;
 use super::member::Member;
 use super::member_calls::{Timeouts, send};
-use super::offset_calls::commit_offsets;
 use super::shared::{GroupShared, Handover, Intent};
 use super::step::{Identity, MemberRequest, MemberResponse, Step};
 use super::subscription::Subscription;
@@ -301,39 +301,14 @@ impl Driver {
         Timeouts { request, rebalance: self.shared.config.max_poll_interval }
     }
 
-    /// Sends what is in line to be committed, unless a commit is on its way; returns when it may be.
-    fn commit(&mut self, now: Instant) -> Option<Instant> {
-        let mut state = self.shared.state.lock();
-        let at = state.commits.ready_at(now)?;
-        let identity = state.identity.clone()?;
-        if at > now {
-            return Some(at);
-        }
-        let offsets = state.commits.take();
-        drop(state);
-        let (coordinator, group) = (self.coordinator.clone(), self.shared.config.group_id.clone());
-        let timeout = self.cluster.config().request_timeout;
-        self.events.spawn(async move {
-            let outcome = commit_offsets(&coordinator, &group, &identity, &offsets, timeout).await;
-            Event::Committed(identity, outcome)
-        });
-        None
-    }
-
-    /// Asks the caller for its positions at each interval.
-    fn call_for_commit(&mut self, now: Instant) -> Option<Instant> {
-        if !self.shared.config.enable_auto_commit {
-            return None;
-        }
-        if self.auto_commit_at <= now {
-            self.auto_commit_at = now + self.shared.config.auto_commit_interval;
-            self.shared.state.lock().commit_due = true;
-            self.shared.call_attention();
-        }
-        Some(self.auto_commit_at)
-    }
-
+    /// Compares the metadata with what a leader assigned by, and asks for it again while a topic of the subscription is not
+    /// there yet.
     fn learn(&mut self, metadata: &Metadata) {
+        if let Intent::Subscribed(Subscription::Topics(topics)) = &self.intent
+            && topics.iter().any(|topic| matches!(metadata.topic(topic), Some(Err(code)) if code.is_retriable()))
+        {
+            self.cluster.request_update();
+        }
         let Some(member) = self.member.as_mut().and_then(Member::classic) else { return };
         member.partitions_seen(|topic| match metadata.topic(topic)? {
             Ok(topic) => i32::try_from(topic.partitions.len()).ok(),
@@ -430,48 +405,6 @@ impl Driver {
         }
     }
 
-    fn committed(
-        &mut self,
-        now: Instant,
-        identity: &Identity,
-        outcome: Result<BTreeMap<TopicPartition, Error>, Error>,
-    ) {
-        let codes: BTreeSet<ErrorCode> =
-            outcome.as_ref().map(|refusals| refusals.values().filter_map(Error::code).collect()).unwrap_or_default();
-        let moved_on = self.member.as_ref().is_some_and(|member| member.has_moved_on(identity));
-        if let Some(Member::Classic(member)) = &mut self.member {
-            if codes.contains(&ErrorCode::RebalanceInProgress) {
-                member.request_rejoin("a commit found the group rebalancing");
-            }
-            let fenced = [ErrorCode::UnknownMemberId, ErrorCode::IllegalGeneration];
-            if !moved_on && fenced.iter().any(|code| codes.contains(code)) {
-                member.fenced_by_commit();
-            }
-        }
-        if codes.contains(&ErrorCode::FencedInstanceId) {
-            self.end(self.shared.refusals.of(ErrorCode::FencedInstanceId));
-        }
-        let gone = self.shared.refusals.commit_failed("the group does not know this member any more");
-        let judge = |partition: &TopicPartition| match &outcome {
-            Err(error) if error.is_retriable() => Outcome::Retry(error.clone()),
-            Err(error) => Outcome::Failed(error.clone()),
-            Ok(refusals) => match refusals.get(partition) {
-                None => Outcome::Committed,
-                Some(refusal) => judge(refusal, moved_on, &gone),
-            },
-        };
-        let backoff = &self.backoff;
-        let retry_at = |failures| now + backoff.after(failures);
-        let unheard = self.shared.state.lock().commits.answered(judge, retry_at);
-        if let Some((partition, error)) = unheard.into_iter().next() {
-            tracing::warn!(%partition, %error, "offsets were not committed");
-            if !matches!(error, Error::CommitFailed { .. }) {
-                self.shared.fetch.buffer.lock().report(error);
-                self.shared.fetch.fetched.notify_one();
-            }
-        }
-    }
-
     /// The membership is over for good.
     fn end(&mut self, error: Error) {
         tracing::error!(%error, "the membership in the group ended");
@@ -483,7 +416,10 @@ impl Driver {
         // Nothing is subscribed to from here on, as far as this task is concerned.
         self.intent = Intent::Leave;
         drop(state);
-        self.shared.fetch.fetched.notify_one();
+        match self.member {
+            Some(_) => self.shared.fetch.fetched.notify_one(),
+            None => self.left(),
+        }
     }
 
     fn left(&mut self) {
@@ -493,24 +429,5 @@ impl Driver {
         state.left = true;
         drop(state);
         self.shared.fetch.fetched.notify_one();
-    }
-}
-
-/// What follows from a refused commit.
-fn judge(refusal: &Error, moved_on: bool, gone: &Error) -> Outcome {
-    match refusal.code() {
-        // What may come right when the rebalance is over, or with the epoch that the next heartbeat brings.
-        Some(ErrorCode::RebalanceInProgress | ErrorCode::StaleMemberEpoch) => Outcome::Retry(refusal.clone()),
-        Some(ErrorCode::IllegalGeneration | ErrorCode::UnknownMemberId | ErrorCode::FencedMemberEpoch) => {
-            if moved_on {
-                Outcome::Retry(refusal.clone())
-            } else {
-                Outcome::Failed(gone.clone())
-            }
-        }
-        // A topic that was read and is unknown now was deleted: a repetition would hold up a hand-over in vain.
-        Some(ErrorCode::UnknownTopicOrPartition) => Outcome::Failed(refusal.clone()),
-        _ if refusal.is_retriable() => Outcome::Retry(refusal.clone()),
-        _ => Outcome::Failed(refusal.clone()),
     }
 }

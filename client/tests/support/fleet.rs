@@ -5,10 +5,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use ottla_client::{Consumer, ConsumerConfig, ConsumerRecord, GroupConfig, OffsetReset, TopicPartition};
+use ottla_client::{
+    Consumer, ConsumerConfig, ConsumerRecord, GroupConfig, OffsetReset, RebalanceListener, StartPositions,
+    TopicPartition,
+};
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
@@ -20,7 +23,7 @@ pub(crate) const QUICK_GROUPS: &[(&str, &str)] = &[
     ("group.initial.rebalance.delay.ms", "0"),
     ("group.min.session.timeout.ms", "1000"),
     ("group.consumer.min.session.timeout.ms", "1000"),
-    ("group.consumer.session.timeout.ms", "3000"),
+    ("group.consumer.session.timeout.ms", "5000"),
     ("group.consumer.min.heartbeat.interval.ms", "100"),
     ("group.consumer.heartbeat.interval.ms", "300"),
     ("group.consumer.assignment.interval.ms", "0"),
@@ -51,6 +54,10 @@ pub(crate) struct Fleet {
 
 struct Member {
     partitions: Arc<Mutex<BTreeSet<TopicPartition>>>,
+    /// How often it was assigned something.
+    changes: Arc<AtomicUsize>,
+    /// Errors that came in its stream, and partitions that it lost.
+    reported: Arc<Mutex<Vec<String>>>,
     /// It holds back what it has, as a process does that is stopped.
     frozen: Arc<AtomicBool>,
     stop: Option<oneshot::Sender<()>>,
@@ -75,32 +82,41 @@ impl Fleet {
         config.client.retry_backoff_max = Duration::from_millis(200);
         config.fetch_max_wait = Duration::from_millis(50);
         let mut consumer = within(Consumer::connect(config)).await.unwrap();
-        consumer.subscribe([self.topic.as_str()]).unwrap();
+        let (changes, reported) = (Arc::<AtomicUsize>::default(), Arc::<Mutex<Vec<String>>>::default());
+        let told = Told { changes: changes.clone(), reported: reported.clone() };
+        consumer.subscribe_with([self.topic.as_str()], told).unwrap();
         let (stop, mut stopped) = oneshot::channel();
         let (log, partitions, member) = (self.log.clone(), Arc::<Mutex<BTreeSet<_>>>::default(), self.members.len());
         let (shown, frozen) = (partitions.clone(), Arc::<AtomicBool>::default());
         let held = frozen.clone();
+        let errors = reported.clone();
         let task = tokio::spawn(async move {
             loop {
-                let record = tokio::select! {
-                    record = consumer.poll(1, Duration::from_millis(20)) => record.unwrap(),
+                let polled = tokio::select! {
+                    polled = consumer.poll(1, Duration::from_millis(20)) => polled,
                     _ = &mut stopped => break,
                 };
+                let record = polled.unwrap_or_else(|error| {
+                    errors.lock().push(error.to_string());
+                    Vec::new()
+                });
                 *shown.lock() = consumer.assignment().into_iter().collect();
                 while held.load(Ordering::Relaxed) {
                     tokio::time::sleep(Duration::from_millis(10)).await;
                 }
                 for record in record {
                     note(&log, member, &record);
-                    if commits == Commits::EachRecord {
-                        consumer.commit_record_async(&record).unwrap();
+                    if commits == Commits::EachRecord
+                        && let Err(error) = consumer.commit_record_async(&record)
+                    {
+                        errors.lock().push(error.to_string());
                     }
                 }
             }
             consumer.close().await;
             shown.lock().clear();
         });
-        self.members.push(Member { partitions, frozen, stop: Some(stop), task });
+        self.members.push(Member { partitions, changes, reported, frozen, stop: Some(stop), task });
         member
     }
 
@@ -112,9 +128,11 @@ impl Fleet {
     }
 
     /// Ends a member without a word.
-    pub(crate) fn drop_dead(&mut self, member: usize) {
+    pub(crate) async fn drop_dead(&mut self, member: usize) {
         let member = &mut self.members[member];
         member.task.abort();
+        // An error, as it was aborted.
+        let _ = within(&mut member.task).await;
         member.partitions.lock().clear();
     }
 
@@ -124,6 +142,34 @@ impl Fleet {
 
     pub(crate) fn partitions_of(&self, member: usize) -> BTreeSet<TopicPartition> {
         self.members[member].partitions.lock().clone()
+    }
+
+    pub(crate) fn changes_of(&self, member: usize) -> usize {
+        self.members[member].changes.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn reported(&self, member: usize) -> Vec<String> {
+        self.members[member].reported.lock().clone()
+    }
+
+    /// Waits until a member has so many partitions, whatever others believe to have.
+    pub(crate) async fn until_partitions_of(&self, member: usize, count: usize) {
+        let has = async {
+            while self.partitions_of(member).len() != count {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(60), has).await.expect("it takes them over");
+    }
+
+    /// Waits until so many records were processed, repetitions included.
+    pub(crate) async fn until_logged(&self, count: usize) {
+        let logged = async {
+            while self.log.lock().len() < count {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(60), logged).await.expect("processing goes on");
     }
 
     /// Waits until each member has so many partitions, and none two of them the same.
@@ -188,6 +234,23 @@ impl Fleet {
 
     fn distinct(&self, partition: i32) -> BTreeSet<i64> {
         self.log.lock().iter().filter(|one| one.partition == partition).map(|one| one.offset).collect()
+    }
+}
+
+/// Notes what a member is told of its partitions.
+struct Told {
+    changes: Arc<AtomicUsize>,
+    reported: Arc<Mutex<Vec<String>>>,
+}
+
+impl RebalanceListener for Told {
+    async fn assigned(&self, _: Vec<TopicPartition>) -> StartPositions {
+        self.changes.fetch_add(1, Ordering::Relaxed);
+        StartPositions::new()
+    }
+
+    async fn lost(&self, partitions: Vec<TopicPartition>) {
+        self.reported.lock().push(format!("lost {} partitions", partitions.len()));
     }
 }
 

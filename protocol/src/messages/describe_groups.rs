@@ -3,7 +3,7 @@
 //! By version: 1: throttle time · 2: throttled after the answer (KIP-219) · 3: authorized operations (KIP-430) · 4:
 //! static members (KIP-345) · 5: flexible (KIP-482) · 6: GROUP_ID_NOT_FOUND with a message (KIP-1043).
 //!
-//! The fields with tag 10000 are Ottla's own: other clients skip them, other brokers leave them out.
+//! The fields with tags 10000 and 10001 are Ottla's own: other clients skip them, other brokers leave them out.
 
 use bytes::Bytes;
 
@@ -44,5 +44,6 @@ message! {
         member_metadata: Bytes = since(0);
         member_assignment: Bytes = since(0);
         last_heard_ms: i64 = since(5).ignorable().tag(10000), default -1;
+        is_awaited: i8 = since(5).ignorable().tag(10001), default -1;
     }
 }

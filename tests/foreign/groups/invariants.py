@@ -21,6 +21,7 @@ class Ownership:
 
     next_offset: int | None = None
     zombie: bool = False
+    by_zombie: int = 0
 
 
 @dataclass
@@ -82,7 +83,10 @@ class Checker:
             require(offset == own.next_offset, f"consumed offset {offset} of partition {number} after {own.next_offset - 1}")
         own.next_offset = offset + 1
         if own.zombie:
+            own.by_zombie += 1
             partition.by_zombies += 1
+            # What it had in hand, and what it had asked for, before it heard.
+            require(own.by_zombie <= 2 * self.commit_records, f"consumed {own.by_zombie} records of partition {number} after it was given up")
         elif offset in partition.seen:
             partition.repeated += 1
         row = self.expected[number][offset]

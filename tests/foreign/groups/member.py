@@ -21,6 +21,7 @@ class Member:
         self.name, self.protocol = os.environ["NAME"], os.environ["PROTOCOL"]
         self.session_ms = int(os.environ["SESSION_MS"])
         self.ending = False
+        self.owned = set()
         # What was said to be consumed and is not committed yet.
         self.pending = {}
         signal.signal(signal.SIGTERM, self.end)
@@ -32,18 +33,19 @@ class Member:
         sys.stdout.write(json.dumps({"timestamp": time.time_ns() // 1_000_000, "name": name, **what}) + "\n")
 
     def assigned(self, partitions):
+        self.owned.update(partitions)
         self.say("partitions_assigned", partitions=self.named(partitions))
         sys.stdout.flush()
 
     def revoked(self, partitions):
         """Commits while the partitions are still its own."""
         self.commit_pending()
-        self.say("partitions_revoked", partitions=self.named(partitions))
-        sys.stdout.flush()
+        self.lost(partitions)
 
     def lost(self, partitions):
-        """Somebody else has them already: a commit could take the group back."""
+        """Somebody else may have them already: a commit could take the group back."""
         self.pending.clear()
+        self.owned.difference_update(partitions)
         self.say("partitions_revoked", partitions=self.named(partitions))
         sys.stdout.flush()
 
@@ -58,6 +60,8 @@ class Member:
                 self.pending[partition] = offset + 1
             sys.stdout.flush()
             self.commit_pending()
+        # It has nothing from here on, and not every client says so when it leaves.
+        self.revoked(sorted(self.owned))
         self.close()
         self.say("shutdown_complete")
         sys.stdout.flush()

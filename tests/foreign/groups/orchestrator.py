@@ -8,6 +8,7 @@ of the flights is poured in and consumed to the end. Every step is waited for by
 import argparse
 import csv
 import json
+import math
 import os
 import shlex
 import signal
@@ -50,13 +51,15 @@ class World:
             self.failure = self.failure or why
             self.changed.notify_all()
 
-    def wait(self, what, holds, state=lambda: ""):
+    def wait(self, what, holds, state, progress=lambda: None):
+        """Until it holds. Fails when it does not for too long, during which there was no progress either."""
         with self.changed:
-            done = self.changed.wait_for(lambda: self.failure or holds(), STEP_SECONDS)
+            before = None
+            while not self.changed.wait_for(lambda: self.failure or holds(), STEP_SECONDS):
+                if before == (before := progress()):
+                    raise Violation(f"{what}: not within {STEP_SECONDS} s; {state()}")
             if self.failure:
                 raise Violation(self.failure)
-            if not done:
-                raise Violation(f"{what}: not within {STEP_SECONDS} s; {state()}")
 
 
 class Member:
@@ -104,7 +107,7 @@ class Member:
             self.world.fail(f"{self.name} ended with {code} by itself; {self.last_words()}")
 
     def last_words(self):
-        return f"its last words:\n{self.log.read_text(errors='replace')[-2000:]}"
+        return f"the last words of {self.name}:\n{self.log.read_text(errors='replace')[-2000:]}"
 
     def signal(self, number, mark=None):
         if mark:
@@ -135,6 +138,7 @@ class Broker:
     def __init__(self, ottla, work):
         self.ottla, self.work = ottla, work
         self.address = "127.0.0.1:0"
+        self.process = None
         self.start()
 
     def start(self):
@@ -162,11 +166,12 @@ class Broker:
 
 
 class Feeder(threading.Thread):
-    """Produces the flights in the order of the file, so many a second until it is told to pour."""
+    """Produces the flights in the order of the file: a hundredth of what is left each second, so that some flow however long
+    the steps take, until it is told to pour."""
 
-    def __init__(self, scenario, rows, rows_a_second):
+    def __init__(self, scenario, rows):
         super().__init__(daemon=True)
-        self.scenario, self.rows, self.rows_a_second = scenario, rows, rows_a_second
+        self.scenario, self.rows = scenario, rows
         self.pouring = threading.Event()
         options = ["--format", "csv", "--key-column", "tailnum", "--timestamp-column", "time_hour"]
         self.process = subprocess.Popen(
@@ -190,10 +195,11 @@ class Feeder(threading.Thread):
         writer.writeheader()
         began = time.monotonic()
         while self.fed < len(self.rows):
-            due = len(self.rows) if self.pouring.is_set() else int((time.monotonic() - began) * self.rows_a_second)
+            part = 1 if self.pouring.is_set() else 1 - math.exp((began - time.monotonic()) / 100)
+            due = int(len(self.rows) * part)
             writer.writerows(self.rows[self.fed : due])
             self.process.stdin.flush()
-            self.fed = max(self.fed, min(due, len(self.rows)))
+            self.fed = max(self.fed, due)
             # It is the pace of the data.
             self.pouring.wait(0.05)
         self.process.stdin.close()
@@ -216,16 +222,17 @@ class Scenario:
         self.launched = 0
         self.started = time.monotonic()
         self.rows = rows_of(options.flights)
-        self.rows_a_second = options.rows_a_second
         self.expected = by_partition(self.rows, PARTITIONS)
-        self.broker = None if options.bootstrap else Broker(self.ottla, self.work)
-        self.bootstrap = options.bootstrap or self.broker.address
+        self.broker, self.bootstrap = None, options.bootstrap
         self.topic = f"{self.name}-{os.getpid()}-{now_ms()}"
         self.group = f"group-{self.topic}"
 
     def run(self):
+        if not self.bootstrap:
+            self.broker = Broker(self.ottla, self.work)
+            self.bootstrap = self.broker.address
         self.cli("topic", "create", self.topic, "--partitions", str(PARTITIONS), "--config", "retention.ms=-1")
-        feeder = Feeder(self, self.rows, self.rows_a_second)
+        feeder = Feeder(self, self.rows)
         feeder.start()
         self.start("a", "b", "c")
         self.settles("three members share six partitions", "a", "b", "c")
@@ -247,8 +254,6 @@ class Scenario:
             self.settles("the broker is killed and started again, and the group goes on", "a", "c", "e")
         else:
             print(f"-- {self.name}: the broker at {self.bootstrap} is not ours to restart", flush=True)
-        if feeder.fed >= len(self.rows):
-            raise Violation("the flights were used up before the last step: feed fewer a second")
         feeder.pour()
         self.consumes_all()
         for name in list(self.members):
@@ -299,7 +304,7 @@ class Scenario:
             position = len(self.world.events)
             return committed == wanted
 
-        self.world.wait("everything is committed", holds, lambda: f"{committed} of {wanted}")
+        self.world.wait("everything is committed", holds, lambda: f"{committed} of {wanted}", lambda: sum(committed.values()))
 
     def has_ended(self):
         """What the broker says of the group agrees with what its members said."""
@@ -319,6 +324,9 @@ class Scenario:
     def ok(self, what):
         print(f"ok - {self.name} ({time.monotonic() - self.started:.1f}s): {what}", flush=True)
 
+    def last_words(self):
+        return "\n".join(member.last_words() for member in self.members.values())
+
     def end(self):
         for member in self.members.values():
             member.expected_to_end = True
@@ -335,13 +343,15 @@ def main():
     parser.add_argument("--flights", type=Path, required=True, help="the CSV file")
     parser.add_argument("--bootstrap", help="a broker that runs already, instead of one of our own")
     parser.add_argument("--protocol", choices=["classic", "consumer"], default="classic")
-    parser.add_argument("--rows-a-second", type=int, default=200, help="the pace of the flights until the last step")
     parser.add_argument("--member", action="append", required=True, help="the command of a member; several take turns")
-    scenario = Scenario(parser.parse_args())
+    options = parser.parse_args()
+    # So that members end with whoever leads them.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+    scenario = Scenario(options)
     try:
         scenario.run()
     except Violation as violation:
-        sys.exit(f"{scenario.name}: {violation}\n  logs are in {scenario.work}")
+        sys.exit(f"{options.name}: {violation}\n{scenario.last_words()}")
     finally:
         scenario.end()
 

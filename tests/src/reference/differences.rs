@@ -604,6 +604,13 @@ pub const DIFFERENCES: &[Difference] = &[
         reason: "A tagged field of Ottla's own, which other clients skip: when the member was last heard of.",
     },
     Difference {
+        step: "*",
+        path: "*.is_awaited",
+        kafka: "-1",
+        ottla: "*",
+        reason: "A tagged field of Ottla's own, which other clients skip: whether a rebalance waits for the member.",
+    },
+    Difference {
         step: "consumer_group_migration/refused/with_garbage",
         path: "error_*",
         kafka: "*",

@@ -118,16 +118,22 @@ fn assignments_from_whoever_has_none_to_give_change_nothing() {
     let before = state(&victim, "group").unwrap();
     assert_eq!(before, ("CompletingRebalance".to_owned(), 1));
     let stranger = JoinGroupResponse { member_id: "stranger".to_owned(), ..leader.clone() };
-    for bytes in [0, 1_000, 20 << 20] {
-        let answer = victim.ask(5, &sync("group", &stranger, bytes)).unwrap();
-        assert_eq!(answer.error_code, UNKNOWN_MEMBER_ID, "{bytes} bytes from a stranger");
+    for round in 0..12 {
+        for bytes in [0, 1_000, 20 << 20] {
+            let answer = victim.ask(5, &sync("group", &stranger, bytes)).unwrap();
+            assert_eq!(answer.error_code, UNKNOWN_MEMBER_ID, "{bytes} bytes from a stranger");
+            assert_eq!(state(&victim, "group").unwrap(), before);
+        }
+        // More than a record of the group may hold: refused, and the leader can try again.
+        let answer = victim.ask(5, &sync("group", &leader, 20 << 20)).unwrap();
+        assert_eq!(answer.error_code, UNKNOWN_SERVER_ERROR);
         assert_eq!(state(&victim, "group").unwrap(), before);
+        if round == 5 {
+            // What the allocator keeps of requests of this size it has by now.
+            victim.rebase().unwrap();
+        }
     }
-    // More than a record of the group may hold: refused, and the leader can try again.
-    let answer = victim.ask(5, &sync("group", &leader, 20 << 20)).unwrap();
-    assert_eq!(answer.error_code, UNKNOWN_SERVER_ERROR);
-    assert_eq!(state(&victim, "group").unwrap(), before);
-    victim.check_within("assignments of 20 MiB", 100 << 20).unwrap();
+    victim.check("assignments of 20 MiB").unwrap();
     let answer = victim.ask(5, &sync("group", &leader, 1_000)).unwrap();
     assert_eq!((answer.error_code, answer.assignment.len()), (0, 1_000));
     assert_eq!(state(&victim, "group").unwrap(), ("Stable".to_owned(), 1));
@@ -140,7 +146,7 @@ fn assignments_from_whoever_has_none_to_give_change_nothing() {
     };
     request.assignments.extend((0..100_000).map(share));
     assert_eq!(victim.ask(5, &request).unwrap().error_code, 0);
-    victim.check_within("100,000 assignments", 100 << 20).unwrap();
+    victim.check("100,000 assignments").unwrap();
 }
 
 #[test]
@@ -151,8 +157,14 @@ fn more_than_a_group_may_hold_is_refused() {
     assert_eq!(victim.ask(9, &many).unwrap().error_code, GROUP_MAX_SIZE_REACHED);
     let mut large = join("large", "");
     large.protocols[0].metadata = Bytes::from(vec![0; 30 << 20]);
-    assert_eq!(victim.ask(9, &large).unwrap().error_code, GROUP_MAX_SIZE_REACHED);
-    victim.check_within("joins of many megabytes", 100 << 20).unwrap();
+    for round in 0..10 {
+        assert_eq!(victim.ask(9, &large).unwrap().error_code, GROUP_MAX_SIZE_REACHED);
+        if round == 4 {
+            // What the allocator keeps of requests of this size it has by now.
+            victim.rebase().unwrap();
+        }
+    }
+    victim.check("joins of many megabytes").unwrap();
     let longest = "x".repeat(i16::MAX as usize);
     let joined = victim.ask(3, &join(&longest, "")).unwrap();
     assert_eq!(joined.error_code, 0);

@@ -270,6 +270,15 @@ impl ClassicGroup {
         self.state
     }
 
+    /// Whether a rebalance goes on as soon as this member does: it is to join again, or to hand in the assignment.
+    pub(super) fn awaits(&self, id: &Arc<str>, member: &ClassicMember) -> bool {
+        match self.state {
+            ClassicState::PreparingRebalance => member.awaiting_join.is_none(),
+            ClassicState::CompletingRebalance => self.leader.as_ref() == Some(id),
+            ClassicState::Empty | ClassicState::Stable => false,
+        }
+    }
+
     pub(super) fn state_since_ms(&self) -> i64 {
         self.state_since_ms
     }

@@ -501,3 +501,23 @@ fn times_are_told_of_states_and_members() {
     shard.restart();
     assert_eq!(shard.shard.describe_classic(GROUP).unwrap().members[0].last_heard_ms, -1);
 }
+
+#[test]
+fn a_description_names_whom_the_rebalance_waits_for() {
+    let mut shard = TestShard::default();
+    let ids = shard.stable(2);
+    let awaited = |shard: &TestShard| -> Vec<String> {
+        let members = shard.shard.describe_classic(GROUP).unwrap().members.into_iter();
+        members.filter(|member| member.is_awaited).map(|member| member.member_id).collect()
+    };
+    assert_eq!(awaited(&shard), [""; 0]);
+    let newcomer = shard.new_id();
+    shard.join(member(&newcomer));
+    shard.join(member(&ids[0]));
+    assert_eq!((shard.state(), awaited(&shard)), ("PreparingRebalance", vec![ids[1].clone()]));
+    let token = shard.join(member(&ids[1]));
+    let leader = shard.joined(token).unwrap().leader.clone();
+    assert_eq!((shard.state(), awaited(&shard)), ("CompletingRebalance", vec![leader.clone()]));
+    shard.sync(&SyncGroup { assignments: shares(&ids), ..sync(&leader, 2) });
+    assert_eq!((shard.state(), awaited(&shard)), ("Stable", vec![]));
+}

@@ -86,6 +86,8 @@ pub(crate) struct DescribedMember {
     pub(crate) assignment: Bytes,
     /// When it was last heard of, in milliseconds since 1970; -1 if it was not since the broker's start.
     pub(crate) last_heard_ms: i64,
+    /// The rebalance that is under way waits for it.
+    pub(crate) is_awaited: bool,
 }
 
 impl GroupShard {
@@ -142,6 +144,7 @@ fn describe(group: &ClassicGroup) -> DescribedGroup {
         metadata: protocol.and_then(|protocol| member.metadata(protocol)).unwrap_or_default(),
         assignment: member.assignment.clone(),
         last_heard_ms: member.last_heard_ms,
+        is_awaited: group.awaits(id, member),
     });
     DescribedGroup {
         state: group.state().name(),

@@ -329,6 +329,10 @@ impl Pass<'_> {
         } else {
             self.fate_of_records(segment, header, batch)
         };
+        if self.protected.contains(&header.base_offset) {
+            // Also without records it opens its transaction again, for whoever learns producers from the log.
+            self.transactions.records_stay(header);
+        }
         match fate {
             // What covers offsets at which there is nothing is made anew, where it is still needed.
             Fate::Unchanged if batch.record_count() == 0 && !self.protected.contains(&header.base_offset) => Fate::Gone,

@@ -18,7 +18,8 @@ use crate::storage::recovery::{OpenMode, RecoveryReport};
 use crate::storage::test_batch::{TestBatch, marker};
 use crate::storage::vfs::{Access, FaultVfs, Vfs, read_file, write_all_at};
 use crate::storage::{
-    DataDir, Log, LogConfig, LogContext, LogManager, LogManagerConfig, LogToOpen, OpenFiles, ProducerLimits, ReadError,
+    AppendError, DataDir, Log, LogConfig, LogContext, LogManager, LogManagerConfig, LogToOpen, OpenFiles,
+    ProducerLimits, ReadError, StorageError,
 };
 use crate::types::{LeaderEpoch, Offset, TopicPartition};
 
@@ -31,20 +32,21 @@ fn config() -> LogConfig {
     LogConfig { segment_bytes: 1500, index_interval_bytes: 100, ..LogConfig::default() }
 }
 
-fn open(vfs: &FaultVfs) -> Arc<LogManager> {
-    let data_dir = DataDir::open(Arc::new(vfs.clone()), Path::new(DATA)).unwrap();
+fn open(vfs: &FaultVfs) -> Result<Arc<LogManager>, StorageError> {
+    let data_dir = DataDir::open(Arc::new(vfs.clone()), Path::new(DATA))?;
     let logs = (0..PARTITIONS)
         .map(|n| LogToOpen { topic_partition: TopicPartition::new("t", n), config: Arc::new(config()) })
         .collect();
     let config = LogManagerConfig { threads: 1, open_files_max: 8, producer_limits: ProducerLimits::default() };
-    LogManager::open(data_dir, &config, logs, 0).unwrap()
+    LogManager::open(data_dir, &config, logs, 0)
 }
 
 /// What a broker did up to its end; the manager still holds the lock.
-fn used(vfs: &FaultVfs) -> Arc<LogManager> {
-    let manager = open(vfs);
+fn used(vfs: &FaultVfs) -> Result<Arc<LogManager>, AppendError> {
+    let manager = open(vfs)?;
     for partition in 0..PARTITIONS {
-        let log = manager.log(&TopicPartition::new("t", partition)).unwrap();
+        let name = TopicPartition::new("t", partition);
+        let log = manager.log(&name).ok_or(StorageError::LogMissing { log: name.to_string() })?;
         let mut sequences = BTreeMap::<i64, i32>::new();
         for n in 0..40i64 {
             let count = 1 + (n % 3) as usize;
@@ -55,29 +57,29 @@ fn used(vfs: &FaultVfs) -> Arc<LogManager> {
                 *first += count as i32;
             }
             let epoch = LeaderEpoch(1 + n as i32 / 15);
-            log.append(batch.build(), epoch, n).unwrap();
+            log.append(batch.build(), epoch, n)?;
             if n % 10 == 3 {
                 let first = sequences.entry(9).or_default();
                 let batch = TestBatch::of(1, 20, 2_000).by_producer(9, 0, *first).in_transaction();
                 *first += 1;
-                log.append(batch.build(), epoch, n).unwrap();
-                log.append(marker(9, 0, n % 20 == 3, 2_001), epoch, n).unwrap();
+                log.append(batch.build(), epoch, n)?;
+                log.append(marker(9, 0, n % 20 == 3, 2_001), epoch, n)?;
             }
             if n == 25 {
-                manager.checkpoint().unwrap();
+                manager.checkpoint()?;
             }
         }
         if partition == 1 {
-            log.delete_records(Offset(30)).unwrap();
+            log.delete_records(Offset(30))?;
         }
         assert!(log.segment_count() > 2, "{}", log.segment_count());
     }
-    manager
+    Ok(manager)
 }
 
 fn closed() -> FaultVfs {
     let vfs = FaultVfs::new();
-    used(&vfs).close().unwrap();
+    used(&vfs).unwrap().close().unwrap();
     vfs.killed()
 }
 
@@ -188,10 +190,10 @@ fn first_base(vfs: &FaultVfs, report: &PartitionReport) -> u64 {
 #[test]
 fn a_broker_that_uses_the_directory_is_noticed_and_not_disturbed() {
     let vfs = FaultVfs::new();
-    let manager = used(&vfs);
+    let manager = used(&vfs).unwrap();
     assert!(look(&vfs).in_use);
     let refused = repair(Arc::new(vfs.clone()), &look(&vfs), &[], RepairOptions::default(), 7).unwrap_err();
-    assert!(matches!(refused, crate::storage::StorageError::DirectoryInUse { .. }), "{refused}");
+    assert!(matches!(refused, StorageError::DirectoryInUse { .. }), "{refused}");
     assert!(!vfs.exists(&Path::new(DATA).join("quarantine")).unwrap());
     manager.close().unwrap();
 }
@@ -212,7 +214,7 @@ fn a_partition_by_itself_is_recognized() {
 #[test]
 fn a_killed_broker_leaves_a_sound_directory() {
     let vfs = FaultVfs::new();
-    let manager = used(&vfs);
+    let manager = used(&vfs).unwrap();
     assert_eq!(findings(&vfs.killed()), []);
     drop(manager);
 }
@@ -240,12 +242,12 @@ fn agrees_with_recovery(vfs: &FaultVfs, context: &str) {
 #[test]
 fn verify_agrees_with_recovery_after_every_power_cut() {
     let whole = FaultVfs::new();
-    drop(used(&whole));
+    drop(used(&whole).unwrap());
     for crash in (40..whole.mutations()).step_by(29) {
         let vfs = FaultVfs::new();
         vfs.crash_at_mutation(crash);
-        let stopped = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| drop(used(&vfs))));
-        assert!(stopped.is_err() && vfs.has_crashed());
+        let _stopped = used(&vfs);
+        assert!(vfs.has_crashed());
         for seed in 0..2 {
             let disk = vfs.power_cut(seed);
             if look(&disk).partitions.len() == PARTITIONS as usize {

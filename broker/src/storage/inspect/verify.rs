@@ -96,6 +96,8 @@ pub(super) struct Verification<'a> {
     pub(super) options: VerifyOptions,
     pub(super) progress: &'a Progress,
     pub(super) segments: Vec<SegmentInFolder>,
+    /// Where the log starts, as far as anything says so.
+    pub(super) log_start_on_record: Offset,
     pub(super) producers: ProducerState,
     pub(super) epochs: LeaderEpochCache,
     pub(super) report: PartitionReport,
@@ -141,10 +143,12 @@ pub fn verify_partition(
             torn_tail: None,
         },
         segments,
+        log_start_on_record: Offset::ZERO,
     };
+    verification.read_log_start(partition);
     let log_end = verification.segments()?;
     verification.give_epochs_to_damage();
-    verification.log_start(partition, log_end);
+    verification.ends(partition, log_end);
     verification.snapshots(&snapshots, log_end)?;
     verification.leader_epochs(log_end)?;
     if entries.iter().any(|entry| entry.name == UNSYNCED_MARKER) {
@@ -232,7 +236,7 @@ impl Verification<'_> {
         without.for_each(|damaged| damaged.leader_epoch = first);
     }
 
-    fn log_start(&mut self, partition: &PartitionFolder, log_end: Offset) {
+    fn read_log_start(&mut self, partition: &PartitionFolder) {
         let files = LOG_START.map(|name| checkpoint::read_one_log_start(self.vfs, &self.dir.join(name)));
         let start_of_folder = files.iter().flatten().copied().max().flatten();
         for (name, found) in LOG_START.iter().zip(files) {
@@ -252,9 +256,12 @@ impl Verification<'_> {
                 }
             });
         }
-        let on_record = partition.mode.log_start.max(start_of_folder);
-        let first = self.segments.first().map_or(on_record.unwrap_or_default(), |segment| segment.base);
-        let start = on_record.unwrap_or_default();
+        self.log_start_on_record = partition.mode.log_start.max(start_of_folder).unwrap_or_default();
+    }
+
+    fn ends(&mut self, partition: &PartitionFolder, log_end: Offset) {
+        let start = self.log_start_on_record;
+        let first = self.segments.first().map_or(start, |segment| segment.base);
         if start < first {
             let what = "the log starts before its first segment: the records between are gone";
             let finding = Finding::records(self.dir.to_owned(), what, "the log starts at its first segment");

@@ -52,6 +52,12 @@ impl Verification<'_> {
         let mut at = 0;
         while at < self.segments.len() {
             let next_base = self.segments.get(at + 1).map(|next| next.base);
+            if next_base.is_some_and(|next_base| next_base <= self.log_start_on_record) {
+                // Its records were deleted, and a stop came before the file was.
+                self.progress.add(self.segments[at].log_bytes);
+                at += 1;
+                continue;
+            }
             let Walked { next_offset, ending, indexes } = self.walk(at, next_base, &mut epoch)?;
             let SegmentInFolder { base, ref path, log_bytes, .. } = self.segments[at];
             let path = path.clone();

@@ -20,7 +20,7 @@ impl Log {
     /// be put on record from now on.
     ///
     /// # Errors
-    /// As [`Log::flush`]. A cache that cannot be written is no error.
+    /// As [`Log::flush`], or the leader epochs cannot be written. Another cache that cannot be written is no error.
     pub fn checkpoint(&self) -> Result<Offset, StorageError> {
         self.check_usable()?;
         let (flushed, active) = loop {
@@ -36,7 +36,7 @@ impl Log {
                 let active = Arc::clone(&self.segments.load().active);
                 self.save_indexes(&active, &mut writer);
                 self.write_checksums(&mut writer);
-                self.write_epochs(&mut writer);
+                self.write_epochs(&mut writer)?;
                 break (flushed, active);
             }
         };
@@ -69,7 +69,7 @@ impl Log {
         let active = Arc::clone(&self.segments.load().active);
         self.save_indexes(&active, &mut writer);
         self.write_checksums(&mut writer);
-        self.write_epochs(&mut writer);
+        self.write_epochs(&mut writer)?;
         self.write_producer_snapshot(&writer, flushed);
         for (base, extension) in [
             (active.base_offset, extension::OFFSET_INDEX),
@@ -134,17 +134,18 @@ impl Log {
         }
     }
 
-    fn write_epochs(&self, writer: &mut Writer) {
+    /// Writes the leader epochs down, durably. Unlike other caches they may not lag behind what the next start trusts: a batch
+    /// whose epoch is not the one on record counts as damaged.
+    fn write_epochs(&self, writer: &mut Writer) -> Result<(), StorageError> {
         if !writer.epochs_are_dirty {
-            return;
+            return Ok(());
         }
         let path = self.dir.join(LEADER_EPOCH_CHECKPOINT);
-        match checkpoint::replace_with_checksum(self.vfs(), &path, writer.epochs.encode().as_bytes()) {
-            Ok(()) => writer.epochs_are_dirty = false,
-            Err(error) => {
-                tracing::warn!(path = %path.display(), %error, "cannot write a leader epoch checkpoint; it is rebuilt from the log")
-            }
-        }
+        let epochs = writer.epochs.encode();
+        checkpoint::replace_with_checksum(self.vfs(), &path, epochs.as_bytes())
+            .map_err(StorageError::io("replace", &path))?;
+        writer.epochs_are_dirty = false;
+        Ok(())
     }
 
     /// Syncs a cache; without entries there is no file.

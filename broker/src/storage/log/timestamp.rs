@@ -82,7 +82,12 @@ impl Log {
             // It was deleted; what is left has to be looked through.
             return self.max_timestamp_of_rest(log_start);
         }
-        self.find_record(&segment, offset, |header_max| header_max >= timestamp, |record| record.timestamp >= timestamp)
+        let wanted = |r: &Record| r.timestamp >= timestamp && r.offset >= log_start.0;
+        match self.find_record(&segment, offset, |header_max| header_max >= timestamp, wanted)? {
+            Some(found) => Ok(Some(found)),
+            // It was deleted, or compaction took it, and its batch still has its time.
+            None => self.max_timestamp_of_rest(log_start),
+        }
     }
 
     fn max_timestamp_of_rest(&self, log_start: Offset) -> Result<Option<TimestampOffset>, ReadError> {

@@ -28,6 +28,12 @@ impl Recovery<'_> {
         let mut epoch = LeaderEpoch::NONE;
         loop {
             let next_base = self.segments.get(at + 1).map(|next| next.base);
+            if let Some(next_base) = next_base.filter(|next_base| *next_base <= self.log_start) {
+                // What is wrong with it concerns nobody any more: its records were deleted.
+                self.segments[at].next_offset = Some(next_base);
+                at += 1;
+                continue;
+            }
             if let Some(next_base) = next_base.filter(|next_base| *next_base <= trusted_below) {
                 self.trust(at, next_base)?;
                 at += 1;
@@ -161,10 +167,7 @@ impl Recovery<'_> {
     ) -> Result<(Offset, SegmentEnding), StorageError> {
         let SegmentState { base, sizes, .. } = self.segments[at];
         let path = segment_path(self.dir, base, extension::LOG);
-        let epoch_behind = self.segments.get(at + 1).and_then(|next| {
-            let path = segment_path(self.dir, next.base, extension::LOG);
-            first_epoch(self.vfs(), &path, next.base, next.sizes.log_bytes)
-        });
+        let epoch_behind = self.epoch_behind(at);
         let start = ScanStart {
             segment_base: base,
             position: resume.position,
@@ -191,7 +194,21 @@ impl Recovery<'_> {
         }
     }
 
-    fn note_damage(&mut self, from: Offset, to: Offset, segment_base: Offset, position: u64, end_position: u64) {
+    /// The epoch that the segment behind starts with, if that can be told.
+    pub(super) fn epoch_behind(&self, at: usize) -> Option<LeaderEpoch> {
+        let next = self.segments.get(at + 1)?;
+        let path = segment_path(self.dir, next.base, extension::LOG);
+        first_epoch(self.vfs(), &path, next.base, next.sizes.log_bytes)
+    }
+
+    pub(super) fn note_damage(
+        &mut self,
+        from: Offset,
+        to: Offset,
+        segment_base: Offset,
+        position: u64,
+        end_position: u64,
+    ) {
         tracing::error!(log = %self.topic_partition, %from, %to, "batches are damaged on disk, good ones lie behind: they are kept and refused");
         self.report.corrupt.push(CorruptRange { from, to, segment_base, position, end_position });
     }

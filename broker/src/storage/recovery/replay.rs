@@ -1,18 +1,16 @@
 //! Producer state, leader epochs and transaction indexes, from the snapshot that is nearest and the batches behind it.
 
-use std::collections::BTreeMap;
-
-use super::{Recovery, find_damage};
+use super::scan::{Event, Scan, ScanStart};
+use super::{Recovery, SegmentState};
 use crate::storage::batch_header::{BatchHeader, HEADER_BYTES};
-use crate::storage::batch_scan::{BatchCursor, SCAN_BLOCK_BYTES, Step};
 use crate::storage::checkpoint;
 use crate::storage::error::StorageError;
-use crate::storage::log::LEADER_EPOCH_CHECKPOINT;
-use crate::storage::segment::{SegmentEnd, extension, segment_path};
+use crate::storage::log::{CorruptRange, LEADER_EPOCH_CHECKPOINT};
+use crate::storage::segment::{extension, segment_path};
 use crate::storage::txn_index::{self, AbortedTxn};
-use crate::storage::vfs::{Access, read_file, replace_file};
+use crate::storage::vfs::{Access, read_file, read_up_to_at, replace_file};
 use crate::storage::{EndTxnMarker, LeaderEpochCache, ProducerState};
-use crate::types::Offset;
+use crate::types::{LeaderEpoch, Offset};
 
 /// 10,000 producers of 250 bytes are 2.5 MB.
 pub(in crate::storage) const SNAPSHOT_BYTES_MAX: u64 = 256 << 20;
@@ -34,14 +32,20 @@ impl Recovery<'_> {
         };
         let mut epochs_changed = !epochs_known;
         let epochs_ref = epochs.get_or_insert_default();
+        let now_ms = self.now_ms;
+        let mut epoch = LeaderEpoch::NONE;
         for index in first..self.segments.len() {
             let segment = &self.segments[index];
+            let base = segment.base;
             if from >= segment.next_offset.unwrap_or(log_end) && epochs_known {
+                if !self.clean && index + 1 == self.segments.len() {
+                    // The offsets of markers that were lost will be given out again.
+                    self.rewrite_transaction_index(base, from, Vec::new())?;
+                }
                 continue;
             }
-            let base = segment.base;
             let mut aborted = Vec::new();
-            self.for_each_batch(index, |header, marker| {
+            self.for_each_batch(index, &mut epoch, |header, marker| {
                 // What is known already is not to be noted again: an earlier offset would take the later entries away.
                 if epochs_ref.epoch_for_offset(header.base_offset) != Some(header.leader_epoch) {
                     epochs_changed |= epochs_ref.assign(header.leader_epoch, header.base_offset);
@@ -50,7 +54,7 @@ impl Recovery<'_> {
                     return;
                 }
                 if let Some(batch) = header.producer_batch(marker)
-                    && let Some(completed) = producers.update(&batch, self.now_ms)
+                    && let Some(completed) = producers.update(&batch, now_ms)
                     && completed.is_aborted
                 {
                     aborted.push(AbortedTxn::from(completed));
@@ -59,6 +63,7 @@ impl Recovery<'_> {
             self.rewrite_transaction_index(base, from, aborted)?;
         }
         producers.advance_end_offset(log_end);
+        self.report.corrupt.sort_unstable_by_key(|range| (range.from, range.position));
         Ok((producers, epochs.unwrap_or_default(), epochs_changed))
     }
 
@@ -74,19 +79,22 @@ impl Recovery<'_> {
     }
 
     /// The newest snapshot that can be read and does not speak of what is gone, nor of batches whose transaction index is in
-    /// doubt and has to be built again. Those that speak of what is gone are removed: the offsets behind the end of the log
-    /// will be given to other batches.
+    /// doubt and has to be built again. The others are removed: the offsets behind the end of the log will be given to other
+    /// batches.
     fn read_snapshot(&mut self, log_end: Offset) -> Result<ProducerState, StorageError> {
-        let mut newer = Vec::new();
+        let log_base = self.segments.first().map_or(log_end, |segment| segment.base);
         while let Some(offset) = self.snapshots.pop() {
             let path = segment_path(self.dir, offset, extension::PRODUCER_SNAPSHOT);
-            if offset > log_end {
+            // What was written between an older one and the first segment is gone: it may have ended a transaction.
+            if offset > log_end || offset < log_base {
                 self.vfs().remove_file(&path).map_err(StorageError::io("remove", &path))?;
                 self.dir_is_dirty = true;
                 continue;
             }
             if offset > self.in_doubt_from {
-                newer.push(offset);
+                // It may know of batches that a power cut has taken: a later start must not believe it either.
+                self.vfs().remove_file(&path).map_err(StorageError::io("remove", &path))?;
+                self.dir_is_dirty = true;
                 continue;
             }
             let bytes = match read_file(self.vfs(), &path, SNAPSHOT_BYTES_MAX) {
@@ -99,7 +107,6 @@ impl Recovery<'_> {
             let limits = self.context.producer_limits.clone();
             match ProducerState::decode_snapshot(&bytes, offset, self.now_ms, limits) {
                 Ok(state) => {
-                    self.snapshots.extend(newer);
                     self.remove_stray_snapshots();
                     return Ok(state);
                 }
@@ -127,53 +134,54 @@ impl Recovery<'_> {
         }
     }
 
-    /// Walks over the good batches of a segment.
+    /// Walks over the good batches of a segment. What is damaged is noted, also where recovery trusted the segment: a batch
+    /// that nobody can read must not be taken for one that was appended, and those behind it count.
     fn for_each_batch(
-        &self,
+        &mut self,
         index: usize,
+        epoch: &mut LeaderEpoch,
         mut visit: impl FnMut(&BatchHeader, Option<EndTxnMarker>),
     ) -> Result<(), StorageError> {
-        let segment = &self.segments[index];
-        let path = segment_path(self.dir, segment.base, extension::LOG);
+        let SegmentState { base, sizes, next_offset, .. } = self.segments[index];
+        let path = segment_path(self.dir, base, extension::LOG);
+        let read_error = |error| StorageError::io("read", &path)(error);
         let file = self.vfs().open(&path, Access::Read).map_err(StorageError::io("open", &path))?;
-        let damage: BTreeMap<u64, u64> = self
-            .report
-            .corrupt
-            .iter()
-            .filter(|range| range.segment_base == segment.base)
-            .map(|range| (range.position, range.end_position))
-            .collect();
-        let mut cursor = BatchCursor::new(&*file, 0, segment.sizes.log_bytes, SCAN_BLOCK_BYTES);
+        let start = ScanStart {
+            segment_base: base,
+            position: 0,
+            expected: base,
+            limit: next_offset,
+            epoch: *epoch,
+            epoch_behind: self.epoch_behind(index),
+            epochs: None,
+        };
+        let mut scan = Scan::new(&*file, sizes.log_bytes, start);
         loop {
-            if let Some(end) = damage.get(&cursor.position()).filter(|end| **end > cursor.position()) {
-                cursor.seek(*end);
-            }
-            match cursor.next().map_err(StorageError::io("read", &path))? {
-                Step::Batch { position, header } => {
+            let damage = match scan.next().map_err(read_error)? {
+                Event::Batch { position, header } => {
+                    *epoch = header.leader_epoch;
                     let marker = match header.is_control() {
                         true => {
-                            let wanted = (header.size_bytes as usize).min(CONTROL_BATCH_BYTES_MAX);
-                            let bytes = cursor.bytes_at(position, wanted).map_err(StorageError::io("read", &path))?;
-                            end_txn_marker(bytes.get(HEADER_BYTES..).unwrap_or_default())
+                            let mut bytes = vec![0; (header.size_bytes as usize).min(CONTROL_BATCH_BYTES_MAX)];
+                            let read = read_up_to_at(&*file, &mut bytes, position).map_err(read_error)?;
+                            end_txn_marker(bytes[..read].get(HEADER_BYTES..).unwrap_or_default())
                         }
                         false => None,
                     };
                     visit(&header, marker);
+                    continue;
                 }
-                // In a segment that recovery trusted. What lies behind the damage counts: a marker, say, that ends a transaction.
-                Step::Bad { position } => {
-                    tracing::error!(segment = %path.display(), position, "a segment holds damaged batches; what producers wrote in them is unknown");
-                    let next_offset = segment.next_offset.unwrap_or(Offset(i64::MAX));
-                    let end = SegmentEnd { size_bytes: segment.sizes.log_bytes, next_offset };
-                    let found = find_damage(&*file, segment.base, end, &LeaderEpochCache::default());
-                    let found = found.map_err(StorageError::io("read", &path))?;
-                    let behind = found.iter().find(|range| range.position <= position && position < range.end_position);
-                    match behind {
-                        Some(range) => cursor.seek(range.end_position),
-                        None => return Ok(()),
-                    }
+                Event::Damage(range) => range,
+                Event::Tail { position } => {
+                    let (from, to) = (scan.next_offset(), next_offset.unwrap_or(scan.next_offset()));
+                    CorruptRange { from, to, segment_base: base, position, end_position: sizes.log_bytes }
                 }
-                Step::End => return Ok(()),
+                Event::End => return Ok(()),
+            };
+            let is_known = |known: &CorruptRange| known.segment_base == base && known.position == damage.position;
+            let is_deleted = next_offset.is_some_and(|next_offset| next_offset <= self.log_start);
+            if !is_deleted && !self.report.corrupt.iter().any(is_known) {
+                self.note_damage(damage.from, damage.to, base, damage.position, damage.end_position);
             }
         }
     }
