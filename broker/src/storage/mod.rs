@@ -47,6 +47,7 @@ mod model_test;
 #[cfg(test)]
 mod start_cost_test;
 #[cfg(test)]
+#[cfg(test)]
 mod test_batch;
 
 pub use batch_header::HEADER_BYTES;
