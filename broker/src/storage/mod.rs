@@ -43,10 +43,10 @@ mod cache_damage_test;
 mod crash_test;
 #[cfg(test)]
 mod full_disk_test;
+#[cfg(test)]
 mod model_test;
 #[cfg(test)]
 mod start_cost_test;
-#[cfg(test)]
 #[cfg(test)]
 mod test_batch;
 
