@@ -20,21 +20,22 @@ use crate::api::{Api, Dispatcher, ServerAddress, ServerAddresses};
 use crate::clock::{Clock, SystemClock};
 use crate::config::{BrokerConfig, ConfigError};
 use crate::coordinator::{GroupCoordinator, GroupCoordinatorContext};
-use crate::metadata::{Controller, ControllerContext, ControllerError, ImageDelta, MetadataImage, TopicListener};
+use crate::metadata::{
+    Controller, ControllerContext, ControllerError, INTERNAL_PARTITIONS, ImageDelta, MetadataImage, TopicListener,
+};
 use crate::metrics::Metrics;
 use crate::net::{BoundSockets, PanicGuard, ServerSockets};
 use crate::replica::{FetchSessionCache, ReplicaManager};
 use crate::storage::vfs::{RealVfs, Vfs};
 use crate::storage::{
     CleanerConfig, CleanerStatus, DataDir, Flusher, LogCleaner, LogManager, LogManagerConfig, LogToOpen,
-    ProducerLimits, StorageError,
+    ProducerLimits, ScrubStatus, Scrubber, StorageError,
 };
 
 mod builder;
 mod descriptors;
 mod disk_watch;
 mod housekeeping;
-mod scrub;
 
 pub use builder::BrokerBuilder;
 
@@ -86,6 +87,7 @@ pub struct Broker {
     sockets: ServerSockets,
     housekeeping: JoinSet<()>,
     cleaner: LogCleaner,
+    scrubber: Scrubber,
     flusher: Arc<Flusher>,
     logs: Arc<LogManager>,
 }
@@ -136,6 +138,12 @@ impl Broker {
         self.cleaner.status()
     }
 
+    /// What the scrub has checked since the start, and what it has found.
+    #[must_use]
+    pub fn scrub_status(&self) -> ScrubStatus {
+        self.scrubber.status()
+    }
+
     /// What the broker counts.
     #[must_use]
     pub fn metrics(&self) -> &Metrics {
@@ -174,11 +182,12 @@ impl Broker {
     /// # Errors
     /// A log could not be flushed or closed; the others are.
     pub async fn stop(self) -> Result<(), StopError> {
-        let Broker { sockets, mut housekeeping, cleaner, flusher, logs, .. } = self;
+        let Broker { sockets, mut housekeeping, cleaner, scrubber, flusher, logs, .. } = self;
         sockets.stop(STOP_PATIENCE).await;
         housekeeping.shutdown().await;
         unblocked(move || {
             cleaner.stop();
+            scrubber.stop();
             flusher.stop();
             logs.close()
         })
@@ -229,16 +238,18 @@ impl Start {
         let now = Arc::clone(&clock);
         let sockets = bound.serve(Arc::new(move || config_now.config()), dispatcher, Arc::clone(&metrics), now);
         let mut housekeeping = JoinSet::new();
-        let scrubbing = scrub::run(Arc::clone(&keeper), Arc::clone(&logs), Arc::clone(&clock));
-        housekeeping.spawn(guarded(sockets.panic_guard(), scrubbing));
         let watching = disk_watch::run(Arc::clone(&keeper), Arc::clone(&logs), Arc::clone(&clock));
         housekeeping.spawn(guarded(sockets.panic_guard(), watching));
         let purging = housekeeping::run(Arc::clone(&keeper), Arc::clone(&logs), Arc::clone(&clock));
         housekeeping.spawn(guarded(sockets.panic_guard(), purging));
         let cleaner = start_cleaner(&keeper, &logs, &clock, &sockets);
+        let paced_by = Arc::clone(&keeper);
+        let pace = move || u64::try_from(paced_by.config().log_scrub_bytes_per_second).unwrap_or(0);
+        let (scrubbed, now) = (Arc::clone(&logs), Arc::clone(&clock));
+        let scrubber = Scrubber::start(scrubbed, now, Arc::new(pace), sockets.panic_guard());
         housekeeping.spawn(guarded(sockets.panic_guard(), groups.run()));
         housekeeping.spawn(guarded(sockets.panic_guard(), housekeeping::retain(keeper, Arc::clone(&logs), clock)));
-        Ok(Broker { config, addresses, cluster_id, metrics, sockets, housekeeping, cleaner, flusher, logs })
+        Ok(Broker { config, addresses, cluster_id, metrics, sockets, housekeeping, cleaner, scrubber, flusher, logs })
     }
 }
 
@@ -270,7 +281,7 @@ impl Floors {
         let (config, image) = (controller.config(), controller.image());
         let to_open: Vec<LogToOpen> =
             image.topics().flat_map(|topic| ReplicaManager::logs_of(&config, topic)).collect();
-        if to_open.len() > partitions_max {
+        if to_open.len() > partitions_max.saturating_add(INTERNAL_PARTITIONS) {
             tracing::error!(
                 partitions = to_open.len(),
                 limit = shares.limit,

@@ -80,7 +80,7 @@ pub(super) static GROUPS: &[KeyGroup] = &[
             int("default.replication.factor", "1").doc("The replication factor of a topic whose creator names none; only 1 and -1 can be met."),
             boolean("auto.create.topics.enable", "true").doc("Whether asking for the metadata of an unknown topic creates it."),
             boolean("delete.topic.enable", "true").doc("Whether topics can be deleted."),
-            int("max.partitions", "10000").at_least(1).ours().doc("How many partitions the broker holds, as far as half of the files that it may open (`ulimit -n`) suffice; creating more is refused instead of degrading those that are there."),
+            int("max.partitions", "10000").at_least(1).ours().doc("How many partitions the broker holds, internal topics aside, as far as half of the files that it may open (`ulimit -n`) suffice; creating more is refused instead of degrading those that are there."),
         ],
     },
     KeyGroup {

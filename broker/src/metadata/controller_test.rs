@@ -41,6 +41,12 @@ fn partitions_without_descriptors_are_refused() {
     assert!(matches!(refused, ControllerError::TooManyPartitions { requested: 3, total: 6, limit: 5, .. }));
     assert!(refused.to_string().contains("ulimit"), "{refused}");
     create(&controller, new_topic("b", 2)).unwrap();
+    // Groups are still possible; but nobody gets around the limit by a name.
+    let refused = create(&controller, new_topic("__consumer_offsets", 101)).unwrap_err();
+    assert!(matches!(refused, ControllerError::TooManyPartitions { total: 6, limit: 5, .. }), "{refused}");
+    create(&controller, new_topic("__consumer_offsets", 100)).unwrap();
+    assert!(create(&controller, new_topic("__transaction_state", 1)).is_err());
+    assert!(create(&controller, new_topic("c", 1)).is_err());
 }
 
 fn open(dir: &Path) -> Controller {

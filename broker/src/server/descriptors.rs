@@ -2,7 +2,9 @@
 //!
 //! Owns the shares: one descriptor for each partition, whose active segment stays open; a bounded number for sealed segments
 //! and indexes, which are opened when they are read; the rest for connections and everything else. Does not open anything.
-//! Partitions beyond their share are refused as they are created, rather than served without descriptors.
+//! Partitions beyond their share (those of internal topics come on top) are refused as they are created, rather than served without descriptors.
+
+use crate::metadata::INTERNAL_PARTITIONS;
 
 /// The shares of one process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,10 +25,11 @@ impl DescriptorShares {
     }
 
     fn of(limit: usize, max_partitions: usize) -> DescriptorShares {
-        // Half of them at most are partitions, three quarters with the files that are opened on demand.
+        // Half of them at most are partitions, three quarters with the internal ones and the files that are opened on demand; where
+        // there are few, an eighth is needed for those files in any case.
         let partitions_max = limit / 2;
-        let partitions = max_partitions.min(partitions_max);
-        let open_files_max = (limit / 5 * 2).min(limit / 4 * 3 - partitions);
+        let partitions = max_partitions.min(partitions_max) + INTERNAL_PARTITIONS;
+        let open_files_max = (limit / 5 * 2).min((limit / 4 * 3).saturating_sub(partitions)).max(limit / 8);
         DescriptorShares { limit, partitions_max, open_files_max }
     }
 }
@@ -41,13 +44,14 @@ mod tests {
             let DescriptorShares { partitions_max, open_files_max, .. } = DescriptorShares::of(limit, partitions);
             (partitions_max, open_files_max)
         };
-        assert_eq!(shares(20_000, 10_000), (10_000, 5_000));
+        assert_eq!(shares(20_000, 10_000), (10_000, 4_900));
         assert_eq!(shares(20_000, 1_000), (10_000, 8_000));
-        assert_eq!(shares(1_024, 10_000), (512, 256));
+        assert_eq!(shares(1_024, 10_000), (512, 156));
         assert_eq!(shares(1 << 20, 10_000), (524_288, 419_430));
-        for limit in [256, 1_000, 20_000, usize::MAX] {
+        for limit in [1_024, 4_096, 20_000, usize::MAX] {
             let (partitions, files) = shares(limit, usize::MAX);
-            assert!(partitions + files <= limit / 4 * 3 && files >= limit / 5, "{limit}");
+            assert!(partitions + INTERNAL_PARTITIONS + files <= limit / 4 * 3, "{limit}");
         }
+        assert_eq!(shares(256, 10_000), (128, 32));
     }
 }

@@ -3,7 +3,7 @@
 //! Owns the segments, the offsets and what follows from them: producer state, leader epochs, the poison that a failed
 //! write leaves. Does not own when a flush happens (the flusher and the checkpoints do) or the high watermark (the
 //! partition does). By lifecycle: `log/append.rs`, `log/roll.rs`, `log/flush.rs`, `log/read.rs`, `log/timestamp.rs`,
-//! `log/trim.rs`, `log/retention.rs`, `log/replace.rs`, `log/close.rs`; what was there before the start is `recovery.rs`.
+//! `log/trim.rs`, `log/retention.rs`, `log/replace.rs`, `log/scrub.rs`, `log/close.rs`; what was there before the start is `recovery.rs`.
 //!
 //! Invariants: `log_start <= flushed <= log_end`, asserted where they move, in release builds too. The bytes in a segment
 //! are those of the wire batch after offset, epoch and timestamp assignment. After one failed write or sync nothing more is
@@ -46,7 +46,7 @@ pub use append::AppendOutcome;
 pub(super) use close::LEADER_EPOCH_CHECKPOINT;
 pub use flush::LogObserver;
 pub use read::LogRead;
-pub use scrub::ScrubCursor;
+pub use scrub::ScrubbedSegment;
 pub use timestamp::TimestampOffset;
 
 /// What the logs of a data directory share.

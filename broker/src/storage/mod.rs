@@ -29,6 +29,7 @@ mod open_transactions;
 mod producer_entry;
 mod recovery;
 mod replacement;
+mod scrubber;
 mod sealed_caches;
 mod segment;
 mod segment_batches;
@@ -58,7 +59,7 @@ pub use error::{AppendError, ReadError, StorageError};
 pub use flusher::Flusher;
 pub use leader_epoch::{EpochEndOffset, LeaderEpochCache};
 pub use log::{
-    AppendOutcome, CorruptRange, Log, LogContext, LogObserver, LogOffsets, LogRead, ScrubCursor, TimestampOffset,
+    AppendOutcome, CorruptRange, Log, LogContext, LogObserver, LogOffsets, LogRead, ScrubbedSegment, TimestampOffset,
 };
 pub use log_config::{FlushMode, LogConfig};
 pub use log_manager::{LogManager, LogManagerConfig, LogToOpen};
@@ -66,6 +67,7 @@ pub use open_files::OpenFiles;
 pub use open_transactions::EndTxnMarker;
 pub use producer_state::{ProducerLimits, ProducerState, ProducerStateError};
 pub use recovery::{OpenMode, RecoveryReport};
+pub use scrubber::{ScrubStatus, Scrubber};
 pub use throttle::{SharedThrottle, Throttle, Unthrottled};
 pub use txn_index::AbortedTxn;
 pub use validated_batch::ValidatedBatch;

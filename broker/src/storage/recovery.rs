@@ -31,8 +31,7 @@ mod replay;
 mod scan;
 
 pub(super) use check::{first_epoch, holds_good_batch};
-pub(super) use index_builder::rebuild_indexes;
-pub(super) use index_builder::{INDEX_BYTES_MAX, IndexBuilder, decode as decode_index};
+pub(super) use index_builder::{INDEX_BYTES_MAX, IndexBuilder, build_indexes, decode as decode_index};
 pub(super) use replay::{CONTROL_BATCH_BYTES_MAX, EPOCHS_BYTES_MAX, SNAPSHOT_BYTES_MAX, end_txn_marker};
 pub(super) use scan::{Event, Scan, ScanStart, find_damage, verify};
 

@@ -475,6 +475,14 @@ pub(super) struct SealedSegment {
     pub(super) caches: SealedCaches,
 }
 
+/// What is in the files of a sealed segment's indexes.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct FoundIndexes {
+    /// The offset index and the time index; `None` where one of them is missing or too short.
+    pub(super) of_batches: Option<[Checksum; 2]>,
+    pub(super) transaction_index: Checksum,
+}
+
 /// Which indexes of a segment are what they were.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Soundness {
@@ -508,7 +516,8 @@ impl SealedSegment {
 
     /// Bytes of its indexes, the larger of the two.
     pub(super) fn index_bytes(&self) -> u64 {
-        self.offset_index.size_bytes::<OffsetEntry>().max(self.time_index.size_bytes::<TimeEntry>())
+        let [offset_bytes, time_bytes] = self.index_sizes();
+        offset_bytes.max(time_bytes)
     }
 
     /// A segment whose indexes are there and were found in order.
@@ -548,39 +557,49 @@ impl SealedSegment {
         self
     }
 
-    /// Holds the files of its indexes against what is known of them, whatever was found before.
-    ///
-    /// # Errors
-    /// One of them cannot be read, for another reason than that it is too short or missing.
-    pub(super) fn look_at_caches(&self, dir: &Path) -> io::Result<Soundness> {
-        let sound = self.checksums(dir);
-        let found = match self.read_checksums(dir) {
-            Ok(found) => Some(found),
-            Err(error) if matches!(error.kind(), io::ErrorKind::UnexpectedEof | io::ErrorKind::NotFound) => None,
-            Err(error) => return Err(error),
-        };
-        let of_batches = |checksums: SegmentChecksums| (checksums.offset_index, checksums.time_index);
-        let transactions = |checksums: SegmentChecksums| checksums.transaction_index;
+    /// Bytes of its offset index and of its time index.
+    pub(super) fn index_sizes(&self) -> [u64; 2] {
+        [self.offset_index.size_bytes::<OffsetEntry>(), self.time_index.size_bytes::<TimeEntry>()]
+    }
+
+    /// Holds what was found in the files of its indexes against what is known of them, whatever was found before. What nothing is
+    /// known of is on record from now on.
+    pub(super) fn compare_caches(&self, found: FoundIndexes) -> Soundness {
+        let all = found.of_batches.map(|[offset_index, time_index]| SegmentChecksums {
+            offset_index,
+            time_index,
+            transaction_index: found.transaction_index,
+        });
+        let sound = self.caches.checksums(|| all.ok_or_else(|| io::ErrorKind::NotFound.into()));
         let soundness = Soundness {
-            indexes: sound.is_some() && sound.map(of_batches) == found.map(of_batches),
-            // Found only together with the others; an index that was given up says nothing of this one.
-            transaction_index: found.is_none() || self.caches.last_known().map(transactions) == found.map(transactions),
+            indexes: sound.is_some_and(|sound| found.of_batches == Some([sound.offset_index, sound.time_index])),
+            // Also where nothing is on record for the others any more.
+            transaction_index: self
+                .caches
+                .last_known()
+                .is_none_or(|known| known.transaction_index == found.transaction_index),
         };
         if !soundness.indexes || !soundness.transaction_index {
             self.caches.distrust();
         }
-        Ok(soundness)
+        soundness
     }
 
-    /// The same segment with other offset and time indexes, just built.
-    pub(super) fn with_indexes(&self, pool: &Arc<OpenFiles>, dir: &Path, built: SegmentChecksums) -> SealedSegment {
+    /// The same segment with other offset and time indexes, just built; its transaction index has this, unless another is known.
+    pub(super) fn with_indexes(
+        &self,
+        pool: &Arc<OpenFiles>,
+        dir: &Path,
+        built: SegmentChecksums,
+        transaction_index: Checksum,
+    ) -> SealedSegment {
         let sizes = SegmentSizes {
             log_bytes: self.size_bytes,
             offset_index_bytes: Some(built.offset_index.len),
             time_index_bytes: Some(built.time_index.len),
             modified_ms: self.last_append_ms,
         };
-        let transaction_index = self.caches.last_known().unwrap_or_default().transaction_index;
+        let transaction_index = self.caches.last_known().map_or(transaction_index, |known| known.transaction_index);
         let on_record = SegmentChecksums { transaction_index, ..built };
         let segment = SealedSegment::new(pool, dir, self.base_offset, self.next_offset, sizes, 0);
         SealedSegment { verified: Arc::clone(&self.verified), ..segment.with_checksums(on_record) }

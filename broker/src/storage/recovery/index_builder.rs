@@ -1,5 +1,6 @@
 //! Builds the two indexes of a segment from its batches, as appending them one by one would have.
 
+use std::io;
 use std::path::Path;
 
 use super::scan::{Event, Scan, ScanStart};
@@ -122,7 +123,7 @@ impl IndexBuilder {
     }
 
     /// What the files have once they were written.
-    pub(super) fn checksums(&self, base: Offset) -> SegmentChecksums {
+    pub(in crate::storage) fn checksums(&self, base: Offset) -> SegmentChecksums {
         SegmentChecksums {
             offset_index: Checksum::of(&encode(&self.offset_entries, base)),
             time_index: Checksum::of(&encode(&self.time_entries, base)),
@@ -146,18 +147,16 @@ impl IndexBuilder {
     }
 }
 
-/// Reads a segment that is in use and replaces its indexes; what they have now.
+/// Builds the indexes of a sealed segment that is in use, from all of its batches that are good.
 ///
 /// # Errors
-/// The segment cannot be read, or an index not be written.
-pub(in crate::storage) fn rebuild_indexes(
-    vfs: &dyn Vfs,
-    dir: &Path,
+/// The segment cannot be read.
+pub(in crate::storage) fn build_indexes(
     file: &dyn VfsFile,
     base: Offset,
     end: SegmentEnd,
     index_interval_bytes: u32,
-) -> Result<SegmentChecksums, StorageError> {
+) -> io::Result<IndexBuilder> {
     let start = ScanStart {
         segment_base: base,
         position: 0,
@@ -170,15 +169,14 @@ pub(in crate::storage) fn rebuild_indexes(
     let mut scan = Scan::new(file, end.size_bytes, start);
     let mut builder = IndexBuilder::default();
     loop {
-        match scan.next().map_err(StorageError::io("read the segment of", dir))? {
+        match scan.next()? {
             Event::Batch { position, header } => builder.push(position, &header, index_interval_bytes),
             Event::Damage(_) => {}
             Event::Tail { .. } | Event::End => break,
         }
     }
     builder.push_time_entry();
-    builder.write(vfs, dir, base, false)?;
-    Ok(builder.checksums(base))
+    Ok(builder)
 }
 
 /// The largest timestamp of the batch that ends with `last_offset`, looked for from `position` on.
