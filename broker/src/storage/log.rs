@@ -12,6 +12,7 @@
 //! Locks, in the order in which they may be taken: `restructuring`, `flushing`, `writer`. Readers take neither: they load the list of
 //! segments, and one atomic word that says how far the active one reaches.
 
+use std::collections::VecDeque;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, Ordering};
@@ -156,6 +157,8 @@ pub(super) struct Writer {
     pub(super) checksums_on_record: CacheChecksums,
     /// The offset that the last checkpoint of this log came to.
     pub(super) checkpointed: Option<Offset>,
+    /// The producer snapshots of the last checkpoints, the oldest first.
+    pub(super) checkpoint_snapshots: VecDeque<Offset>,
     /// While the log ends here, everything that closing would save is saved and durable.
     pub(super) saved_at: Option<Offset>,
 }

@@ -8,7 +8,7 @@
 //! read are copied to the quarantine folder before they are cut. Indexes, snapshots and checkpoints are believed only as
 //! far as the batches bear them out. When [`load`] returns, what it found is durable.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -101,7 +101,8 @@ struct Recovery<'a> {
     log_start: Offset,
     report: RecoveryReport,
     dir_is_dirty: bool,
-    /// The caches of segments from this offset on are not believed: they may be older than the batches beside them.
+    /// What caches say of batches from this offset on is not believed: they may be older than the batches beside them, or know of
+    /// some that a power cut has taken.
     in_doubt_from: Offset,
     /// The producer snapshot that was read is that of the end of the log.
     snapshot_is_newest: bool,
@@ -216,6 +217,7 @@ fn try_load(
         epochs_are_dirty,
         checksums_on_record: recovery.on_record.clone(),
         checkpointed: (is_empty || as_saved).then_some(log_end),
+        checkpoint_snapshots: VecDeque::new(),
         saved_at: (is_empty || as_saved).then_some(log_end),
     };
     let segments = recovery.into_segments(active, log_start);

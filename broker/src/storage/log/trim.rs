@@ -87,7 +87,7 @@ impl Log {
         }
     }
 
-    fn remove_if_there(&self, base_offset: Offset, extension: &str) {
+    pub(super) fn remove_if_there(&self, base_offset: Offset, extension: &str) {
         let path = segment_path(&self.dir, base_offset, extension);
         match self.vfs().remove_file(&path) {
             Ok(()) => {}
