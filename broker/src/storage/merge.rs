@@ -63,8 +63,7 @@ impl Log {
     }
 
     fn candidate(&self, segment: &Arc<SealedSegment>) -> Result<Candidate, StorageError> {
-        let newest = Segment::Sealed(Arc::clone(segment)).largest_timestamp(&self.corrupt_ranges());
-        let newest = newest.map_err(StorageError::io("read the time index of", segment.file.path()))?;
+        let newest = self.largest_timestamp(&Segment::Sealed(Arc::clone(segment)))?;
         Ok(Candidate {
             size_bytes: segment.size_bytes,
             index_bytes: segment.index_bytes(),

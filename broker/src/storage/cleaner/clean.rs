@@ -137,8 +137,7 @@ impl Log {
     }
 
     fn newest_ms(&self, segment: &Arc<SealedSegment>) -> Result<Option<i64>, StorageError> {
-        let newest = Segment::Sealed(Arc::clone(segment)).largest_timestamp(&self.corrupt_ranges());
-        let newest = newest.map_err(StorageError::io("read the time index of", segment.file.path()))?;
+        let newest = self.largest_timestamp(&Segment::Sealed(Arc::clone(segment)))?;
         Ok(newest.map(|entry| entry.timestamp).filter(|timestamp| *timestamp >= 0))
     }
 }
@@ -329,10 +328,6 @@ impl Pass<'_> {
         } else {
             self.fate_of_records(segment, header, batch)
         };
-        if self.protected.contains(&header.base_offset) {
-            // Also without records it opens its transaction again, for whoever learns producers from the log.
-            self.transactions.records_stay(header);
-        }
         match fate {
             // What covers offsets at which there is nothing is made anew, where it is still needed.
             Fate::Unchanged if batch.record_count() == 0 && !self.protected.contains(&header.base_offset) => Fate::Gone,

@@ -87,11 +87,9 @@ impl Log {
 
     /// How many of the oldest segments are older than `oldest_ms`.
     fn too_old(&self, segments: &Segments, oldest_ms: i64) -> Result<usize, StorageError> {
-        let damage = self.corrupt.load();
         let mut count = 0;
         for (index, segment) in segments.iter().enumerate().filter(|(_, segment)| !is_empty(segment)) {
-            let largest = segment.largest_timestamp(&damage);
-            let largest = largest.map_err(StorageError::io("read the time index of", segment.path()))?;
+            let largest = self.largest_timestamp(&segment)?;
             let newest_record_ms = largest.map(|entry| entry.timestamp).filter(|timestamp| *timestamp >= 0);
             match newest_record_ms.into_iter().chain(segment.last_append_ms()).min() {
                 Some(newest_ms) if newest_ms >= oldest_ms => break,
