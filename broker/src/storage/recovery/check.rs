@@ -10,8 +10,8 @@ use crate::storage::cache_checksums::Checksum;
 use crate::storage::error::StorageError;
 use crate::storage::index::{IndexEntry, OffsetEntry, TimeEntry};
 use crate::storage::log::CorruptRange;
-use crate::storage::segment::{extension, segment_path};
-use crate::storage::vfs::{Access, Vfs, VfsFile, read_exact_at, read_file, write_all_at};
+use crate::storage::segment::{SegmentSizes, extension, segment_path};
+use crate::storage::vfs::{Access, Vfs, VfsFile, keep_modified, read_exact_at, read_file, write_all_at};
 use crate::types::{LeaderEpoch, Offset};
 
 /// How a segment ended.
@@ -45,7 +45,7 @@ impl Recovery<'_> {
             }
             let path = segment_path(self.dir, base, extension::LOG);
             let file = self.vfs().open(&path, Access::Write).map_err(StorageError::io("open", &path))?;
-            let size_bytes = self.segments[at].sizes.log_bytes;
+            let SegmentSizes { log_bytes: size_bytes, modified_ms, .. } = self.segments[at].sizes;
             if self.sync_failed {
                 self.remove_beside(base, &[extension::OFFSET_INDEX, extension::TIME_INDEX])?;
             }
@@ -75,7 +75,7 @@ impl Recovery<'_> {
                 (ending, _) => {
                     self.quarantine_segments_behind(at)?;
                     if let SegmentEnding::Tail(position) = ending {
-                        self.cut(&path, &*file, position, size_bytes)?;
+                        self.cut(&path, &*file, position, size_bytes, modified_ms)?;
                         size_bytes = position;
                         self.segments[at].sizes.log_bytes = position;
                     }
@@ -83,6 +83,7 @@ impl Recovery<'_> {
             }
             if self.sync_failed {
                 self.write_again(&path, &*file, size_bytes)?;
+                keep_modified(self.vfs(), &path, modified_ms);
             }
             if !self.clean && size_bytes > 0 {
                 // What a broker that was killed had written may be in the page cache only.
@@ -94,7 +95,6 @@ impl Recovery<'_> {
             if at + 1 == self.segments.len() {
                 self.rewrite_if_wrong(at, &builder)?;
                 // Nothing tells when it was created: not after it was last written.
-                let modified_ms = self.segments[at].sizes.modified_ms;
                 builder.cadence.created_ms =
                     modified_ms.map_or(self.now_ms, |modified_ms| modified_ms.min(self.now_ms));
                 return Ok(ActiveState { file, base, size_bytes, next_offset, builder });
