@@ -21,7 +21,7 @@ use crate::storage::error::StorageError;
 use crate::storage::log::Log;
 use crate::storage::log_config::LogConfig;
 use crate::storage::replacement::{NewSegment, SEGMENT_BYTES_MAX};
-use crate::storage::segment::{SealedSegment, Search, Segment, last_append_ms};
+use crate::storage::segment::{FoundBatch, SealedSegment, Search, Segment, last_append_ms};
 use crate::storage::segment_batches::{NextBatch, SegmentBatches};
 use crate::storage::throttle::Throttle;
 use crate::types::Offset;
@@ -70,32 +70,40 @@ pub(super) struct Dirt {
 impl Log {
     /// How dirty a log is that was cleaned up to `cleaned_up_to`.
     pub(super) fn dirt(&self, cleaned_up_to: Offset, now_ms: i64) -> Result<Dirt, StorageError> {
+        let waiting_counts = self.config().max_compaction_lag_ms < i64::MAX;
         let mut dirt = Dirt { dirty_bytes: 0, cleanable_bytes: 0, oldest_dirty_ms: None };
         for segment in self.cleanable(cleaned_up_to, now_ms)?.into_iter().flatten() {
             dirt.cleanable_bytes += segment.size_bytes;
-            if segment.next_offset > cleaned_up_to {
-                dirt.dirty_bytes += segment.size_bytes;
-                if dirt.oldest_dirty_ms.is_none() && self.config().max_compaction_lag_ms < i64::MAX {
-                    dirt.oldest_dirty_ms = self.waits_since_ms(segment, cleaned_up_to)?;
-                }
+            if segment.next_offset <= cleaned_up_to {
+                continue;
+            }
+            let is_clean_in_part = segment.base_offset < cleaned_up_to;
+            let first = match is_clean_in_part || (waiting_counts && dirt.oldest_dirty_ms.is_none()) {
+                true => self.first_batch(&segment, cleaned_up_to)?,
+                false => None,
+            };
+            // Merging puts what is dirty and what is clean into one segment.
+            dirt.dirty_bytes += segment.size_bytes - first.map_or(0, |batch| batch.position);
+            if waiting_counts {
+                // Not by its newest record: merging makes a segment younger.
+                let first_ms = first.map(|batch| batch.header.max_timestamp).filter(|timestamp| *timestamp >= 0);
+                let since_ms = first_ms.into_iter().chain(last_append_ms(std::slice::from_ref(&segment))).min();
+                dirt.oldest_dirty_ms = dirt.oldest_dirty_ms.or(since_ms);
             }
         }
         Ok(dirt)
     }
 
-    /// The time of the first batch of a segment at or behind an offset, or of the segment's last append if that is older. A
-    /// segment's newest record would not do: merging makes it younger.
-    fn waits_since_ms(&self, segment: Arc<SealedSegment>, from: Offset) -> Result<Option<i64>, StorageError> {
-        let last_append_ms = last_append_ms(std::slice::from_ref(&segment));
-        let segment = Segment::Sealed(segment);
+    /// The first batch of a segment that reaches to an offset or behind it; `None` where damage hides it.
+    fn first_batch(&self, segment: &Arc<SealedSegment>, from: Offset) -> Result<Option<FoundBatch>, StorageError> {
+        let segment = Segment::Sealed(Arc::clone(segment));
         let read = || StorageError::io("read", segment.path());
         let file = segment.file().map_err(read())?;
         let from = from.max(segment.base_offset());
-        let first = match segment.search(&*file, from, segment.end(), &self.corrupt_ranges()).map_err(read())? {
-            Search::Found(batch) => Some(batch.header.max_timestamp).filter(|timestamp| *timestamp >= 0),
-            Search::Behind | Search::Bad { .. } => None,
-        };
-        Ok(first.into_iter().chain(last_append_ms).min())
+        match segment.search(&*file, from, segment.end(), &self.corrupt_ranges()).map_err(read())? {
+            Search::Found(batch) => Ok(Some(batch)),
+            Search::Behind | Search::Bad { .. } => Ok(None),
+        }
     }
 
     /// Cleans the log once, which was cleaned up to `cleaned_up_to` before. Durable when it returns.

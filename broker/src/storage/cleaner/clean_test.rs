@@ -1,6 +1,7 @@
 //! Goal: after a cleaning the log holds the newest record of each key at its own offset, and what must stay beside it.
 //! Method: real files and batches of every codec against a map of what was written; Kafka's rules one by one.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
@@ -266,6 +267,59 @@ fn a_record_larger_than_any_buffer_is_compacted_like_any_other() {
     };
     assert_eq!(left(&log)[..3], [(2, 1), (3, 9 << 20), (5, 9 << 20)]);
     assert!(log.size_bytes() < 10 << 20, "what was compressed is still: {}", log.size_bytes());
+}
+
+/// Counts what passes, and stops the work at one of the calls.
+struct Meter {
+    bytes: Cell<u64>,
+    calls: Cell<u64>,
+    stop_at: u64,
+}
+
+impl Throttle for Meter {
+    fn pass(&self, bytes: u64) -> Result<(), StorageError> {
+        self.calls.set(self.calls.get() + 1);
+        self.bytes.set(self.bytes.get() + bytes);
+        if self.calls.get() == self.stop_at { Err(StorageError::Stopped) } else { Ok(()) }
+    }
+}
+
+#[test]
+fn every_byte_passes_the_throttle_and_a_stop_leaves_the_log_as_it_was_or_cleaned() {
+    let (fixture, log) = a_hundred_of_seven_keys();
+    let newest = |log: &Log| records(log).into_iter().map(|(offset, key, _)| (key, offset)).collect::<BTreeMap<_, _>>();
+    let expected = newest(&log);
+    let mut calls = 0;
+    for stop_at in 1.. {
+        let meter = Meter { bytes: Cell::new(0), calls: Cell::new(0), stop_at };
+        let cleaned = log.clean(Offset::ZERO, LIMITS, 1_000, &meter);
+        assert_eq!(newest(&log), expected, "stopped at {stop_at}");
+        let left = std::fs::read_dir(fixture.0.path().join("t-0")).unwrap().map(|file| file.unwrap().file_name());
+        assert!(left.into_iter().all(|name| !name.to_string_lossy().ends_with("cleaned")), "stopped at {stop_at}");
+        match cleaned {
+            Err(StorageError::Stopped) => calls = meter.calls.get(),
+            Ok(_) => break,
+            Err(error) => panic!("{error}"),
+        }
+    }
+    assert!(calls > 50, "{calls}");
+    assert_eq!(records(&log).len(), 7);
+    let (_fixture, log) = a_hundred_of_seven_keys();
+    let sealed_bytes = log.size_bytes() - batches(&log).pop().unwrap().size_in_bytes() as u64;
+    let meter = Meter { bytes: Cell::new(0), calls: Cell::new(0), stop_at: 0 };
+    let report = log.clean(Offset::ZERO, LIMITS, 1_000, &meter).unwrap();
+    // Read once for the keys, and read and written again.
+    assert_eq!((meter.bytes.get(), report.records_removed), (3 * sealed_bytes, 93));
+}
+
+fn a_hundred_of_seven_keys() -> (Fixture, Arc<Log>) {
+    let fixture = Fixture::new();
+    let log = fixture.open(&compacted(2_000), OpenMode::default());
+    for n in 0..100 {
+        append(&log, &[(&format!("key {}", n % 7), Some("some value"))], n);
+    }
+    seal(&log);
+    (fixture, log)
 }
 
 #[test]
