@@ -3,7 +3,7 @@
 //! Owns the child and its data directory. Knows nothing of what is sent to it.
 
 use std::net::{SocketAddr, TcpStream};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -22,7 +22,7 @@ pub struct BrokerProcess {
     child: Child,
     address: SocketAddr,
     started: Instant,
-    _data: TempDir,
+    data: TempDir,
 }
 
 impl BrokerProcess {
@@ -55,7 +55,7 @@ impl BrokerProcess {
         loop {
             let text = std::fs::read_to_string(&port_file).unwrap_or_default();
             if let Some(address) = text.strip_suffix('\n').and_then(|line| line.parse().ok()) {
-                return Ok(Self { child, address, started, _data: data });
+                return Ok(Self { child, address, started, data });
             }
             if let Some(status) = child.try_wait()? {
                 bail!("{} ended with {status}", binary.display());
@@ -76,6 +76,11 @@ impl BrokerProcess {
     pub fn first_answer(&self) -> Result<Duration> {
         wire::ask_versions(&mut self.connect()?)?;
         Ok(self.started.elapsed())
+    }
+
+    /// Where it keeps its data.
+    pub fn data_dir(&self) -> PathBuf {
+        self.data.path().join("data")
     }
 
     /// Where it listens.
