@@ -168,6 +168,7 @@ fn try_load(
     let log_start = mode.log_start.max(on_record.start).unwrap_or(Offset::ZERO);
     recovery.log_start = log_start;
     recovery.report.created = recovery.segments.is_empty();
+    recovery.remove_deleted_segments()?;
     let trusted_below = match clean {
         true => Offset(i64::MAX),
         false => mode.recovery_point.unwrap_or(Offset::ZERO),
@@ -274,6 +275,19 @@ impl Recovery<'_> {
         Ok(())
     }
 
+    /// Removes segments that lie before the start of the log as a whole: a crash came before their removal, or before it was
+    /// durable. Some of them may be gone and others not, so nothing is to be learnt from them.
+    fn remove_deleted_segments(&mut self) -> Result<(), StorageError> {
+        let behind = self.segments.iter().skip(1);
+        let deleted = behind.take_while(|next| next.base <= self.log_start).count();
+        // Snapshots from before the first segment are not believed, and removed where they are looked through.
+        let files = [extension::OFFSET_INDEX, extension::TIME_INDEX, extension::TRANSACTION_INDEX, extension::LOG];
+        for segment in self.segments.drain(..deleted).collect::<Vec<_>>() {
+            self.remove_beside(segment.base, &files)?;
+        }
+        Ok(())
+    }
+
     /// Removes files that go with a segment.
     fn remove_beside(&mut self, base: Offset, extensions: &[&str]) -> Result<(), StorageError> {
         for extension in extensions {
@@ -326,7 +340,7 @@ impl Recovery<'_> {
         let last = ActiveSegment::new(pool, self.dir, active.base, active.file, content);
         let sealed = self.segments.into_iter().filter_map(|segment| {
             let next_offset = segment.next_offset?;
-            // A crash may have come between moving the start of the log and removing what lies before it.
+            // Of a log that starts anew behind its end.
             let SegmentState { base, sizes, checked_from, checksums, .. } = segment;
             let sealed = SealedSegment::new(pool, self.dir, base, next_offset, sizes, checked_from);
             (next_offset > log_start).then(|| {

@@ -175,7 +175,10 @@ impl Segment {
                         largest = Some(TimeEntry { timestamp: header.max_timestamp, offset: header.last_offset() });
                     }
                 }
-                Step::Bad { .. } | Step::End => return Ok(largest),
+                Step::Bad { position } => {
+                    return Err(io::Error::new(io::ErrorKind::InvalidData, format!("damage at {position}")));
+                }
+                Step::End => return Ok(largest),
             }
         }
     }

@@ -137,7 +137,7 @@ impl Log {
     }
 
     /// Finds out which offsets of a segment are damaged, so that only those are refused.
-    fn look_for_damage(&self, segment: &Segment) -> Result<(), ReadError> {
+    pub(in crate::storage) fn look_for_damage(&self, segment: &Segment) -> Result<(), StorageError> {
         let found = segment
             .file()
             .and_then(|file| recovery::find_damage(&*file, segment.base_offset(), segment.end(), &self.epochs()));

@@ -104,8 +104,7 @@ impl Log {
     /// # Errors
     /// The segment cannot be read.
     pub(in crate::storage) fn newest_ms(&self, segment: &Segment) -> Result<Option<i64>, StorageError> {
-        let largest = segment.largest_timestamp(&self.corrupt.load());
-        let largest = largest.map_err(StorageError::io("read the time index of", segment.path()))?;
+        let largest = self.largest_timestamp(segment)?;
         let newest_record_ms = largest.map(|entry| entry.timestamp).filter(|timestamp| *timestamp >= 0);
         Ok(newest_record_ms.into_iter().chain(segment.last_append_ms()).min())
     }

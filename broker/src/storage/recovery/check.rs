@@ -28,12 +28,6 @@ impl Recovery<'_> {
         let mut epoch = LeaderEpoch::NONE;
         loop {
             let next_base = self.segments.get(at + 1).map(|next| next.base);
-            if let Some(next_base) = next_base.filter(|next_base| *next_base <= self.log_start) {
-                // What is wrong with it concerns nobody any more: its records were deleted.
-                self.segments[at].next_offset = Some(next_base);
-                at += 1;
-                continue;
-            }
             if let Some(next_base) = next_base.filter(|next_base| *next_base <= trusted_below) {
                 self.trust(at, next_base)?;
                 at += 1;

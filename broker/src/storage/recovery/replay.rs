@@ -179,8 +179,7 @@ impl Recovery<'_> {
                 Event::End => return Ok(()),
             };
             let is_known = |known: &CorruptRange| known.segment_base == base && known.position == damage.position;
-            let is_deleted = next_offset.is_some_and(|next_offset| next_offset <= self.log_start);
-            if !is_deleted && !self.report.corrupt.iter().any(is_known) {
+            if !self.report.corrupt.iter().any(is_known) {
                 self.note_damage(damage.from, damage.to, base, damage.position, damage.end_position);
             }
         }
