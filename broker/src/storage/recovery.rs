@@ -199,8 +199,10 @@ fn try_load(
     let is_empty = active.size_bytes == 0 && recovery.segments.len() == 1;
     let (producers, mut epochs, mut epochs_are_dirty) = recovery.replay(log_end)?;
     epochs_are_dirty |= epochs.truncate_from_end(log_end) | epochs.truncate_from_start(log_start);
+    // Behind its recovery point nothing was written, also if the broker was killed.
+    let is_durable = clean || (!recovery.sync_failed && mode.recovery_point.is_some_and(|point| log_end <= point));
     let as_saved =
-        clean && !recovery.dir_is_dirty && recovery.report.indexes_rebuilt == 0 && recovery.snapshot_is_newest;
+        is_durable && !recovery.dir_is_dirty && recovery.report.indexes_rebuilt == 0 && recovery.snapshot_is_newest;
     if recovery.dir_is_dirty && !is_empty {
         context.vfs().sync_dir(dir).map_err(StorageError::io("sync", dir))?;
     }

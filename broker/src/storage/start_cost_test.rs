@@ -1,17 +1,24 @@
-//! Goal: a clean start costs the same however large the logs are. Method: logs whose sealed segments are sparse files of 1 GiB,
-//! and a file system that counts the calls and the bytes that are read.
+//! Goal: a clean start costs the same however large the logs are, and a start after a kill what was not flushed, with several logs
+//! at once. Method: logs whose sealed segments are sparse files of 1 GiB, or whose active segment is long, and a file system
+//! that counts the calls, the bytes that are read and the threads that read.
 
 use std::io::{self, IoSlice};
 use std::os::fd::BorrowedFd;
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use parking_lot::{Condvar, Mutex};
+use std::sync::Arc;
 
 use super::segment::parse_segment_name;
 use super::test_batch::TestBatch;
 use super::vfs::{Access, DirEntry, RealVfs, Vfs, VfsFile, VfsLock};
 use super::*;
 use crate::types::{LeaderEpoch, TopicPartition};
+
+const PATIENCE: Duration = Duration::from_secs(60);
+const FIRST_SEGMENT: &str = "00000000000000000000.log";
 
 #[derive(Debug, Default)]
 struct Counts {
@@ -21,11 +28,33 @@ struct Counts {
 
 /// The operating system's file system, counted.
 #[derive(Debug, Clone, Default)]
-struct CountingVfs(Arc<Counts>);
+struct CountingVfs {
+    counts: Arc<Counts>,
+    /// Where the threads meet that open the first segment of each of the first logs.
+    meeting: Option<Arc<Meeting>>,
+}
+
+/// Where threads wait for each other.
+#[derive(Debug, Default)]
+struct Meeting {
+    present: Mutex<usize>,
+    came: Condvar,
+}
+
+impl Meeting {
+    fn wait_for(&self, threads: usize) {
+        let mut present = self.present.lock();
+        *present += 1;
+        self.came.notify_all();
+        while *present < threads {
+            assert!(!self.came.wait_for(&mut present, PATIENCE).timed_out(), "{present} of {threads} threads came");
+        }
+    }
+}
 
 impl CountingVfs {
     fn call(&self) -> RealVfs {
-        self.0.calls.fetch_add(1, Ordering::Relaxed);
+        self.counts.calls.fetch_add(1, Ordering::Relaxed);
         RealVfs
     }
 }
@@ -39,7 +68,12 @@ struct CountingFile {
 impl Vfs for CountingVfs {
     fn open(&self, path: &Path, access: Access) -> io::Result<Arc<dyn VfsFile>> {
         let file = self.call().open(path, access)?;
-        Ok(Arc::new(CountingFile { file, counts: Arc::clone(&self.0) }))
+        let log_dir = path.parent().and_then(Path::file_name).and_then(|name| name.to_str()).unwrap_or_default();
+        let is_first_of_three = access == Access::Write && ["t-0", "t-1", "t-2"].contains(&log_dir);
+        if let Some(meeting) = self.meeting.as_ref().filter(|_| is_first_of_three && path.ends_with(FIRST_SEGMENT)) {
+            meeting.wait_for(3);
+        }
+        Ok(Arc::new(CountingFile { file, counts: Arc::clone(&self.counts) }))
     }
 
     fn create_dir(&self, path: &Path) -> io::Result<()> {
@@ -117,10 +151,13 @@ impl VfsFile for CountingFile {
 }
 
 fn open(dir: &Path, vfs: Arc<dyn Vfs>) -> (Arc<LogManager>, Arc<Log>) {
+    open_with(dir, vfs, LogConfig { segment_bytes: 1000, ..LogConfig::default() })
+}
+
+fn open_with(dir: &Path, vfs: Arc<dyn Vfs>, log_config: LogConfig) -> (Arc<LogManager>, Arc<Log>) {
     let data_dir = DataDir::open(vfs, dir).unwrap();
     let config = LogManagerConfig { threads: 1, open_files_max: 64, producer_limits: ProducerLimits::default() };
     let topic_partition = TopicPartition::new("t", 0);
-    let log_config = LogConfig { segment_bytes: 1000, ..LogConfig::default() };
     let log = LogToOpen { topic_partition: topic_partition.clone(), config: Arc::new(log_config) };
     let manager = LogManager::open(data_dir, &config, vec![log], 0).unwrap();
     let log = manager.log(&topic_partition).unwrap();
@@ -150,7 +187,7 @@ fn cost_of_start(segments: usize) -> (u64, u64) {
     let (_manager, log) = open(dir.path(), Arc::new(vfs.clone()));
     assert_eq!(log.offsets(), end);
     assert!(log.size_bytes() >= (segments as u64 - 1) << 30);
-    (vfs.0.calls.load(Ordering::Relaxed), vfs.0.bytes_read.load(Ordering::Relaxed))
+    (vfs.counts.calls.load(Ordering::Relaxed), vfs.counts.bytes_read.load(Ordering::Relaxed))
 }
 
 #[test]
@@ -160,4 +197,66 @@ fn a_clean_start_does_not_depend_on_the_size_of_the_log() {
     // For each segment of 1 GiB a line of checksums, and a look for a transaction index.
     assert!(many_bytes - few_bytes < 100 * 100, "{few_bytes} bytes for 2 GiB, {many_bytes} for 102 GiB");
     assert!(many_calls - few_calls <= 100 * 2, "{few_calls} calls for 2 GiB, {many_calls} for 102 GiB");
+}
+
+const BATCH_BYTES: u64 = 10_000;
+
+/// The bytes that a start reads after a kill of a broker that had flushed so many batches at its last checkpoint, and appended
+/// `unflushed` more.
+fn cost_of_recovery(flushed: i64, unflushed: i64) -> u64 {
+    let dir = tempfile::tempdir().unwrap();
+    let log_config = LogConfig::default();
+    let (manager, log) = open_with(dir.path(), Arc::new(RealVfs), log_config.clone());
+    let append = |n: i64| {
+        let batch = TestBatch::of(1, BATCH_BYTES as usize, n).by_producer(1, 0, n as i32).build();
+        log.append(batch, LeaderEpoch(0), 0).unwrap();
+    };
+    (0..flushed / 2).for_each(append);
+    manager.checkpoint().unwrap();
+    (flushed / 2..flushed).for_each(append);
+    manager.checkpoint().unwrap();
+    manager.checkpoint().unwrap();
+    (flushed..flushed + unflushed).for_each(append);
+    let (end, producers) = (log.offsets().log_end, log.with_producers(ProducerState::encode_snapshot));
+    drop((manager, log));
+
+    let vfs = CountingVfs::default();
+    let (_manager, log) = open_with(dir.path(), Arc::new(vfs.clone()), log_config);
+    assert_eq!((log.offsets().log_end, log.segment_count()), (end, 1));
+    assert!(log.with_producers(ProducerState::encode_snapshot) == producers, "what is known of producers");
+    vfs.counts.bytes_read.load(Ordering::Relaxed)
+}
+
+#[test]
+fn a_start_after_a_kill_reads_what_was_not_flushed() {
+    let (unflushed, indexes_and_headers) = (30, 30 * (16 << 10));
+    let short = cost_of_recovery(100, unflushed);
+    let long = cost_of_recovery(3_000, unflushed);
+    let unflushed_bytes = unflushed as u64 * BATCH_BYTES;
+    assert!((unflushed_bytes..unflushed_bytes + indexes_and_headers + 100_000).contains(&short), "{short}");
+    // 30 MB are before the checkpoint; their two indexes have 20 bytes a batch, and are read twice.
+    assert!(long < short + 2 * 2_900 * 20 + 50_000, "{short} bytes behind 1 MB, {long} behind 30 MB");
+    // Nothing behind it: hardly anything is read.
+    let nothing = cost_of_recovery(3_000, 0);
+    assert!(nothing < 2 * 3_000 * 20 + 100_000, "{nothing}");
+}
+
+#[test]
+fn several_logs_are_recovered_at_once() {
+    const LOGS: i32 = 8;
+    let dir = tempfile::tempdir().unwrap();
+    let open = |vfs: Arc<dyn Vfs>| {
+        let settings = LogManagerConfig { threads: 3, open_files_max: 64, producer_limits: ProducerLimits::default() };
+        let log = |n| LogToOpen { topic_partition: TopicPartition::new("t", n), config: Arc::default() };
+        LogManager::open(DataDir::open(vfs, dir.path()).unwrap(), &settings, (0..LOGS).map(log).collect(), 0).unwrap()
+    };
+    let manager = open(Arc::new(RealVfs));
+    for log in manager.logs() {
+        log.append(TestBatch::of(1, 100, 0).build(), LeaderEpoch(0), 0).unwrap();
+    }
+    drop(manager);
+    // Each of three opens a log of its own and waits until the others have too.
+    let vfs = CountingVfs { meeting: Some(Arc::default()), ..CountingVfs::default() };
+    let manager = open(Arc::new(vfs));
+    assert!(manager.logs().iter().all(|log| log.offsets().log_end.0 == 1));
 }

@@ -15,6 +15,9 @@ use crate::storage::txn_index;
 use crate::storage::vfs::{Access, Vfs, VfsFile, keep_modified, read_exact_at, read_file, write_all_at};
 use crate::types::{LeaderEpoch, Offset};
 
+/// A check of more than so many bytes takes long enough for somebody to wonder.
+const TOLD_ABOVE_BYTES: u64 = 64 << 20;
+
 /// How a segment ended.
 enum SegmentEnding {
     Whole,
@@ -51,6 +54,10 @@ impl Recovery<'_> {
             let trust = Trust { below: trusted_below, on_record };
             let (mut builder, resume) =
                 IndexBuilder::from_files(self.vfs(), self.dir, base, &*file, found_bytes, trust);
+            let unchecked_bytes = found_bytes.saturating_sub(resume.position);
+            if unchecked_bytes > TOLD_ABOVE_BYTES {
+                tracing::info!(log = %self.topic_partition, segment = %base, bytes = unchecked_bytes, "checking what was not flushed");
+            }
             let (next_offset, ending) = self.scan(at, &*file, &mut builder, resume, next_base, &mut epoch)?;
             self.segments[at].next_offset = Some(next_offset);
             self.segments[at].checked_from = resume.position;

@@ -162,7 +162,9 @@ impl Recovery<'_> {
             epoch_behind: self.epoch_behind(index),
             epochs: None,
         };
-        let mut scan = Scan::new(&*file, sizes.log_bytes, start);
+        let is_sound = self.report.corrupt.iter().all(|range| range.segment_base != base);
+        let checked_from = if is_sound { self.segments[index].checked_from } else { u64::MAX };
+        let mut scan = Scan::over_checked(&*file, sizes.log_bytes, start, checked_from);
         loop {
             let damage = match scan.next().map_err(read_error)? {
                 Event::Batch { position, header } => {
