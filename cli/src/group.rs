@@ -15,7 +15,7 @@ use anyhow::{Result, bail};
 use clap::{Args, Subcommand};
 use serde::Serialize;
 
-use ottla_client::{Admin, Error, GroupState, GroupType, TopicPartition};
+use ottla_client::{Admin, Error, ErrorCode, GroupState, GroupType, TopicPartition};
 
 use crate::command_line::Bootstrap;
 use crate::output::{Output, OutputFormat, confirmed, or_dash, plural, print, print_json, table};
@@ -135,7 +135,10 @@ async fn list(command: ListCommand) -> Result<()> {
         .collect();
     match command.output.output {
         OutputFormat::Json => print_json(&lines),
-        OutputFormat::Table if lines.is_empty() => print("no such groups\n"),
+        OutputFormat::Table if lines.is_empty() => {
+            let all = command.state.is_empty() && command.types.is_empty();
+            print(if all { "there are no groups\n" } else { "there are no such groups\n" })
+        }
         OutputFormat::Table => {
             let row = |line: GroupLine| [line.group, line.group_type, line.state, dash_for_empty(line.protocol_type)];
             print(&table(["group", "type", "state", "protocol"], lines.into_iter().map(row)))
@@ -160,7 +163,7 @@ async fn delete(command: DeleteCommand) -> Result<()> {
     for (group, outcome) in deleted {
         match outcome {
             Ok(()) => print(&format!("deleted {group}\n"))?,
-            Err(error) => failures.push(error.to_string()),
+            Err(error) => failures.push(in_words(&error, &group)),
         }
     }
     all_went_well(failures)
@@ -182,6 +185,16 @@ async fn delete_offsets(command: DeleteOffsetsCommand) -> Result<()> {
     let done = outcome.values().filter(|outcome| outcome.is_ok()).count() as i64;
     print(&format!("deleted {} of {}\n", plural(done, "committed offset"), command.group))?;
     all_went_well(outcome.into_values().filter_map(Result::err).map(|error| error.to_string()).collect())
+}
+
+/// Why a request for a group failed; one that is not there is most likely a name that was mistyped.
+fn in_words(error: &Error, group: &str) -> String {
+    match error.code() {
+        Some(ErrorCode::GroupIdNotFound) => {
+            format!("there is no group {group}: `ottla group list` shows those that there are")
+        }
+        _ => error.to_string(),
+    }
 }
 
 fn all_went_well(failures: Vec<String>) -> Result<()> {
