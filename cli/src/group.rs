@@ -1,4 +1,4 @@
-//! `ottla group`: list, describe, reset-offsets, delete, delete-offsets.
+//! `ottla group`: list, describe, alter, reset-offsets, delete, delete-offsets.
 
 mod chosen_partitions;
 mod describe;
@@ -7,6 +7,7 @@ mod partition_set;
 mod progress;
 mod reasons;
 mod reset_offsets;
+mod settings;
 mod view;
 
 use std::collections::BTreeMap;
@@ -22,6 +23,7 @@ use crate::output::{Output, OutputFormat, confirmed, or_dash, plural, print, pri
 use chosen_partitions::ChosenPartitions;
 use describe::DescribeCommand;
 use reset_offsets::ResetOffsetsCommand;
+use settings::AlterCommand;
 
 const AFTER_HELP: &str = "\
 Examples:
@@ -46,6 +48,8 @@ enum GroupAction {
     List(ListCommand),
     /// Show groups with their members, how far they have read, and why they are not moving
     Describe(DescribeCommand),
+    /// Change the settings that a group has of its own
+    Alter(AlterCommand),
     /// Let a group without members go on elsewhere; shows what it would do, unless told to do it
     ResetOffsets(ResetOffsetsCommand),
     /// Delete groups without members, with all their committed offsets
@@ -99,6 +103,7 @@ pub(crate) async fn run(command: GroupCommand) -> Result<()> {
     match command.action {
         GroupAction::List(command) => list(command).await,
         GroupAction::Describe(command) => describe::run(command).await,
+        GroupAction::Alter(command) => settings::alter(command).await,
         GroupAction::ResetOffsets(command) => reset_offsets::run(command).await,
         GroupAction::Delete(command) => delete(command).await,
         GroupAction::DeleteOffsets(command) => delete_offsets(command).await,

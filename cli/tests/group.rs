@@ -86,6 +86,26 @@ fn a_group_is_moved_looked_at_and_deleted() {
 }
 
 #[test]
+fn a_group_has_settings_of_its_own() {
+    let server = server();
+    server.ok(&["group", "reset-offsets", "g", "--topic", "t", "--to", "5", "--execute"], "");
+    assert_eq!(describe(&server, "g")["settings"], serde_json::json!({}));
+    let alter = ["group", "alter", "g"];
+    let set = ["--set", "consumer.session.timeout.ms=50000", "--set", "consumer.heartbeat.interval.ms=7000"];
+    assert_eq!(server.ok(&[&alter[..], &set[..]].concat(), ""), "changed 2 settings of g\n");
+    assert_eq!(
+        server.ok(&[&alter[..], &["--delete", "consumer.heartbeat.interval.ms"]].concat(), ""),
+        "changed 1 setting of g\n"
+    );
+    assert_eq!(describe(&server, "g")["settings"], serde_json::json!({"consumer.session.timeout.ms": "50000"}));
+    let table = server.ok(&["group", "describe", "g"], "");
+    assert!(table.contains("settings of its own: consumer.session.timeout.ms=50000\n"), "{table}");
+    let refused = server.fails(&[&alter[..], &["--set", "consumer.session.timeout.ms=1"]].concat(), "");
+    assert!(refused.contains("at least 45000 (`group.consumer.min.session.timeout.ms`)"), "{refused}");
+    assert!(server.fails(&alter, "").contains("use --set or --delete"));
+}
+
+#[test]
 fn offsets_come_from_a_file() {
     let server = server();
     let file = server.path("offsets.csv");

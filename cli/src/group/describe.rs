@@ -11,6 +11,7 @@ use ottla_client::{Admin, ClientConfig, GroupDescription, GroupOffsets, TopicPar
 
 use super::progress::progress;
 use super::reasons::{Watch, reasons};
+use super::settings::own_settings;
 use super::view::{GroupView, MemberView, PartitionView};
 use super::{all_went_well, in_words};
 use crate::command_line::Bootstrap;
@@ -126,8 +127,10 @@ async fn view(
 ) -> Result<GroupView> {
     let wanted = wanted(admin, &group).await?;
     let progress = progress(admin, client.clone(), offsets, wanted).await?;
+    let settings = own_settings(admin, &group.group_id).await?;
     let now_ms = now_ms();
     let mut view = GroupView::new(group, &progress, now_ms);
+    view.settings = settings;
     view.reasons = reasons(&view, now_ms);
     let stuck = watch.stuck(&view, now_ms);
     view.reasons.extend(stuck);
@@ -169,6 +172,10 @@ fn text(view: &GroupView) -> String {
         plural(view.members.len() as i64, "member"),
         plural(view.lag, "record"),
     );
+    if !view.settings.is_empty() {
+        let settings: Vec<String> = view.settings.iter().map(|(key, value)| format!("{key}={value}")).collect();
+        out.push_str(&format!("settings of its own: {}\n", settings.join(", ")));
+    }
     if !view.members.is_empty() {
         let header = ["member", "client", "host", "last heard", "partitions"];
         out.push('\n');
