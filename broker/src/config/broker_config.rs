@@ -34,6 +34,8 @@ pub struct BrokerConfig {
     pub log_retention_check_interval_ms: i64,
     /// ms between two writes of the recovery points.
     pub log_flush_offset_checkpoint_interval_ms: i32,
+    /// Bytes of sealed segments that the scrub checks in a second; 0 is none.
+    pub log_scrub_bytes_per_second: i64,
     /// Bytes of the file system that producers may not use; `None` for the smaller of 1 GiB and 5 % of it.
     pub log_reserve_bytes: Option<u64>,
     /// ms after the start until background tasks begin.
@@ -167,6 +169,7 @@ impl BrokerConfig {
             num_recovery_threads_per_data_dir: values.int("num.recovery.threads.per.data.dir")?,
             log_retention_check_interval_ms: values.long("log.retention.check.interval.ms")?,
             log_flush_offset_checkpoint_interval_ms: values.int("log.flush.offset.checkpoint.interval.ms")?,
+            log_scrub_bytes_per_second: values.long("log.scrub.bytes.per.second")?,
             log_reserve_bytes: values.optional_bytes("log.reserve.bytes")?,
             log_initial_task_delay_ms: values.long("log.initial.task.delay.ms")?,
             log_cleaner_enable: values.boolean("log.cleaner.enable")?,

@@ -67,6 +67,7 @@ impl TestBroker {
             vfs,
             data_dir: DATA_DIR.into(),
             config: BrokerConfig::from_values(values).expect("these are keys"),
+            partitions_max: usize::MAX,
             random: StdRng::seed_from_u64(seed),
             clock: Arc::clone(&clock) as _,
         })?;

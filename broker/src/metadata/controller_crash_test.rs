@@ -33,6 +33,7 @@ fn open(vfs: &FaultVfs, seed: u64) -> Result<(Controller, FolderReport), Control
         vfs: Arc::new(vfs.clone()),
         data_dir: DATA_DIR.into(),
         config: BrokerConfig::default(),
+        partitions_max: usize::MAX,
         random: StdRng::seed_from_u64(seed),
         clock: Arc::new(ManualClock::at(5)),
     })?;

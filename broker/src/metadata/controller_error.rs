@@ -78,14 +78,16 @@ pub enum ControllerError {
         count: i32,
     },
     /// INVALID_PARTITIONS: more than this broker can serve without degrading.
-    #[error("{requested} partitions more would make {total}; max.partitions is {limit}")]
+    #[error("{requested} partitions more would make {total}; {why} {limit}")]
     TooManyPartitions {
         /// How many more were asked for.
         requested: usize,
         /// How many there would be.
         total: usize,
-        /// `max.partitions`.
+        /// How many there may be.
         limit: usize,
+        /// What sets the limit, for people.
+        why: &'static str,
     },
     /// INVALID_REPLICATION_FACTOR.
     #[error("the replication factor must be 1, or -1 for the default, not {replication_factor}: there is one broker")]

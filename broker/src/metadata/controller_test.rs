@@ -18,10 +18,36 @@ fn open_with(dir: &Path, config: BrokerConfig) -> (Controller, FolderReport) {
         vfs: Arc::new(RealVfs),
         data_dir: dir.to_owned(),
         config,
+        partitions_max: usize::MAX,
         random: StdRng::seed_from_u64(std::process::id().into()),
         clock: Arc::new(ManualClock::at(5)),
     };
     Controller::open(context).unwrap()
+}
+
+#[test]
+fn partitions_without_descriptors_are_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let context = ControllerContext {
+        vfs: Arc::new(RealVfs),
+        data_dir: dir.path().to_owned(),
+        config: BrokerConfig::default(),
+        partitions_max: 5,
+        random: StdRng::seed_from_u64(1),
+        clock: Arc::new(ManualClock::at(5)),
+    };
+    let (controller, _) = Controller::open(context).unwrap();
+    create(&controller, new_topic("a", 3)).unwrap();
+    let refused = create(&controller, new_topic("b", 3)).unwrap_err();
+    assert!(matches!(refused, ControllerError::TooManyPartitions { requested: 3, total: 6, limit: 5, .. }));
+    assert!(refused.to_string().contains("ulimit"), "{refused}");
+    create(&controller, new_topic("b", 2)).unwrap();
+    // Groups are still possible; but nobody gets around the limit by a name.
+    let refused = create(&controller, new_topic("__consumer_offsets", 101)).unwrap_err();
+    assert!(matches!(refused, ControllerError::TooManyPartitions { total: 6, limit: 5, .. }), "{refused}");
+    create(&controller, new_topic("__consumer_offsets", 100)).unwrap();
+    assert!(create(&controller, new_topic("__transaction_state", 1)).is_err());
+    assert!(create(&controller, new_topic("c", 1)).is_err());
 }
 
 fn open(dir: &Path) -> Controller {

@@ -8,7 +8,7 @@
 //! read are copied to the quarantine folder before they are cut. Indexes, snapshots and checkpoints are believed only as
 //! far as the batches bear them out. When [`load`] returns, what it found is durable.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -31,7 +31,7 @@ mod replay;
 mod scan;
 
 pub(super) use check::{first_epoch, holds_good_batch};
-pub(super) use index_builder::{INDEX_BYTES_MAX, IndexBuilder, decode as decode_index};
+pub(super) use index_builder::{INDEX_BYTES_MAX, IndexBuilder, build_indexes, decode as decode_index};
 pub(super) use replay::{CONTROL_BATCH_BYTES_MAX, EPOCHS_BYTES_MAX, SNAPSHOT_BYTES_MAX, end_txn_marker};
 pub(super) use scan::{Event, Scan, ScanStart, find_damage, verify};
 
@@ -101,7 +101,8 @@ struct Recovery<'a> {
     log_start: Offset,
     report: RecoveryReport,
     dir_is_dirty: bool,
-    /// The caches of segments from this offset on are not believed: they may be older than the batches beside them.
+    /// What caches say of batches from this offset on is not believed: they may be older than the batches beside them, or know of
+    /// some that a power cut has taken.
     in_doubt_from: Offset,
     /// The producer snapshot that was read is that of the end of the log.
     snapshot_is_newest: bool,
@@ -168,6 +169,7 @@ fn try_load(
     let log_start = mode.log_start.max(on_record.start).unwrap_or(Offset::ZERO);
     recovery.log_start = log_start;
     recovery.report.created = recovery.segments.is_empty();
+    recovery.remove_deleted_segments()?;
     let trusted_below = match clean {
         true => Offset(i64::MAX),
         false => mode.recovery_point.unwrap_or(Offset::ZERO),
@@ -216,6 +218,7 @@ fn try_load(
         epochs_are_dirty,
         checksums_on_record: recovery.on_record.clone(),
         checkpointed: (is_empty || as_saved).then_some(log_end),
+        checkpoint_snapshots: VecDeque::new(),
         saved_at: (is_empty || as_saved).then_some(log_end),
     };
     let segments = recovery.into_segments(active, log_start);
@@ -274,6 +277,19 @@ impl Recovery<'_> {
         Ok(())
     }
 
+    /// Removes segments that lie before the start of the log as a whole: a crash came before their removal, or before it was
+    /// durable. Some of them may be gone and others not, so nothing is to be learnt from them.
+    fn remove_deleted_segments(&mut self) -> Result<(), StorageError> {
+        let behind = self.segments.iter().skip(1);
+        let deleted = behind.take_while(|next| next.base <= self.log_start).count();
+        // Snapshots from before the first segment are not believed, and removed where they are looked through.
+        let files = [extension::OFFSET_INDEX, extension::TIME_INDEX, extension::TRANSACTION_INDEX, extension::LOG];
+        for segment in self.segments.drain(..deleted).collect::<Vec<_>>() {
+            self.remove_beside(segment.base, &files)?;
+        }
+        Ok(())
+    }
+
     /// Removes files that go with a segment.
     fn remove_beside(&mut self, base: Offset, extensions: &[&str]) -> Result<(), StorageError> {
         for extension in extensions {
@@ -326,7 +342,7 @@ impl Recovery<'_> {
         let last = ActiveSegment::new(pool, self.dir, active.base, active.file, content);
         let sealed = self.segments.into_iter().filter_map(|segment| {
             let next_offset = segment.next_offset?;
-            // A crash may have come between moving the start of the log and removing what lies before it.
+            // Of a log that starts anew behind its end.
             let SegmentState { base, sizes, checked_from, checksums, .. } = segment;
             let sealed = SealedSegment::new(pool, self.dir, base, next_offset, sizes, checked_from);
             (next_offset > log_start).then(|| {

@@ -190,9 +190,9 @@ fn one_member_more_than_a_group_may_have_is_refused() {
     let mut victim = victim_with(&[("group.max.size", "3")]).unwrap();
     let leader = victim.ask(3, &join("group", "")).unwrap();
     let mut waiting: Vec<RawConnection> = (0..2).map(|_| victim.connect().unwrap()).collect();
-    for connection in &mut waiting {
+    waiting.iter_mut().for_each(|connection| {
         connection.send(3, &join("group", "")).unwrap();
-    }
+    });
     wait_for("three are in", PATIENCE, || Ok((state(&victim, "group")?.1 == 3).then_some(()))).unwrap();
     let joined = victim.ask(3, &join("group", &leader.member_id)).unwrap();
     assert_eq!((joined.error_code, joined.members.len()), (0, 3));

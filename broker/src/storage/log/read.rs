@@ -1,6 +1,7 @@
 //! Reading: an offset becomes a range of a file. Takes no lock and copies no record.
 
 use std::io;
+use std::path::Path;
 use std::sync::Arc;
 
 use super::{CorruptRange, Log, LogOffsets};
@@ -120,7 +121,7 @@ impl Log {
     }
 
     /// A copy, taken on the rare occasions when batches are checked.
-    fn epochs(&self) -> LeaderEpochCache {
+    pub(super) fn epochs(&self) -> LeaderEpochCache {
         self.writer.lock().epochs.clone()
     }
 
@@ -137,22 +138,34 @@ impl Log {
     }
 
     /// Finds out which offsets of a segment are damaged, so that only those are refused.
-    fn look_for_damage(&self, segment: &Segment) -> Result<(), ReadError> {
+    pub(in crate::storage) fn look_for_damage(&self, segment: &Segment) -> Result<(), StorageError> {
         let found = segment
             .file()
             .and_then(|file| recovery::find_damage(&*file, segment.base_offset(), segment.end(), &self.epochs()));
         let found = found.map_err(StorageError::io("read", segment.path()))?;
         segment.verified().add(0..segment.end().size_bytes);
-        for range in &found {
-            tracing::error!(log = %self.topic_partition, from = %range.from, to = %range.to, segment = %segment.path().display(), "batches are damaged on disk");
-        }
+        self.note_ranges(segment.path(), segment.base_offset(), &found);
+        Ok(())
+    }
+
+    /// Refuses these ranges from now on, all that were found in one segment. Those that are known already are not told again;
+    /// returns how many are new.
+    pub(super) fn note_ranges(&self, path: &Path, segment_base: Offset, found: &[CorruptRange]) -> usize {
+        let mut new: Vec<CorruptRange> = Vec::new();
         self.corrupt.rcu(|known| {
-            let mut ranges: Vec<CorruptRange> = known.iter().chain(&found).copied().collect();
+            let within = |range: &CorruptRange, other: &CorruptRange| {
+                other.segment_base == segment_base && other.from <= range.from && range.to <= other.to
+            };
+            new = found.iter().filter(|range| !known.iter().any(|other| within(range, other))).copied().collect();
+            let kept = known.iter().filter(|range| !new.iter().any(|other| within(range, other)));
+            let mut ranges: Vec<CorruptRange> = kept.chain(&new).copied().collect();
             ranges.sort_unstable_by_key(|range| (range.from, range.position));
-            ranges.dedup();
             ranges
         });
-        Ok(())
+        for range in &new {
+            tracing::error!(log = %self.topic_partition, from = %range.from, to = %range.to, segment = %path.display(), "batches are damaged on disk");
+        }
+        new.len()
     }
 
     /// Finds out what is damaged in a segment that was found to be; a failure to read it is only logged.

@@ -88,7 +88,7 @@ impl Log {
             false => StorageError::io("create", &path)(error),
         })?;
         writer.dir_is_dirty = true;
-        self.write_producer_snapshot(writer, base_offset);
+        self.write_snapshot_file(base_offset, &writer.producers.encode_snapshot());
         let pool = &self.context.open_files;
         let next = Arc::new(ActiveSegment::new(pool, &self.dir, base_offset, file, SegmentContent::default()));
         let mut sealed = self.segments.load().sealed.clone();
@@ -99,16 +99,17 @@ impl Log {
         Ok(next)
     }
 
-    /// Writes what is known of producers at `offset`, which is the end of the log. A cache with a checksum in it: a failure
-    /// costs time at the next start, nothing else.
-    pub(super) fn write_producer_snapshot(&self, writer: &Writer, offset: Offset) {
+    /// Writes down what was known of producers at `offset`. A cache with a checksum in it: a failure costs time at the next
+    /// start, nothing else.
+    pub(super) fn write_snapshot_file(&self, offset: Offset, content: &[u8]) {
         let path = segment_path(&self.dir, offset, extension::PRODUCER_SNAPSHOT);
-        let content = writer.producers.encode_snapshot();
         let written = self.vfs().open(&path, Access::CreateOrKeep).and_then(|file| {
             file.set_len(0)?;
-            write_all_at(&*file, &content, &[], 0)
+            write_all_at(&*file, content, &[], 0)
         });
         if let Err(error) = written {
+            // Half a one is none.
+            let _there_may_be_none = self.vfs().remove_file(&path);
             tracing::warn!(path = %path.display(), %error, "cannot write a producer snapshot; the next start reads the log instead");
         }
     }

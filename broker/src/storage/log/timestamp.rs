@@ -12,6 +12,7 @@ use ottla_protocol::records::{BatchError, BatchView, Record};
 use super::Log;
 use crate::storage::batch_scan::{BatchCursor, SEARCH_BLOCK_BYTES, Step};
 use crate::storage::error::{ReadError, StorageError};
+use crate::storage::index::TimeEntry;
 use crate::storage::segment::{FoundBatch, Search, Segment};
 use crate::storage::vfs::{VfsFile, read_exact_at};
 use crate::types::{LeaderEpoch, Offset};
@@ -35,16 +36,13 @@ impl Log {
     pub fn offset_for_timestamp(&self, timestamp: i64) -> Result<Option<TimestampOffset>, ReadError> {
         self.check_open()?;
         let log_start = self.offsets().log_start;
-        let (segments, damage) = (self.segments.load(), self.corrupt.load());
-        for segment in segments.iter() {
-            let largest = segment
-                .largest_timestamp(&damage)
-                .map_err(StorageError::io("read the time index of", segment.path()))?;
+        for segment in self.segments.load().iter() {
+            let largest = self.largest_timestamp(&segment)?;
             if largest.is_none_or(|largest| largest.timestamp < timestamp) {
                 continue;
             }
             let from = segment
-                .offset_before_timestamp(timestamp, &damage)
+                .offset_before_timestamp(timestamp, &self.corrupt.load())
                 .map_err(StorageError::io("read", segment.path()))?
                 .max(log_start);
             // Where the segment's largest timestamp lies before the start of the log, nothing may be found here.
@@ -58,6 +56,22 @@ impl Log {
         Ok(None)
     }
 
+    /// The largest timestamp of a segment and the last offset of its batch. Where the time index does not tell, the batches do,
+    /// those behind damage too: what is missed here would be deleted before its time.
+    ///
+    /// # Errors
+    /// The segment cannot be read.
+    pub(in crate::storage) fn largest_timestamp(&self, segment: &Segment) -> Result<Option<TimeEntry>, StorageError> {
+        let largest = match segment.largest_timestamp(&self.corrupt.load()) {
+            Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+                self.look_for_damage(segment)?;
+                segment.largest_timestamp(&self.corrupt.load())
+            }
+            largest => largest,
+        };
+        largest.map_err(StorageError::io("read the timestamps of", segment.path()))
+    }
+
     /// The record with the largest timestamp, the first of them if there are several; `None` in an empty log.
     ///
     /// # Errors
@@ -65,12 +79,9 @@ impl Log {
     pub fn max_timestamp_offset(&self) -> Result<Option<TimestampOffset>, ReadError> {
         self.check_open()?;
         let log_start = self.offsets().log_start;
-        let (segments, damage) = (self.segments.load(), self.corrupt.load());
         let mut best: Option<(i64, Offset, Segment)> = None;
-        for segment in segments.iter() {
-            let largest = segment
-                .largest_timestamp(&damage)
-                .map_err(StorageError::io("read the time index of", segment.path()))?;
+        for segment in self.segments.load().iter() {
+            let largest = self.largest_timestamp(&segment)?;
             if let Some(largest) = largest
                 && best.as_ref().is_none_or(|(timestamp, ..)| largest.timestamp > *timestamp)
             {
@@ -106,13 +117,31 @@ impl Log {
         Ok(best)
     }
 
-    /// The first record at or behind `from` that is `wanted`, among the batches whose largest timestamp is.
+    /// The first record at or behind `from` that is `wanted`, among the batches whose largest timestamp is. Damage is stepped
+    /// over.
     fn find_record(
         &self,
         segment: &Segment,
         from: Offset,
         wanted_batch: impl Fn(i64) -> bool,
         wanted: impl Fn(&Record) -> bool,
+    ) -> Result<Option<TimestampOffset>, ReadError> {
+        match self.find_record_up_to_damage(segment, from, &wanted_batch, &wanted) {
+            Err(ReadError::Corrupt { .. }) => {
+                self.look_for_damage(segment)?;
+                self.find_record_up_to_damage(segment, from, &wanted_batch, &wanted)
+            }
+            found => found,
+        }
+    }
+
+    /// Steps over the damage that is known, and fails at any other.
+    fn find_record_up_to_damage(
+        &self,
+        segment: &Segment,
+        from: Offset,
+        wanted_batch: &impl Fn(i64) -> bool,
+        wanted: &impl Fn(&Record) -> bool,
     ) -> Result<Option<TimestampOffset>, ReadError> {
         let read_error = |error: io::Error| ReadError::from(StorageError::io("read", segment.path())(error));
         let end = segment.end();
@@ -140,7 +169,7 @@ impl Log {
                             return Err(self.corrupt_from(header.base_offset, header.next_offset()));
                         }
                         let batch = FoundBatch { position, header };
-                        match find_in_batch(&*file, batch, from, decompressed_bytes_max, &wanted) {
+                        match find_in_batch(&*file, batch, from, decompressed_bytes_max, wanted) {
                             Ok(None) => {}
                             Ok(found) => return Ok(found),
                             Err(error) if error.kind() == io::ErrorKind::InvalidData => {

@@ -175,7 +175,11 @@ impl Vfs for FaultVfs {
             _ if creates => state.disk.create_file(path),
             _ => state.disk.find_file(path),
         })?;
-        Ok(Arc::new(FaultFile { vfs: self.clone(), inode, writable: access != Access::Read }))
+        Ok(Arc::new(FaultFile {
+            vfs: self.clone(),
+            inode,
+            writable: !matches!(access, Access::Read | Access::ReadOnce),
+        }))
     }
 
     fn create_dir(&self, path: &Path) -> io::Result<()> {
@@ -226,6 +230,14 @@ impl Vfs for FaultVfs {
             }
         })?;
         Ok(Box::new(FaultLock { vfs: self.clone(), inode }))
+    }
+
+    fn set_modified_ms(&self, path: &Path, modified_ms: i64) -> io::Result<()> {
+        self.call(Call::Change, |state, _| {
+            let file = state.disk.find_file(path)?;
+            state.disk.set_modified(file, Some(modified_ms));
+            Ok(())
+        })
     }
 
     fn is_locked(&self, path: &Path) -> io::Result<bool> {
@@ -285,8 +297,8 @@ impl VfsFile for FaultFile {
                 bytes.truncate(usize::try_from(fits).unwrap_or(usize::MAX));
             }
             let written = bytes.len();
-            let now_ms = state.now_ms;
-            state.disk.write(self.inode, position, bytes, now_ms);
+            state.disk.write(self.inode, position, bytes);
+            state.disk.set_modified(self.inode, state.now_ms);
             Ok(written)
         })
     }
@@ -298,6 +310,7 @@ impl VfsFile for FaultFile {
     fn set_len(&self, len: u64) -> io::Result<()> {
         self.vfs.call(Call::Change, |state, _| {
             state.disk.set_len(self.inode, len);
+            state.disk.set_modified(self.inode, state.now_ms);
             Ok(())
         })
     }
