@@ -21,12 +21,13 @@ const TOPIC: &str = "many";
 
 fn create(connection: &mut RawConnection, name: &str, partitions: i32) -> Result<(i16, Option<String>)> {
     // Each batch goes into a segment of its own, if a millisecond has passed since the one before.
-    let segments = CreatableTopicConfig { name: "segment.ms".to_owned(), value: Some("1".to_owned()) };
+    let configs = [("segment.ms", "1"), ("retention.ms", "-1")]
+        .map(|(name, value)| CreatableTopicConfig { name: name.to_owned(), value: Some(value.to_owned()) });
     let topic = CreatableTopic {
         name: name.to_owned(),
         num_partitions: partitions,
         replication_factor: 1,
-        configs: vec![segments],
+        configs: configs.into(),
         ..Default::default()
     };
     let response = connection.ask(7, &CreateTopicsRequest { topics: vec![topic], ..Default::default() })?;
@@ -106,6 +107,8 @@ fn partitions_are_served_up_to_half_of_the_descriptors_and_refused_beyond() -> R
     let start = || {
         OttlaProcess::start(OttlaOptions {
             data_dir: Some(data.path().join("data")),
+            // They are to stay as they are.
+            settings: vec![("log.merge.interval.ms".to_owned(), "3600000".to_owned())],
             descriptors: Some(DESCRIPTORS),
             ..OttlaOptions::default()
         })
