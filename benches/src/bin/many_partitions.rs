@@ -100,12 +100,17 @@ fn measure(options: &Options, directory: &Path, runtime: &tokio::runtime::Runtim
     let broker = start()?;
     rows.seconds("clean start to the first answer", broker.first_answer()?, Some(10.0));
     rows.usage(["memory after a start", "descriptors after a start"], &broker)?;
-    runtime.block_on(check(&broker, options.partitions))?;
+    runtime.block_on(check(&broker, options.partitions, 1))?;
     // Dropping it kills it.
     drop(broker);
     let broker = start()?;
-    rows.seconds("start after a kill", broker.first_answer()?, None);
-    runtime.block_on(check(&broker, options.partitions))?;
+    rows.seconds("start after a kill of idle partitions", broker.first_answer()?, None);
+    runtime.block_on(check(&broker, options.partitions, 1))?;
+    runtime.block_on(fill(&broker, options.partitions))?;
+    drop(broker);
+    let broker = start()?;
+    rows.seconds("start after a kill right after a record to each", broker.first_answer()?, None);
+    runtime.block_on(check(&broker, options.partitions, 2))?;
     rows.seconds("clean stop again", broker.stop()?, None);
     Ok(rows)
 }
@@ -153,13 +158,13 @@ async fn refuse_one_more(broker: &BrokerProcess) -> Result<()> {
     Ok(())
 }
 
-/// Every partition ends behind its record.
-async fn check(broker: &BrokerProcess, partitions: i32) -> Result<()> {
+/// Every partition has so many records.
+async fn check(broker: &BrokerProcess, partitions: i32, records: i64) -> Result<()> {
     let consumer = Consumer::connect(ConsumerConfig::new(broker.address().to_string())).await?;
     for topic in topics(partitions) {
         let all: Vec<_> = (0..PARTITIONS_OF_TOPIC).map(|n| TopicPartition::new(topic.as_str(), n)).collect();
         let ends: BTreeMap<TopicPartition, i64> = consumer.end_offsets(&all).await?;
-        ensure!(ends.len() == all.len() && ends.values().all(|end| *end == 1), "{topic}: {ends:?}");
+        ensure!(ends.len() == all.len() && ends.values().all(|end| *end == records), "{topic}: {ends:?}");
     }
     Ok(())
 }

@@ -24,7 +24,7 @@ use parking_lot::Mutex;
 use super::cache_checksums::CacheChecksums;
 use super::error::StorageError;
 use super::log_config::LogConfig;
-use super::open_files::OpenFiles;
+use super::open_files::{KeptHandle, OpenFiles};
 use super::recovery::{self, OpenMode, RecoveryReport};
 use super::segment::{ActiveSegment, Cadence, SealedSegment, Segment};
 use super::vfs::Vfs;
@@ -145,8 +145,8 @@ pub(super) struct Writer {
     pub(super) producers: ProducerState,
     pub(super) epochs: LeaderEpochCache,
     pub(super) cadence: Cadence,
-    /// Sealed since the last flush, with the handle that wrote them: an error of the disk is reported to that handle.
-    pub(super) unflushed: Vec<Arc<ActiveSegment>>,
+    /// Sealed since the last flush.
+    pub(super) unflushed: Vec<UnflushedSegment>,
     /// Files were created since the folder was last synced.
     pub(super) dir_is_dirty: bool,
     /// Bytes of a refused batch were cut off since the last flush: they must not be back after a power cut.
@@ -161,6 +161,13 @@ pub(super) struct Writer {
     pub(super) checkpoint_snapshots: VecDeque<Offset>,
     /// While the log ends here, everything that closing would save is saved and durable.
     pub(super) saved_at: Option<Offset>,
+}
+
+/// A sealed segment that is not durable yet, with the handle that wrote it: an error of the disk is reported to that handle.
+pub(super) struct UnflushedSegment {
+    pub(super) segment: Arc<ActiveSegment>,
+    /// The handle counts among those that may be open.
+    _kept: KeptHandle,
 }
 
 impl Log {

@@ -114,6 +114,14 @@ impl Segment {
         }
     }
 
+    /// The file, to be held for a while; `None` when too many are held already. That of the active segment is open anyway.
+    pub(super) fn file_to_hold(&self) -> io::Result<Option<Arc<dyn VfsFile>>> {
+        match self {
+            Segment::Sealed(segment) => segment.file.get_to_hold(),
+            Segment::Active(segment) => Ok(Some(Arc::clone(&segment.file))),
+        }
+    }
+
     pub(super) fn verified(&self) -> &Verified {
         match self {
             Segment::Sealed(segment) => &segment.verified,

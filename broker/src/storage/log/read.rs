@@ -31,12 +31,14 @@ struct Wanted {
     up_to: Offset,
     max_bytes: usize,
     min_one_batch: bool,
+    /// The file is held for a while, on its way to a client.
+    to_send: bool,
 }
 
 /// What one look at a segment came to.
 enum Found {
     Slice(FileSlice, Offset),
-    /// There are batches, but they do not fit or lie behind `up_to`.
+    /// There are batches, but they do not fit or lie behind `up_to`, or too many files are in use.
     Nothing,
     /// The batch is damaged, or missing between others: offsets are dense.
     Damage,
@@ -56,6 +58,26 @@ impl Log {
         up_to: Offset,
         min_one_batch: bool,
     ) -> Result<LogRead, ReadError> {
+        self.read_wanted(Wanted { from, up_to, max_bytes, min_one_batch, to_send: false })
+    }
+
+    /// The same for an answer to a client, which holds the file until it is sent: while answers hold too many files, there is nothing
+    /// to read in a sealed segment.
+    ///
+    /// # Errors
+    /// As [`Log::read`].
+    pub fn read_to_send(
+        &self,
+        from: Offset,
+        max_bytes: usize,
+        up_to: Offset,
+        min_one_batch: bool,
+    ) -> Result<LogRead, ReadError> {
+        self.read_wanted(Wanted { from, up_to, max_bytes, min_one_batch, to_send: true })
+    }
+
+    fn read_wanted(&self, mut wanted: Wanted) -> Result<LogRead, ReadError> {
+        let from = wanted.from;
         self.check_open()?;
         let offsets = self.offsets();
         let out_of_range =
@@ -63,7 +85,7 @@ impl Log {
         if from < offsets.log_start || from > offsets.log_end {
             return Err(out_of_range());
         }
-        let mut wanted = Wanted { from, up_to: up_to.min(self.readable_end()), max_bytes, min_one_batch };
+        wanted.up_to = wanted.up_to.min(self.readable_end());
         let mut damage_was_looked_for = false;
         loop {
             let nothing = LogRead { slice: None, base_offset: None, offsets };
@@ -93,7 +115,9 @@ impl Log {
 
     fn read_segment(&self, segment: &Segment, wanted: &Wanted, damage: &[CorruptRange]) -> io::Result<Found> {
         let end = segment.end();
-        let file = segment.file()?;
+        // Answers hold so many files that there is none for this one: it is read when some of them are sent.
+        let file = if wanted.to_send { segment.file_to_hold()? } else { Some(segment.file()?) };
+        let Some(file) = file else { return Ok(Found::Nothing) };
         let first = match segment.search(&*file, wanted.from, end, damage)? {
             Search::Found(batch) if batch.header.base_offset <= wanted.from => batch,
             Search::Found(_) | Search::Behind | Search::Bad { .. } => return Ok(Found::Damage),

@@ -107,7 +107,7 @@ impl Log {
             self.segments.store(Arc::new(Segments { sealed: kept.to_vec(), active }));
             let first_kept = kept.first().map_or(segments.active.base_offset, |segment| segment.base_offset);
             // What is gone needs no sync.
-            writer.unflushed.retain(|segment| segment.base_offset >= first_kept);
+            writer.unflushed.retain(|unflushed| unflushed.segment.base_offset >= first_kept);
             removed.to_vec()
         };
         for segment in removed {
