@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
 use bytes::Bytes;
+use ottla_benches::cpu;
 use ottla_benches::samples::{Measurements, Target};
 use ottla_broker::config::TopicConfig;
 use ottla_broker::storage::validate::{ValidateRules, validate};
@@ -25,7 +26,7 @@ use ottla_protocol::records::{BatchBuilder, BatchFields, Compression};
 use crate::Options;
 
 const NOW_MS: i64 = 1_700_000_000_000;
-const SEGMENT_BYTES: u32 = 64 << 20;
+const SEGMENT_BYTES: u32 = 32 << 20;
 const BATCH_BYTES: usize = 64_000;
 const VALUE_BYTES: usize = 200;
 const BLOCK_BYTES: usize = 1 << 20;
@@ -34,6 +35,13 @@ const LIMITS: CleanLimits = CleanLimits { map_bytes_max: 128 << 20, decompressed
 /// Codec, and how often each key was written: all but one of its records go.
 pub(crate) const CASES: [(Compression, u64); 4] =
     [(Compression::None, 2), (Compression::None, 10), (Compression::Lz4, 2), (Compression::Zstd, 2)];
+
+/// What the work on a whole log took.
+#[derive(Debug, Clone, Copy)]
+struct Took {
+    wall: Duration,
+    cpu: Duration,
+}
 
 /// One kind of log, which is made anew in each round.
 #[derive(Debug)]
@@ -60,9 +68,9 @@ impl CompactedLog {
             Some(written) => Some(read_and_write(&sources, written, dir.path())?),
             None => None,
         };
-        let started = Instant::now();
+        let (started, cpu_before) = (Instant::now(), cpu::of_this_thread()?);
         let report = log.clean(Offset(0), LIMITS, NOW_MS, &Unthrottled)?;
-        let took = started.elapsed();
+        let took = Took { wall: started.elapsed(), cpu: cpu::of_this_thread()? - cpu_before };
         ensure!(report.records_removed > 0 && !report.more_to_do, "the pass did not do its work: {report:?}");
         let looped = match looped_before {
             Some(looped) => looped,
@@ -70,10 +78,12 @@ impl CompactedLog {
         };
         self.written = Some(report.bytes_written);
         log.close()?;
-        let rate = |took: Duration| bytes as f64 / 1e6 / took.as_secs_f64();
         let name = format!("compaction, {}, each key {} times", self.codec, self.versions);
         let target = (self.codec == Compression::None).then_some(Target::OfRoofline(0.6));
-        into.add_beside(name, "MB/s", target, rate(took), rate(looped));
+        let rate = |took: Took| bytes as f64 / 1e6 / took.wall.as_secs_f64();
+        into.add_beside(name.clone(), "MB/s", target, rate(took), rate(looped));
+        let cpu = |took: Took| took.cpu.as_secs_f64() * 1e9 / bytes as f64;
+        into.add_beside(name, "CPU s/GB", None, cpu(took), cpu(looped));
         Ok(())
     }
 
@@ -97,12 +107,13 @@ impl CompactedLog {
     }
 }
 
-/// Text of which a half repeats.
+/// Hexadecimal digits at random in one half, dots in the other: some codec makes a quarter of it.
 fn value(record: u64) -> [u8; VALUE_BYTES] {
     let mut value = [b'.'; VALUE_BYTES];
-    for (at, byte) in value.iter_mut().enumerate().take(VALUE_BYTES / 2) {
-        let noise = record.wrapping_add(at as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40;
-        *byte = b"0123456789abcdef"[noise as usize % 16];
+    let mut random = record;
+    for byte in value.iter_mut().take(VALUE_BYTES / 2) {
+        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        *byte = b"0123456789abcdef"[(random >> 60) as usize];
     }
     value
 }
@@ -139,9 +150,9 @@ fn link_sealed(log: &Path, sources: &Path) -> Result<Vec<PathBuf>> {
     segments.into_iter().map(link).collect()
 }
 
-fn read_and_write(sources: &[PathBuf], written: u64, dir: &Path) -> Result<Duration> {
+fn read_and_write(sources: &[PathBuf], written: u64, dir: &Path) -> Result<Took> {
     let mut block = vec![0; BLOCK_BYTES];
-    let started = Instant::now();
+    let (started, cpu_before) = (Instant::now(), cpu::of_this_thread()?);
     for source in sources.iter().chain(sources) {
         let mut file = File::open(source)?;
         while file.read(&mut block)? > 0 {}
@@ -158,5 +169,5 @@ fn read_and_write(sources: &[PathBuf], written: u64, dir: &Path) -> Result<Durat
         }
         file.sync_data()?;
     }
-    Ok(started.elapsed())
+    Ok(Took { wall: started.elapsed(), cpu: cpu::of_this_thread()? - cpu_before })
 }

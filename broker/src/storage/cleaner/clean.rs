@@ -14,7 +14,7 @@ use std::sync::Arc;
 use ottla_protocol::records::{BatchError, BatchView, Compacted, RecordSummary};
 
 use super::dense_writer::DenseWriter;
-use super::offset_map::OffsetMap;
+use super::offset_map::{KeyHash, OffsetMap};
 use super::transactions::Transactions;
 use crate::storage::batch_header::BatchHeader;
 use crate::storage::error::StorageError;
@@ -223,21 +223,16 @@ impl Pass<'_> {
 
     /// False when the map is full: everything before the key that found no room is in it.
     fn map_batch(&mut self, segment: &SealedSegment, header: &BatchHeader, batch: &BatchView, from: Offset) -> bool {
-        let (map, mut full_at) = (&mut self.map, None);
+        let (map, mut keys) = (&mut self.map, Vec::new());
         let walked = batch.for_each_record(self.limits.decompressed_bytes_max, |record| {
-            let offset = Offset(record.offset);
-            if full_at.is_none()
-                && offset >= from
-                && let Some(key) = record.key
-                && !map.put(key, offset)
-            {
-                full_at = Some(offset);
-            }
+            keys.extend(record.key.map(|key| (map.hash(key), Offset(record.offset))));
         });
+        map.touch(keys.iter().map(|(hash, _)| *hash));
+        let full_at = keys.into_iter().find(|(hash, offset)| *offset >= from && !map.put(*hash, *offset));
         if let Err(error) = walked {
             self.leave_alone(segment, header, &error);
         }
-        if let Some(offset) = full_at {
+        if let Some((_, offset)) = full_at {
             self.report.cleaned_up_to = offset;
         }
         full_at.is_none()
@@ -337,10 +332,10 @@ impl Pass<'_> {
         while let Some((header, batch)) = self.next_of(segment, &mut batches)? {
             self.throttle.pass(2 * u64::from(header.size_bytes))?;
             match self.fate(segment, &header, &batch) {
-                Fate::Unchanged => writer.keep(batch.bytes().to_vec(), &header)?,
+                Fate::Unchanged => writer.keep(batch.bytes().clone(), &header)?,
                 Fate::Rewritten(bytes) => {
                     changed = true;
-                    writer.keep(bytes, &header)?;
+                    writer.keep(bytes.into(), &header)?;
                 }
                 Fate::Gone => {
                     // What covers empty offsets is made anew in any case.
@@ -396,27 +391,27 @@ impl Pass<'_> {
             self.transactions.records_stay(header);
             return Fate::Unchanged;
         }
-        let stays = |record: &RecordSummary<'_>| {
+        let stays = |(record, hash): (&RecordSummary<'_>, &Option<KeyHash>)| {
             let offset = Offset(record.offset);
-            let is_newest = || record.key.is_some_and(|key| map.newest(key).is_none_or(|newest| offset >= newest));
+            let is_newest = || hash.is_some_and(|hash| map.newest(hash).is_none_or(|newest| offset >= newest));
             // What this pass did not map may have older records of its key still: a tombstone must not go before them.
             offset >= mapped_to || (is_newest() && !(record.is_tombstone && tombstones_go))
         };
-        let (mut removed, mut tombstones, mut kept) = (0_u64, false, false);
+        let (mut all_stay, mut tombstones) = (Vec::new(), false);
         let limit = self.limits.decompressed_bytes_max;
-        let mut compacted = batch.compact(limit, None, |record| {
-            let stays = stays(&record);
-            removed += u64::from(!stays);
-            tombstones |= stays && record.is_tombstone;
-            kept |= stays;
-            stays
+        let mut compacted = batch.compact_together(limit, None, |records| {
+            let hashes: Vec<_> = records.iter().map(|record| record.key.map(|key| map.hash(key))).collect();
+            map.touch(hashes.iter().flatten().copied());
+            all_stay = records.iter().zip(&hashes).map(stays).collect();
+            tombstones = records.iter().zip(&all_stay).any(|(record, stays)| record.is_tombstone && *stays);
+            all_stay.clone()
         });
         if tombstones && !batch.has_delete_horizon() && header.next_offset() <= mapped_to {
             // Only now it is known that a horizon is needed.
-            compacted = batch.compact(limit, Some(self.horizon_ms), |record| stays(&record));
+            compacted = batch.compact_together(limit, Some(self.horizon_ms), |_| all_stay.clone());
         }
-        self.report.records_removed += removed;
-        if kept {
+        self.report.records_removed += all_stay.iter().filter(|stays| !**stays).count() as u64;
+        if all_stay.contains(&true) {
             self.transactions.records_stay(header);
         }
         match compacted {
