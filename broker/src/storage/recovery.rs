@@ -268,6 +268,13 @@ impl Recovery<'_> {
             }
         }
         self.snapshots.sort_unstable();
+        // What a power cut left of a segment whose batches it took: another may be given the same name.
+        for extension in [extension::OFFSET_INDEX, extension::TIME_INDEX, extension::TRANSACTION_INDEX] {
+            let bases = entries.iter().filter_map(|entry| parse_segment_name(&entry.name, extension));
+            for base in bases.filter(|base| !segments.contains_key(base)) {
+                self.remove_beside(base, &[extension])?;
+            }
+        }
         let state = |(base, sizes): (Offset, SegmentSizes)| SegmentState {
             base,
             sizes,
