@@ -3,7 +3,7 @@
 //! Owns the child and its data directory. Knows nothing of what is sent to it.
 
 use std::net::{SocketAddr, TcpStream};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -22,7 +22,9 @@ pub struct BrokerProcess {
     child: Child,
     address: SocketAddr,
     started: Instant,
-    _data: Option<TempDir>,
+    directory: PathBuf,
+    /// Where `directory` goes with the process.
+    _removed_at_the_end: Option<TempDir>,
 }
 
 impl BrokerProcess {
@@ -34,7 +36,7 @@ impl BrokerProcess {
     pub fn start(binary: Option<&Path>, parent: &Path, settings: &[String]) -> Result<Self> {
         let data = tempfile::tempdir_in(parent)?;
         let mut process = Self::start_on(binary, data.path(), settings, None)?;
-        process._data = Some(data);
+        process._removed_at_the_end = Some(data);
         Ok(process)
     }
 
@@ -79,7 +81,13 @@ impl BrokerProcess {
         loop {
             let text = std::fs::read_to_string(&port_file).unwrap_or_default();
             if let Some(address) = text.strip_suffix('\n').and_then(|line| line.parse().ok()) {
-                return Ok(Self { child, address, started, _data: None });
+                return Ok(Self {
+                    child,
+                    address,
+                    started,
+                    directory: directory.to_owned(),
+                    _removed_at_the_end: None,
+                });
             }
             if let Some(status) = child.try_wait()? {
                 bail!("{} ended with {status}", binary.display());
@@ -121,6 +129,11 @@ impl BrokerProcess {
     pub fn first_answer(&self) -> Result<Duration> {
         wire::ask_versions(&mut self.connect()?)?;
         Ok(self.started.elapsed())
+    }
+
+    /// Where it keeps its data.
+    pub fn data_dir(&self) -> PathBuf {
+        self.directory.join("data")
     }
 
     /// Where it listens.

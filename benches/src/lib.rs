@@ -1,4 +1,4 @@
-//! Benchmarks of Ottla: rooflines, the append path, produce and fetch, latency, memory.
+//! Benchmarks of Ottla: rooflines, the append path, produce and fetch, compaction, latency, memory.
 //!
 //! Owns what the benchmarks in `src/bin` share: a broker in a process of its own, load, rooflines, and how numbers become a
 //! median and a table. MB and GB are 10^6 and 10^9 bytes.
@@ -8,4 +8,5 @@ pub mod cpu;
 pub mod load;
 pub mod report;
 pub mod roofline;
+pub mod samples;
 pub mod wire;

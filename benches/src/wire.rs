@@ -9,7 +9,9 @@ use anyhow::{Context, Result, ensure};
 use bytes::{Bytes, BytesMut};
 use ottla_protocol::frame::{RequestHeader, decode_response, encode_request};
 use ottla_protocol::messages::api_versions::{ApiVersionsRequest, ApiVersionsResponse};
-use ottla_protocol::messages::create_topics::{CreatableTopic, CreateTopicsRequest, CreateTopicsResponse};
+use ottla_protocol::messages::create_topics::{
+    CreatableTopic, CreatableTopicConfig, CreateTopicsRequest, CreateTopicsResponse,
+};
 use ottla_protocol::messages::fetch::{FetchPartition, FetchRequest, FetchResponse, FetchTopic};
 use ottla_protocol::messages::produce::{PartitionProduceData, ProduceRequest, ProduceResponse, TopicProduceData};
 use ottla_protocol::records::{BatchBuilder, BatchFields};
@@ -42,6 +44,20 @@ pub fn batch(bytes: usize, record_bytes: usize) -> Result<Bytes> {
     while builder.is_empty() || builder.size_in_bytes() < bytes {
         let value = vec![b'a' + (builder.record_count() % 26) as u8; record_bytes];
         builder.append(NOW_MS, None, Some(&value), &[]);
+    }
+    Ok(builder.build(&BatchFields::default())?)
+}
+
+/// The same with keys, of which `key` gives the number for each record of the batch.
+///
+/// # Errors
+/// None that should happen.
+pub fn keyed_batch(bytes: usize, record_bytes: usize, key: impl Fn(usize) -> usize) -> Result<Bytes> {
+    let mut builder = BatchBuilder::with_capacity(bytes);
+    while builder.is_empty() || builder.size_in_bytes() < bytes {
+        let record = builder.record_count() as usize;
+        let value = vec![b'a' + (record % 26) as u8; record_bytes];
+        builder.append(NOW_MS, Some(&key(record).to_be_bytes()), Some(&value), &[]);
     }
     Ok(builder.build(&BatchFields::default())?)
 }
@@ -100,13 +116,35 @@ pub fn fetched(frame: Bytes) -> Result<usize> {
     }
 }
 
+/// Sends a request.
+///
+/// # Errors
+/// The connection fails.
+pub fn send(stream: &mut TcpStream, request: &[u8]) -> Result<()> {
+    Ok(stream.write_all(request)?)
+}
+
 /// Makes a topic.
 ///
 /// # Errors
 /// It is refused, or the connection fails.
 pub fn create_topic(stream: &mut TcpStream, name: &str, partitions: i32) -> Result<()> {
+    create_topic_with(stream, name, partitions, &[])
+}
+
+/// Makes a topic with a configuration of its own.
+///
+/// # Errors
+/// It is refused, or the connection fails.
+pub fn create_topic_with(stream: &mut TcpStream, name: &str, partitions: i32, configs: &[(&str, &str)]) -> Result<()> {
     let name = name.to_owned();
-    let topic = CreatableTopic { name, num_partitions: partitions, replication_factor: 1, ..Default::default() };
+    let config = |(name, value): &(&str, &str)| CreatableTopicConfig {
+        name: (*name).to_owned(),
+        value: Some((*value).to_owned()),
+    };
+    let configs = configs.iter().map(config).collect();
+    let topic =
+        CreatableTopic { name, num_partitions: partitions, replication_factor: 1, configs, ..Default::default() };
     let request = CreateTopicsRequest { topics: vec![topic], timeout_ms: 30_000, ..Default::default() };
     stream.write_all(&encode(CREATE_TOPICS_VERSION, &request)?)?;
     let frame = FrameBuffer::default().read(stream)?;

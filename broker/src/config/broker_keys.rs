@@ -171,7 +171,7 @@ pub(super) static GROUPS: &[KeyGroup] = &[
                 "BIDIRECTIONAL",
             ])).doc("Whether a group with members may change between the classic and the consumer protocol: when a member of the consumer protocol joins (upgrade), when the last one leaves (downgrade), both, or never."),
             int("group.consumer.regex.refresh.interval.ms", "600000").at_least(10000).hidden()
-                .unused("Patterns are looked up again as soon as a topic comes or goes.")
+                .unused("Patterns are looked up again at the first heartbeat after a topic has come or gone, and nothing else changes what they stand for.")
                 .doc("How many milliseconds lie between two look-ups of the topics that a pattern stands for."),
             list("group.coordinator.rebalance.protocols", "classic,consumer,streams")
                 .allow(Allowed::EachOf(&["consumer", "classic", "share", "streams"]))

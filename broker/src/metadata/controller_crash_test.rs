@@ -119,6 +119,9 @@ const STEPS: &[Step] = &[
             false,
         )
     },
+    |controller| {
+        controller.alter_group_configs("g", ConfigChange::Alter(set("consumer.session.timeout.ms", "50000")), false)
+    },
     |controller| delete(controller, &["a"]),
     |controller| create(controller, &[("a", 1), ("e", 1)]),
     |controller| controller.purge_deleted_folders().map(|_| ()),

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use ottla_protocol::Uuid;
 use thiserror::Error;
 
+use super::alter_configs::{CONFIGURED_GROUPS_MAX, GROUP_NAME_BYTES_MAX};
 use super::image::ReplayError;
 use super::metadata_log::CHANGE_BYTES_MAX;
 use super::metadata_record::MetadataRecordError;
@@ -102,6 +103,17 @@ pub enum ControllerError {
         /// What is wrong with it.
         reason: String,
     },
+    /// INVALID_REQUEST: no name, or a very long one.
+    #[error("the name of a group with a configuration of its own has 1 to {GROUP_NAME_BYTES_MAX} bytes, not {bytes}")]
+    InvalidGroupName {
+        /// The length of the name asked for.
+        bytes: usize,
+    },
+    /// POLICY_VIOLATION.
+    #[error(
+        "{CONFIGURED_GROUPS_MAX} groups have a configuration of their own, and no more may: set `group.consumer.*` of the broker"
+    )]
+    TooManyConfiguredGroups,
     /// INVALID_REQUEST: an explicit assignment already says it.
     #[error("with an explicit replica assignment, {field} must be -1, not {value}")]
     AssignmentAndCount {

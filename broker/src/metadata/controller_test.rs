@@ -6,6 +6,7 @@ use std::path::Path;
 
 use rand::SeedableRng;
 
+use super::super::alter_configs::{CONFIGURED_GROUPS_MAX, GROUP_NAME_BYTES_MAX};
 use super::*;
 use crate::clock::ManualClock;
 use crate::config::{AlterOp, Alteration, BrokerScope, ConfigError};
@@ -296,6 +297,37 @@ fn broker_configs_take_effect_and_come_back() {
     assert_eq!(controller.config().topic_defaults.retention_ms, 88);
     controller.alter_broker_configs(BrokerScope::PerBroker, ConfigChange::Replace(vec![]), false).unwrap();
     assert_eq!(controller.config().topic_defaults.retention_ms, 77);
+}
+
+#[test]
+fn a_group_keeps_its_own_configuration_and_few_groups_have_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let controller = open(dir.path());
+    let session = |value: &str| ConfigChange::Alter(vec![set("consumer.session.timeout.ms", value)]);
+    controller.alter_group_configs("g", session("50000"), true).unwrap();
+    assert!(controller.image().group_configs("g").is_none());
+    controller.alter_group_configs("g", session("50000"), false).unwrap();
+    for refused in ["", &"x".repeat(GROUP_NAME_BYTES_MAX + 1)] {
+        let result = controller.alter_group_configs(refused, session("50000"), false);
+        assert_refused!(result, ControllerError::InvalidGroupName { .. });
+    }
+    assert_refused!(controller.alter_group_configs("g", session("44999"), false), ControllerError::Config(_));
+    drop(controller);
+    let controller = open(dir.path());
+    assert_eq!(controller.image().group_configs("g").unwrap()["consumer.session.timeout.ms"], "50000");
+    controller.alter_group_configs("g", ConfigChange::Replace(vec![]), false).unwrap();
+    assert!(controller.image().group_configs("g").is_none());
+
+    let mut image = MetadataImage::clone(&controller.image());
+    for number in 0..CONFIGURED_GROUPS_MAX {
+        let configs = BTreeMap::from([("consumer.session.timeout.ms".to_owned(), "50000".to_owned())]);
+        let record = MetadataRecord::GroupConfigs { group: number.to_string(), configs };
+        image.replay(&record, &mut ImageDelta::default()).unwrap();
+    }
+    controller.image.store(Arc::new(image));
+    let one_more = controller.alter_group_configs("g", session("50000"), false);
+    assert_refused!(one_more, ControllerError::TooManyConfiguredGroups);
+    controller.alter_group_configs("7", session("51000"), false).unwrap();
 }
 
 #[test]

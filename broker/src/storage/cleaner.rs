@@ -180,3 +180,7 @@ fn is_due(log: &Log, dirt: &clean::Dirt, now_ms: i64) -> Option<f64> {
     let overdue = waited_ms > config.max_compaction_lag_ms;
     (overdue || ratio > config.min_cleanable_dirty_ratio).then_some(if overdue { 1.0 + ratio } else { ratio })
 }
+
+#[cfg(test)]
+#[path = "cleaner/cleaner_test.rs"]
+mod tests;

@@ -49,6 +49,8 @@ struct Promises {
 struct Oracle {
     /// Segments that were merged into others.
     merged: usize,
+    /// Segments that retention removed.
+    retained: usize,
     partitions: BTreeMap<i32, Promises>,
 }
 
@@ -126,6 +128,27 @@ impl Oracle {
         }
     }
 
+    /// As the housekeeping does with records older than `oldest_ms`; the active segment goes too where it is as old.
+    fn retain(&mut self, manager: &LogManager, partition: i32, oldest_ms: i64) {
+        let Some(log) = manager.log(&name(partition)) else { return };
+        let config = log.config();
+        log.update_config(Arc::new(LogConfig { retention_ms: 0, ..LogConfig::clone(&config) }));
+        let (before, may_go) = (log.offsets(), log.offsets().log_end.0);
+        let promises = self.partitions.entry(partition).or_default();
+        let maybe_deleted = promises.maybe_deleted;
+        promises.maybe_deleted = maybe_deleted.max(may_go);
+        let retained = log.apply_retention(oldest_ms);
+        log.update_config(config);
+        if let Ok(gone) = retained {
+            self.retained += gone;
+            let start = log.offsets().log_start;
+            assert!(start >= before.log_start);
+            // What was kept on purpose is not to go by a crash.
+            promises.maybe_deleted = maybe_deleted.max(start.0);
+            promises.deleted = promises.deleted.max(start.0);
+        }
+    }
+
     /// Promises nothing, and must break nothing.
     fn merge(&mut self, manager: &LogManager, partition: i32) {
         let Some(log) = manager.log(&name(partition)) else { return };
@@ -174,6 +197,7 @@ fn run_script(vfs: &FaultVfs, oracle: &mut Oracle) -> Result<(), StorageError> {
     oracle.merge(&manager, 1);
     oracle.delete(&manager, 0, 17);
     oracle.merge(&manager, 0);
+    oracle.retain(&manager, 0, 15);
     for _ in 0..6 {
         oracle.append(&manager, 0);
         oracle.flush(&manager, 0);
@@ -194,6 +218,9 @@ fn run_script(vfs: &FaultVfs, oracle: &mut Oracle) -> Result<(), StorageError> {
     oracle.delete(&manager, 1, 5);
     oracle.merge(&manager, 1);
     let _failure_is_a_case = manager.checkpoint();
+    oracle.retain(&manager, 2, 1_000);
+    oracle.append(&manager, 2);
+    oracle.flush(&manager, 2);
     for _ in 0..4 {
         oracle.append(&manager, 1);
     }
@@ -300,6 +327,7 @@ fn acknowledged_records_survive_a_power_cut_at_every_operation() {
     let mutations = whole.mutations();
     assert!(mutations > 300, "the script does something: {mutations}");
     assert!(oracle.merged >= 3, "the script merges: {}", oracle.merged);
+    assert!(oracle.retained >= 2, "retention removes segments, active ones too: {}", oracle.retained);
     for crash in 1..=mutations + 1 {
         let vfs = FaultVfs::new();
         vfs.crash_at_mutation(crash);

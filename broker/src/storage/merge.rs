@@ -7,6 +7,7 @@
 //! than a tenth of `retention.ms`; where time does not delete, than an hour or a tenth of their age, whichever is longer. As a
 //! segment is deleted when its newest record is too old, merging keeps no record longer than that beyond its time. Lest a
 //! large segment is copied again and again for a trickle behind it, one above 64 MiB is copied only when the others double it.
+//! Where compaction has to leave young records alone (`min.compaction.lag.ms`), merging does too.
 
 use std::sync::Arc;
 
@@ -14,7 +15,7 @@ use super::error::StorageError;
 use super::log::Log;
 use super::log_config::LogConfig;
 use super::replacement::NewSegment;
-use super::segment::{SealedSegment, Segment};
+use super::segment::{SealedSegment, Segment, last_append_ms};
 use super::segment_batches::{NextBatch, SegmentBatches};
 use super::throttle::Throttle;
 
@@ -32,7 +33,7 @@ struct Candidate {
     size_bytes: u64,
     index_bytes: u64,
     offsets: (i64, i64),
-    /// The time of its newest record, if any has one.
+    /// What its age is counted from, where anything tells.
     newest_ms: Option<i64>,
 }
 
@@ -48,7 +49,8 @@ impl Log {
         }
         let config = self.config();
         let mut fewer = 0;
-        for run in self.replaceable_runs()? {
+        for mut run in self.replaceable_runs()? {
+            run.truncate(self.first_young(&run, now_ms)?);
             let candidates = run.iter().map(|segment| self.candidate(segment)).collect::<Result<Vec<_>, _>>()?;
             for group in groups(&candidates, &config, now_ms) {
                 let segments = &run[group];
@@ -62,13 +64,23 @@ impl Log {
         Ok(fewer)
     }
 
+    /// How many segments of a run come before the first that compaction has to leave alone yet. Together with older ones it
+    /// would keep them from being compacted.
+    fn first_young(&self, run: &[Arc<SealedSegment>], now_ms: i64) -> Result<usize, StorageError> {
+        for (index, segment) in run.iter().enumerate() {
+            if self.is_too_young(segment, now_ms)? {
+                return Ok(index);
+            }
+        }
+        Ok(run.len())
+    }
+
     fn candidate(&self, segment: &Arc<SealedSegment>) -> Result<Candidate, StorageError> {
-        let newest = self.largest_timestamp(&Segment::Sealed(Arc::clone(segment)))?;
         Ok(Candidate {
             size_bytes: segment.size_bytes,
             index_bytes: segment.index_bytes(),
             offsets: (segment.base_offset.0, segment.next_offset.0),
-            newest_ms: newest.map(|entry| entry.timestamp).filter(|timestamp| *timestamp >= 0),
+            newest_ms: self.newest_ms(&Segment::Sealed(Arc::clone(segment)))?,
         })
     }
 
@@ -86,7 +98,7 @@ impl Log {
             false => Ok(false),
         });
         match copied {
-            Ok(true) => self.replace_segments(segments, new.finish(vfs)?),
+            Ok(true) => self.replace_segments(segments, new.finish(vfs, last_append_ms(segments))?),
             Ok(false) => {
                 new.discard(vfs);
                 segments.iter().for_each(|segment| self.note_damage(segment));
@@ -129,7 +141,11 @@ fn groups(candidates: &[Candidate], config: &LogConfig, now_ms: i64) -> Vec<std:
         {
             end += 1;
         }
-        if end - start > 1 && is_worth_it(&candidates[start..end]) {
+        // A large one on either side keeps the small ones from nothing but itself.
+        while end - start > 1 && !is_worth_it(&candidates[start..end]) {
+            end -= 1;
+        }
+        if end - start > 1 {
             groups.push(start..end);
         }
         start = end;

@@ -7,7 +7,7 @@ use super::*;
 use crate::storage::batch_header::{BatchHeader, HEADER_BYTES};
 use crate::storage::test_batch::TestBatch;
 use crate::storage::vfs::RealVfs;
-use crate::storage::{LogContext, OpenFiles, OpenMode, ProducerLimits, Unthrottled};
+use crate::storage::{CleanLimits, LogContext, OpenFiles, OpenMode, ProducerLimits, Unthrottled};
 use crate::types::{LeaderEpoch, Offset, TopicPartition};
 
 const MINUTE_MS: i64 = 60_000;
@@ -49,7 +49,7 @@ fn trickle(log: &Log, minutes: std::ops::Range<i64>) {
     for minute in minutes {
         for batch in 0..2 {
             let batch = TestBatch::of(2, 100, minute * MINUTE_MS + batch);
-            log.append(batch.build(), LeaderEpoch(1), 0).unwrap();
+            log.append(batch.build(), LeaderEpoch(1), minute * MINUTE_MS + 2).unwrap();
         }
     }
 }
@@ -140,6 +140,61 @@ fn a_large_segment_is_not_copied_for_a_small_one() {
     assert_eq!(groups(&doubled, &config, 0), vec![0..3]);
     let too_large = [candidate(600 << 20, 0), candidate(500 << 20, 1)];
     assert!(groups(&too_large, &config, 0).is_empty());
+    // It keeps the small ones beside it from nothing.
+    let small = |at| candidate(10 << 20, at);
+    let behind = [candidate(700 << 20, 0), small(1), small(2), small(3)];
+    assert_eq!(groups(&behind, &config, 0), vec![1..4]);
+    let before = [small(0), small(1), candidate(700 << 20, 2), small(3)];
+    assert_eq!(groups(&before, &config, 0), vec![0..2]);
+}
+
+#[test]
+fn records_of_the_future_or_without_a_time_are_not_merged_across_the_hours_of_their_appends() {
+    for timestamp in [-1, i64::MAX / 2] {
+        let fixture = Fixture::new();
+        let config = LogConfig { retention_ms: 50 * MINUTE_MS, ..by_the_minute(1 << 20) };
+        let log = fixture.open(&config, OpenMode::default());
+        for minute in 0..25 {
+            log.append(TestBatch::of(1, 100, timestamp).build(), LeaderEpoch(1), minute * MINUTE_MS).unwrap();
+        }
+        assert_eq!(log.segment_count(), 25);
+        log.merge_segments(25 * MINUTE_MS, &Unthrottled).unwrap();
+        assert_eq!(log.segment_count(), 5, "six minutes each, of which the last is the active one");
+        // The first has records of the minutes 0 to 5.
+        assert_eq!(log.apply_retention(55 * MINUTE_MS).unwrap(), 0);
+        assert_eq!(log.apply_retention(55 * MINUTE_MS + 1).unwrap(), 1);
+        assert_eq!(log.offsets().log_start, Offset(6));
+    }
+}
+
+#[test]
+fn where_time_does_not_delete_an_hour_or_a_tenth_of_the_age_becomes_one() {
+    let fixture = Fixture::new();
+    let config = LogConfig { retention_ms: -1, segment_ms: 15 * MINUTE_MS - 1, ..by_the_minute(1 << 20) };
+    let log = fixture.open(&config, OpenMode::default());
+    for quarter in 0..41 {
+        let now_ms = quarter * 15 * MINUTE_MS;
+        log.append(TestBatch::of(1, 100, now_ms).build(), LeaderEpoch(1), now_ms).unwrap();
+    }
+    assert_eq!(log.segment_count(), 41);
+    log.merge_segments(10 * 60 * MINUTE_MS, &Unthrottled).unwrap();
+    assert_eq!(log.segment_count(), 8 + 1, "five quarters, which are an hour from newest to newest, become one");
+    log.merge_segments(100 * 60 * MINUTE_MS, &Unthrottled).unwrap();
+    assert_eq!(log.segment_count(), 1 + 1, "ten hours are a tenth of their age");
+}
+
+#[test]
+fn a_compacted_log_is_merged_where_compaction_may_touch_it() {
+    let fixture = Fixture::new();
+    let config =
+        LogConfig { compact: true, retention_ms: -1, min_compaction_lag_ms: 10 * MINUTE_MS, ..by_the_minute(1 << 20) };
+    let log = fixture.open(&config, OpenMode::default());
+    trickle(&log, 0..21);
+    assert_eq!(log.merge_segments(20 * MINUTE_MS + 2, &Unthrottled).unwrap(), 10, "minutes 0 to 10");
+    assert_eq!(log.segment_count(), 11);
+    let limits = CleanLimits { map_bytes_max: 1 << 20, decompressed_bytes_max: 1 << 20 };
+    let cleaned = log.clean(Offset::ZERO, limits, 20 * MINUTE_MS + 2, &Unthrottled).unwrap();
+    assert_eq!(cleaned.cleaned_up_to, Offset(11 * 4), "and they wait for nobody younger");
 }
 
 #[test]

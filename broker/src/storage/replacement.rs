@@ -20,7 +20,7 @@ use super::error::StorageError;
 use super::index::{IndexEntry, OffsetEntry, TimeEntry};
 use super::recovery::IndexBuilder;
 use super::segment::{SegmentSizes, extension, parse_segment_name, segment_path};
-use super::vfs::{Access, DirEntry, Vfs, VfsFile, write_all_at};
+use super::vfs::{Access, DirEntry, Vfs, VfsFile, keep_modified, write_all_at};
 use crate::types::Offset;
 
 /// Batches are written together until they come to so much.
@@ -103,12 +103,20 @@ impl NewSegment {
         Ok(())
     }
 
-    /// Writes what is left, and makes the content durable.
+    /// Writes what is left, and makes the content durable. Its records are as old as they were: the file says of itself that it
+    /// was last written when the newest of them were appended, for the next start.
     ///
     /// # Errors
     /// The file cannot be written or synced.
-    pub(super) fn finish(mut self, vfs: &dyn Vfs) -> Result<FinishedSegment, StorageError> {
-        let synced = self.write().and_then(|()| self.file.sync_data().map_err(StorageError::io("sync", &self.path)));
+    pub(super) fn finish(
+        mut self,
+        vfs: &dyn Vfs,
+        last_append_ms: Option<i64>,
+    ) -> Result<FinishedSegment, StorageError> {
+        let synced = self.write().and_then(|()| {
+            keep_modified(vfs, &self.path, last_append_ms);
+            self.file.sync_data().map_err(StorageError::io("sync", &self.path))
+        });
         if let Err(error) = synced {
             self.discard(vfs);
             return Err(error);
@@ -119,6 +127,7 @@ impl NewSegment {
             base_offset: self.base_offset,
             next_offset: self.next_offset,
             size_bytes: self.written,
+            last_append_ms,
             indexes: self.indexes,
         })
     }
@@ -136,6 +145,7 @@ pub(super) struct FinishedSegment {
     pub(super) base_offset: Offset,
     pub(super) next_offset: Offset,
     pub(super) size_bytes: u64,
+    last_append_ms: Option<i64>,
     indexes: IndexBuilder,
 }
 
@@ -171,7 +181,7 @@ impl FinishedSegment {
             log_bytes: self.size_bytes,
             offset_index_bytes: Some((self.indexes.offset_entries.len() * OffsetEntry::BYTES) as u64),
             time_index_bytes: Some((self.indexes.time_entries.len() * TimeEntry::BYTES) as u64),
-            modified_ms: None,
+            modified_ms: self.last_append_ms,
         };
         if let Err(error) = self.indexes.write(vfs, dir, self.base_offset, false) {
             tracing::warn!(segment = %self.base_offset, %error, "cannot write the indexes of a new segment; the next start builds them");

@@ -367,7 +367,7 @@ impl ActiveSegment {
         SegmentEnd { size_bytes: end >> 32, next_offset: self.base_offset.plus((end & u64::from(u32::MAX)) as i64) }
     }
 
-    fn last_append_ms(&self) -> Option<i64> {
+    pub(super) fn last_append_ms(&self) -> Option<i64> {
         Some(self.last_append_ms.load(Ordering::Relaxed)).filter(|ms| *ms != NEVER_MS)
     }
 
@@ -512,12 +512,12 @@ pub(super) struct SegmentSizes {
     pub(super) modified_ms: Option<i64>,
 }
 
-impl SealedSegment {
-    /// When it was last appended to; see [`Segment::last_append_ms`].
-    pub(super) fn last_append_ms(&self) -> Option<i64> {
-        self.last_append_ms
-    }
+/// When any of these was last appended to, in milliseconds since 1970; `None` where nothing tells.
+pub(super) fn last_append_ms(segments: &[Arc<SealedSegment>]) -> Option<i64> {
+    segments.iter().filter_map(|segment| segment.last_append_ms).max()
+}
 
+impl SealedSegment {
     /// Keeps its files open, because another segment is about to get its name: who reads this one notices nothing.
     pub(super) fn pin(&self) -> io::Result<()> {
         self.file.pin()?;

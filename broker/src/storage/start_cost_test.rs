@@ -100,6 +100,10 @@ impl Vfs for CountingVfs {
         self.call().sync_dir(path)
     }
 
+    fn set_modified_ms(&self, path: &Path, modified_ms: i64) -> io::Result<()> {
+        self.call().set_modified_ms(path, modified_ms)
+    }
+
     fn exists(&self, path: &Path) -> io::Result<bool> {
         self.call().exists(path)
     }

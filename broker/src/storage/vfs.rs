@@ -83,6 +83,9 @@ pub trait Vfs: Send + Sync + Debug {
     fn disk_space(&self, path: &Path) -> io::Result<DiskSpace>;
     /// Takes the lock that this file stands for (created if missing), or fails with `WouldBlock` if somebody holds it.
     fn lock(&self, path: &Path) -> io::Result<Box<dyn VfsLock>>;
+    /// Sets when a file was last written, in milliseconds since 1970: for content that is older than the file. To be called
+    /// after the last write and before the sync, with which it becomes durable where the file system keeps times at all.
+    fn set_modified_ms(&self, path: &Path, modified_ms: i64) -> io::Result<()>;
     /// Whether somebody holds the lock that this file stands for. Changes nothing, and creates nothing.
     fn is_locked(&self, path: &Path) -> io::Result<bool>;
 }
@@ -204,6 +207,22 @@ pub fn replace_file(vfs: &dyn Vfs, path: &Path, content: &[u8]) -> io::Result<()
     drop(file);
     vfs.rename(temporary, path)?;
     vfs.sync_dir(parent(path))
+}
+
+/// When a file was last written, where the file system tells.
+pub(super) fn modified_ms(vfs: &dyn Vfs, path: &Path) -> io::Result<Option<i64>> {
+    let entries = vfs.read_dir(parent(path))?;
+    let entry = entries.into_iter().find(|entry| path.file_name().is_some_and(|name| *name == *entry.name));
+    Ok(entry.and_then(|entry| entry.modified_ms))
+}
+
+/// Gives a file that was written anew the time of its content, where that is known. A file system that refuses costs nothing but
+/// time: who goes by it takes the content for newer than it is.
+pub(super) fn keep_modified(vfs: &dyn Vfs, path: &Path, modified_ms: Option<i64>) {
+    let Some(modified_ms) = modified_ms else { return };
+    if let Err(error) = vfs.set_modified_ms(path, modified_ms) {
+        tracing::warn!(path = %path.display(), %error, "cannot set the time of a file: its records may be kept longer");
+    }
 }
 
 /// The folder that a path lies in.

@@ -7,6 +7,7 @@
 //! Invariant: a compacted batch covers the offsets that the whole one covered, or more where it is extended over those of
 //! batches that are gone: so the offsets of a log stay dense, and a wrong one shows in its neighbours.
 
+use std::borrow::Cow;
 use std::ops::Range;
 
 use super::batch::{BatchView, HEADER_BYTES, TimestampType};
@@ -65,7 +66,7 @@ impl BatchView {
     /// The records do not decompress, or one of them is broken.
     pub fn for_each_record(&self, limit: usize, mut visit: impl FnMut(RecordSummary<'_>)) -> Result<(), BatchError> {
         let plain = self.plain(limit)?;
-        self.raw_records(&plain, |record| visit(self.summary(&plain, record)))
+        self.raw_records(&plain, |record| visit(self.summary(&plain, &record)))
     }
 
     /// The batch with the records that `keep` keeps. With a `delete_horizon_ms` (milliseconds since 1970) it says from when on
@@ -79,40 +80,56 @@ impl BatchView {
         delete_horizon_ms: Option<i64>,
         mut keep: impl FnMut(RecordSummary<'_>) -> bool,
     ) -> Result<Compacted, BatchError> {
+        self.compact_together(limit, delete_horizon_ms, |records| records.iter().map(|record| keep(*record)).collect())
+    }
+
+    /// The same, where all records are looked at together: `keep` says for each of them, in order, whether it stays.
+    ///
+    /// # Errors
+    /// As [`BatchView::compact`].
+    pub fn compact_together(
+        &self,
+        limit: usize,
+        delete_horizon_ms: Option<i64>,
+        keep: impl FnOnce(&[RecordSummary<'_>]) -> Vec<bool>,
+    ) -> Result<Compacted, BatchError> {
         let plain = self.plain(limit)?;
         let horizon =
             delete_horizon_ms.filter(|horizon| !self.has_delete_horizon() || *horizon != self.base_timestamp());
-        let mut kept = Vec::new();
-        let (mut count, mut dropped, mut max_timestamp) = (0_i32, 0_i32, i64::MIN);
+        let (mut records, mut summaries) = (Vec::new(), Vec::new());
         self.raw_records(&plain, |record| {
-            if !keep(self.summary(&plain, record)) {
-                dropped += 1;
-                return;
-            }
-            count += 1;
-            let timestamp = self.base_timestamp().wrapping_add(record.timestamp_delta);
-            max_timestamp = max_timestamp.max(timestamp);
-            match horizon {
-                Some(horizon) => {
-                    put_with_timestamp(&mut kept, &plain, record, timestamp.wrapping_sub(horizon));
-                }
-                None => kept.extend_from_slice(&plain[record.whole.clone()]),
-            }
+            summaries.push(self.summary(&plain, &record));
+            records.push(record);
         })?;
-        if count == 0 {
+        let stays = keep(&summaries);
+        let kept: Vec<&RawRecord> =
+            records.iter().zip(stays).filter_map(|(record, stays)| stays.then_some(record)).collect();
+        if kept.is_empty() {
             return Ok(Compacted::Nothing);
         }
-        if dropped == 0 && horizon.is_none() {
+        if kept.len() == records.len() && horizon.is_none() {
             return Ok(Compacted::Unchanged);
+        }
+        let timestamp = |record: &RawRecord| self.base_timestamp().wrapping_add(record.timestamp_delta);
+        let max_timestamp = kept.iter().map(|record| timestamp(record)).max().unwrap_or(NO_TIMESTAMP);
+        let mut payload = Vec::with_capacity(plain.len());
+        for record in &kept {
+            match horizon {
+                Some(horizon) => {
+                    put_with_timestamp(&mut payload, &plain, record, timestamp(record).wrapping_sub(horizon));
+                }
+                None => payload.extend_from_slice(&plain[record.whole.clone()]),
+            }
         }
         let codec = self.compression()?;
         let payload = match codec {
-            Compression::None => kept,
+            Compression::None => payload,
             _ => codec
-                .compress(&kept, None)
+                .compress(&payload, None)
                 .map_err(|error| BatchError::Decompression { codec, reason: error.to_string() })?,
         };
-        let mut batch = self.bytes()[..HEADER_BYTES].to_vec();
+        let mut batch = Vec::with_capacity(HEADER_BYTES + payload.len());
+        batch.extend_from_slice(&self.bytes()[..HEADER_BYTES]);
         batch.extend_from_slice(&payload);
         if let Some(horizon) = horizon {
             put(&mut batch, 21, &(self.attributes() | DELETE_HORIZON_BIT).to_be_bytes());
@@ -121,7 +138,7 @@ impl BatchView {
         if self.timestamp_type() == TimestampType::CreateTime {
             put(&mut batch, 35, &max_timestamp.to_be_bytes());
         }
-        put(&mut batch, 57, &count.to_be_bytes());
+        put(&mut batch, 57, &(kept.len() as i32).to_be_bytes());
         seal(&mut batch);
         Ok(Compacted::Fewer(batch))
     }
@@ -139,11 +156,12 @@ impl BatchView {
         batch
     }
 
-    fn plain(&self, limit: usize) -> Result<Vec<u8>, BatchError> {
-        match self.compression()? {
-            Compression::None => Ok(self.payload().to_vec()),
-            codec => codec.decompress(&self.bytes()[HEADER_BYTES..], limit),
-        }
+    fn plain(&self, limit: usize) -> Result<Cow<'_, [u8]>, BatchError> {
+        let payload = &self.bytes()[HEADER_BYTES..];
+        Ok(match self.compression()? {
+            Compression::None => Cow::Borrowed(payload),
+            codec => Cow::Owned(codec.decompress(payload, limit)?),
+        })
     }
 
     fn summary<'a>(&self, plain: &'a [u8], record: &RawRecord) -> RecordSummary<'a> {
@@ -154,12 +172,12 @@ impl BatchView {
         }
     }
 
-    fn raw_records(&self, plain: &[u8], mut visit: impl FnMut(&RawRecord)) -> Result<(), BatchError> {
+    fn raw_records(&self, plain: &[u8], mut visit: impl FnMut(RawRecord)) -> Result<(), BatchError> {
         let mut at = 0;
         for index in 0..self.record_count() {
             let record = raw_record(plain, at).map_err(|error| BatchError::Record { index, error })?;
             at = record.whole.end;
-            visit(&record);
+            visit(record);
         }
         Ok(())
     }

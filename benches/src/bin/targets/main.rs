@@ -5,8 +5,6 @@
 //! everything once on a broker of its own; the first one warms up and does not count; roofline and broker take turns at
 //! going first. Where the machine is shared, trust the ratios and the processor time, not the rates.
 
-mod samples;
-
 use std::fs::File;
 use std::net::TcpStream;
 use std::path::PathBuf;
@@ -20,10 +18,9 @@ use ottla_benches::broker_process::BrokerProcess;
 use ottla_benches::cpu::{Moved, Processors};
 use ottla_benches::report::{self, Output};
 use ottla_benches::roofline::Roofline;
+use ottla_benches::samples::{Measurements, Row, Target};
 use ottla_benches::{load, wire};
 use ottla_protocol::records::batches;
-
-use samples::{Measurements, Row, Target};
 
 const TOPIC: &str = "bench";
 const RECORD_BYTES: usize = 100;

@@ -14,14 +14,14 @@ use std::sync::Arc;
 use ottla_protocol::records::{BatchError, BatchView, Compacted, RecordSummary};
 
 use super::dense_writer::DenseWriter;
-use super::offset_map::OffsetMap;
+use super::offset_map::{KeyHash, OffsetMap};
 use super::transactions::Transactions;
 use crate::storage::batch_header::BatchHeader;
 use crate::storage::error::StorageError;
 use crate::storage::log::Log;
 use crate::storage::log_config::LogConfig;
 use crate::storage::replacement::{NewSegment, SEGMENT_BYTES_MAX};
-use crate::storage::segment::{SealedSegment, Segment};
+use crate::storage::segment::{FoundBatch, SealedSegment, Search, Segment, last_append_ms};
 use crate::storage::segment_batches::{NextBatch, SegmentBatches};
 use crate::storage::throttle::Throttle;
 use crate::types::Offset;
@@ -62,22 +62,48 @@ pub(super) struct Dirt {
     pub(super) dirty_bytes: u64,
     /// All bytes that a cleaning may touch.
     pub(super) cleanable_bytes: u64,
-    /// The time of the oldest segment's newest record among the dirty ones, in milliseconds since 1970.
+    /// Since when the first batch that a cleaning would look at waits for it, in milliseconds since 1970: its time, or that of
+    /// its segment's last append if that is older. Only where `max.compaction.lag.ms` asks for it.
     pub(super) oldest_dirty_ms: Option<i64>,
 }
 
 impl Log {
     /// How dirty a log is that was cleaned up to `cleaned_up_to`.
     pub(super) fn dirt(&self, cleaned_up_to: Offset, now_ms: i64) -> Result<Dirt, StorageError> {
+        let waiting_counts = self.config().max_compaction_lag_ms < i64::MAX;
         let mut dirt = Dirt { dirty_bytes: 0, cleanable_bytes: 0, oldest_dirty_ms: None };
         for segment in self.cleanable(cleaned_up_to, now_ms)?.into_iter().flatten() {
             dirt.cleanable_bytes += segment.size_bytes;
-            if segment.next_offset > cleaned_up_to {
-                dirt.dirty_bytes += segment.size_bytes;
-                dirt.oldest_dirty_ms = dirt.oldest_dirty_ms.or(self.newest_ms(&segment)?);
+            if segment.next_offset <= cleaned_up_to {
+                continue;
+            }
+            let is_clean_in_part = segment.base_offset < cleaned_up_to;
+            let first = match is_clean_in_part || (waiting_counts && dirt.oldest_dirty_ms.is_none()) {
+                true => self.first_batch(&segment, cleaned_up_to)?,
+                false => None,
+            };
+            // Merging puts what is dirty and what is clean into one segment.
+            dirt.dirty_bytes += segment.size_bytes - first.map_or(0, |batch| batch.position);
+            if waiting_counts {
+                // Not by its newest record: merging makes a segment younger.
+                let first_ms = first.map(|batch| batch.header.max_timestamp).filter(|timestamp| *timestamp >= 0);
+                let since_ms = first_ms.into_iter().chain(last_append_ms(std::slice::from_ref(&segment))).min();
+                dirt.oldest_dirty_ms = dirt.oldest_dirty_ms.or(since_ms);
             }
         }
         Ok(dirt)
+    }
+
+    /// The first batch of a segment that reaches to an offset or behind it; `None` where damage hides it.
+    fn first_batch(&self, segment: &Arc<SealedSegment>, from: Offset) -> Result<Option<FoundBatch>, StorageError> {
+        let segment = Segment::Sealed(Arc::clone(segment));
+        let read = || StorageError::io("read", segment.path());
+        let file = segment.file().map_err(read())?;
+        let from = from.max(segment.base_offset());
+        match segment.search(&*file, from, segment.end(), &self.corrupt_ranges()).map_err(read())? {
+            Search::Found(batch) => Ok(Some(batch)),
+            Search::Behind | Search::Bad { .. } => Ok(None),
+        }
     }
 
     /// Cleans the log once, which was cleaned up to `cleaned_up_to` before. Durable when it returns.
@@ -118,14 +144,11 @@ impl Log {
     /// The segments that may be cleaned, in runs of adjacent ones: sealed and durable, whole before the first transaction
     /// that is open, and, where they are dirty, without a record younger than `min.compaction.lag.ms`.
     fn cleanable(&self, cleaned_up_to: Offset, now_ms: i64) -> Result<Vec<Vec<Arc<SealedSegment>>>, StorageError> {
-        let lag_ms = self.config().min_compaction_lag_ms;
         let stable = self.first_unstable_offset().unwrap_or(Offset(i64::MAX));
         let mut runs = self.replaceable_runs()?;
         let mut end = Offset(i64::MAX);
         for segment in runs.iter().flatten() {
-            let is_young = segment.next_offset > cleaned_up_to
-                && lag_ms > 0
-                && self.newest_ms(segment)?.is_some_and(|newest| newest > now_ms.saturating_sub(lag_ms));
+            let is_young = segment.next_offset > cleaned_up_to && self.is_too_young(segment, now_ms)?;
             if is_young || segment.next_offset > stable {
                 end = segment.base_offset;
                 break;
@@ -136,9 +159,19 @@ impl Log {
         Ok(runs)
     }
 
-    fn newest_ms(&self, segment: &Arc<SealedSegment>) -> Result<Option<i64>, StorageError> {
-        let newest = self.largest_timestamp(&Segment::Sealed(Arc::clone(segment)))?;
-        Ok(newest.map(|entry| entry.timestamp).filter(|timestamp| *timestamp >= 0))
+    /// Whether a segment has a record younger than `min.compaction.lag.ms` in a log that is compacted. A timestamp of the future
+    /// makes none young.
+    pub(in crate::storage) fn is_too_young(
+        &self,
+        segment: &Arc<SealedSegment>,
+        now_ms: i64,
+    ) -> Result<bool, StorageError> {
+        let config = self.config();
+        if !config.compact || config.min_compaction_lag_ms == 0 {
+            return Ok(false);
+        }
+        let newest_ms = self.newest_ms(&Segment::Sealed(Arc::clone(segment)))?;
+        Ok(newest_ms.is_some_and(|newest_ms| newest_ms > now_ms.saturating_sub(config.min_compaction_lag_ms)))
     }
 }
 
@@ -190,21 +223,16 @@ impl Pass<'_> {
 
     /// False when the map is full: everything before the key that found no room is in it.
     fn map_batch(&mut self, segment: &SealedSegment, header: &BatchHeader, batch: &BatchView, from: Offset) -> bool {
-        let (map, mut full_at) = (&mut self.map, None);
+        let (map, mut keys) = (&mut self.map, Vec::new());
         let walked = batch.for_each_record(self.limits.decompressed_bytes_max, |record| {
-            let offset = Offset(record.offset);
-            if full_at.is_none()
-                && offset >= from
-                && let Some(key) = record.key
-                && !map.put(key, offset)
-            {
-                full_at = Some(offset);
-            }
+            keys.extend(record.key.map(|key| (map.hash(key), Offset(record.offset))));
         });
+        map.touch(keys.iter().map(|(hash, _)| *hash));
+        let full_at = keys.into_iter().find(|(hash, offset)| *offset >= from && !map.put(*hash, *offset));
         if let Err(error) = walked {
             self.leave_alone(segment, header, &error);
         }
-        if let Some(offset) = full_at {
+        if let Some((_, offset)) = full_at {
             self.report.cleaned_up_to = offset;
         }
         full_at.is_none()
@@ -265,7 +293,7 @@ impl Pass<'_> {
         let written = self.write_group(group, &mut writer);
         let new = writer.into_segment();
         let finished = match written {
-            Ok(true) if new.size_bytes() <= SEGMENT_BYTES_MAX => new.finish(vfs)?,
+            Ok(true) if new.size_bytes() <= SEGMENT_BYTES_MAX => new.finish(vfs, last_append_ms(group))?,
             Ok(_) => {
                 new.discard(vfs);
                 return Ok(());
@@ -304,10 +332,10 @@ impl Pass<'_> {
         while let Some((header, batch)) = self.next_of(segment, &mut batches)? {
             self.throttle.pass(2 * u64::from(header.size_bytes))?;
             match self.fate(segment, &header, &batch) {
-                Fate::Unchanged => writer.keep(batch.bytes().to_vec(), &header)?,
+                Fate::Unchanged => writer.keep(batch.bytes().clone(), &header)?,
                 Fate::Rewritten(bytes) => {
                     changed = true;
-                    writer.keep(bytes, &header)?;
+                    writer.keep(bytes.into(), &header)?;
                 }
                 Fate::Gone => {
                     // What covers empty offsets is made anew in any case.
@@ -358,27 +386,32 @@ impl Pass<'_> {
 
     fn fate_of_records(&mut self, segment: &SealedSegment, header: &BatchHeader, batch: &BatchView) -> Fate {
         let tombstones_go = batch.has_delete_horizon() && self.now_ms > batch.base_timestamp();
-        let map = &self.map;
-        let stays = |record: &RecordSummary<'_>| {
-            let is_newest =
-                record.key.is_some_and(|key| map.newest(key).is_none_or(|newest| Offset(record.offset) >= newest));
-            is_newest && !(record.is_tombstone && tombstones_go)
-        };
-        let (mut removed, mut tombstones, mut kept) = (0_u64, false, false);
-        let limit = self.limits.decompressed_bytes_max;
-        let mut compacted = batch.compact(limit, None, |record| {
-            let stays = stays(&record);
-            removed += u64::from(!stays);
-            tombstones |= stays && record.is_tombstone;
-            kept |= stays;
-            stays
-        });
-        if tombstones && !batch.has_delete_horizon() {
-            // Only now it is known that a horizon is needed.
-            compacted = batch.compact(limit, Some(self.horizon_ms), |record| stays(&record));
+        let (map, mapped_to) = (&self.map, self.report.cleaned_up_to);
+        if header.base_offset >= mapped_to && batch.record_count() > 0 {
+            self.transactions.records_stay(header);
+            return Fate::Unchanged;
         }
-        self.report.records_removed += removed;
-        if kept {
+        let stays = |(record, hash): (&RecordSummary<'_>, &Option<KeyHash>)| {
+            let offset = Offset(record.offset);
+            let is_newest = || hash.is_some_and(|hash| map.newest(hash).is_none_or(|newest| offset >= newest));
+            // What this pass did not map may have older records of its key still: a tombstone must not go before them.
+            offset >= mapped_to || (is_newest() && !(record.is_tombstone && tombstones_go))
+        };
+        let (mut all_stay, mut tombstones) = (Vec::new(), false);
+        let limit = self.limits.decompressed_bytes_max;
+        let mut compacted = batch.compact_together(limit, None, |records| {
+            let hashes: Vec<_> = records.iter().map(|record| record.key.map(|key| map.hash(key))).collect();
+            map.touch(hashes.iter().flatten().copied());
+            all_stay = records.iter().zip(&hashes).map(stays).collect();
+            tombstones = records.iter().zip(&all_stay).any(|(record, stays)| record.is_tombstone && *stays);
+            all_stay.clone()
+        });
+        if tombstones && !batch.has_delete_horizon() && header.next_offset() <= mapped_to {
+            // Only now it is known that a horizon is needed.
+            compacted = batch.compact_together(limit, Some(self.horizon_ms), |_| all_stay.clone());
+        }
+        self.report.records_removed += all_stay.iter().filter(|stays| !**stays).count() as u64;
+        if all_stay.contains(&true) {
             self.transactions.records_stay(header);
         }
         match compacted {

@@ -2,6 +2,7 @@
 //! Method: real files and batches of every codec against a map of what was written; Kafka's rules one by one.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 use ottla_protocol::records::{BatchBuilder, BatchFields, Compression, HEADER_BYTES};
@@ -53,7 +54,7 @@ fn build(records: &[Pair<'_>], timestamp: i64, fields: &BatchFields) -> Validate
 }
 
 fn append_as(log: &Log, records: &[Pair<'_>], timestamp: i64, fields: &BatchFields) -> i64 {
-    log.append(build(records, timestamp, fields), LeaderEpoch(1), 0).unwrap().base_offset.0
+    log.append(build(records, timestamp, fields), LeaderEpoch(1), timestamp).unwrap().base_offset.0
 }
 
 fn append(log: &Log, records: &[Pair<'_>], timestamp: i64) -> i64 {
@@ -63,7 +64,8 @@ fn append(log: &Log, records: &[Pair<'_>], timestamp: i64) -> i64 {
 /// Seals what was written, by one more record that stays in the active segment.
 fn seal(log: &Log) {
     log.update_config(Arc::new(LogConfig { segment_ms: 0, ..LogConfig::clone(&log.config()) }));
-    append(log, &[("the active segment", Some("x"))], i64::MAX / 2);
+    let last = build(&[("the active segment", Some("x"))], i64::MAX / 2, &BatchFields::default());
+    log.append(last, LeaderEpoch(1), 0).unwrap();
     log.update_config(Arc::new(LogConfig { segment_ms: HOUR_MS * 1_000, ..LogConfig::clone(&log.config()) }));
 }
 
@@ -191,6 +193,132 @@ fn a_tombstone_stays_until_its_time_and_then_goes() {
     seal(&log);
     clean(&log, report.cleaned_up_to.0, 1_001 + 24 * HOUR_MS);
     assert!(!records(&log).iter().any(|(_, key, _)| key == "a"), "{:?}", records(&log));
+}
+
+#[test]
+fn a_tombstone_that_a_full_map_did_not_reach_does_not_go_before_the_records_that_it_deletes() {
+    let fixture = Fixture::new();
+    let log = fixture.open(&compacted(1 << 20), OpenMode::default());
+    append(&log, &[("deleted", Some("old"))], 0);
+    let fill = |from: i64, to: i64| {
+        for n in from..to {
+            let keys: Vec<String> = (0..100).map(|part| format!("key {}", n * 100 + part)).collect();
+            append(&log, &keys.iter().map(|key| (key.as_str(), Some("v"))).collect::<Vec<_>>(), 1);
+        }
+    };
+    fill(0, 30);
+    append(&log, &[("deleted", None)], 2);
+    seal(&log);
+    assert_eq!(log.segment_count(), 2, "all of it in one segment");
+    let small = CleanLimits { map_bytes_max: 0, ..LIMITS };
+    let (mut from, mut now_ms, mut passes) = (Offset::ZERO, 1_000, 0);
+    let has =
+        |value: Option<&str>| records(&log).iter().any(|(_, key, there)| key == "deleted" && there.as_deref() == value);
+    loop {
+        let report = log.clean(from, small, now_ms, &Unthrottled).unwrap();
+        assert!(has(None), "the tombstone of pass {passes}, which no pass has met for a day");
+        from = report.cleaned_up_to;
+        passes += 1;
+        if !report.more_to_do {
+            break;
+        }
+        assert!(has(Some("old")), "not reached by pass {passes}");
+        now_ms += 100 * HOUR_MS;
+    }
+    assert!(passes > 3 && !has(Some("old")), "{passes} passes");
+    log.clean(from, LIMITS, now_ms + 25 * HOUR_MS, &Unthrottled).unwrap();
+    assert!(!has(None));
+}
+
+#[test]
+fn a_cleaned_segment_is_as_old_as_its_newest_append_for_the_next_start_too() {
+    let fixture = Fixture::new();
+    let log = fixture.open(&compacted(100_000), OpenMode::default());
+    let appended_ms = 1_600_000_000_000;
+    append(&log, &[("a", Some("1")), ("a", Some("2"))], appended_ms);
+    seal(&log);
+    assert_eq!(clean(&log, 0, appended_ms + HOUR_MS).records_removed, 1);
+    let file = std::fs::metadata(fixture.0.path().join(format!("t-0/{:020}.log", 0))).unwrap();
+    let modified = file.modified().unwrap().duration_since(std::time::UNIX_EPOCH).unwrap();
+    assert_eq!(modified.as_millis(), appended_ms as u128);
+}
+
+#[test]
+fn a_record_larger_than_any_buffer_is_compacted_like_any_other() {
+    let fixture = Fixture::new();
+    let log = fixture.open(&compacted(64 << 20), OpenMode::default());
+    let (first, second) = ("x".repeat(9 << 20), "y".repeat(9 << 20));
+    append(&log, &[("large", Some(&first)), ("small", Some("1"))], 1);
+    append(&log, &[("small", Some("2"))], 2);
+    append(&log, &[("large", Some(&second))], 3);
+    append(&log, &[("large, compressed", Some(&first))], 4);
+    let fields = BatchFields { compression: Compression::Zstd, ..Default::default() };
+    append_as(&log, &[("large, compressed", Some(&second))], 5, &fields);
+    seal(&log);
+    let limits = CleanLimits { map_bytes_max: 0, decompressed_bytes_max: 32 << 20 };
+    let report = log.clean(Offset::ZERO, limits, 1_000, &Unthrottled).unwrap();
+    assert_eq!((report.records_removed, report.more_to_do), (3, false));
+    let left = |log: &Log| {
+        let all = batches(log).into_iter().flat_map(|batch| {
+            let records = batch.records(32 << 20).unwrap().map(Result::unwrap);
+            records.map(|record| (record.offset, record.value.unwrap().len())).collect::<Vec<_>>()
+        });
+        all.collect::<Vec<_>>()
+    };
+    assert_eq!(left(&log)[..3], [(2, 1), (3, 9 << 20), (5, 9 << 20)]);
+    assert!(log.size_bytes() < 10 << 20, "what was compressed is still: {}", log.size_bytes());
+}
+
+/// Counts what passes, and stops the work at one of the calls.
+struct Meter {
+    bytes: AtomicU64,
+    calls: AtomicU64,
+    stop_at: u64,
+}
+
+impl Throttle for Meter {
+    fn pass(&self, bytes: u64) -> Result<(), StorageError> {
+        self.bytes.fetch_add(bytes, Ordering::Relaxed);
+        if self.calls.fetch_add(1, Ordering::Relaxed) + 1 == self.stop_at { Err(StorageError::Stopped) } else { Ok(()) }
+    }
+}
+
+#[test]
+fn every_byte_passes_the_throttle_and_a_stop_leaves_the_log_as_it_was_or_cleaned() {
+    let (fixture, log) = a_hundred_of_seven_keys();
+    let newest = |log: &Log| records(log).into_iter().map(|(offset, key, _)| (key, offset)).collect::<BTreeMap<_, _>>();
+    let expected = newest(&log);
+    let mut calls = 0;
+    for stop_at in 1.. {
+        let meter = Meter { bytes: AtomicU64::new(0), calls: AtomicU64::new(0), stop_at };
+        let cleaned = log.clean(Offset::ZERO, LIMITS, 1_000, &meter);
+        assert_eq!(newest(&log), expected, "stopped at {stop_at}");
+        let left = std::fs::read_dir(fixture.0.path().join("t-0")).unwrap().map(|file| file.unwrap().file_name());
+        assert!(left.into_iter().all(|name| !name.to_string_lossy().ends_with("cleaned")), "stopped at {stop_at}");
+        match cleaned {
+            Err(StorageError::Stopped) => calls = meter.calls.load(Ordering::Relaxed),
+            Ok(_) => break,
+            Err(error) => panic!("{error}"),
+        }
+    }
+    assert!(calls > 50, "{calls}");
+    assert_eq!(records(&log).len(), 7);
+    let (_fixture, log) = a_hundred_of_seven_keys();
+    let sealed_bytes = log.size_bytes() - batches(&log).pop().unwrap().size_in_bytes() as u64;
+    let meter = Meter { bytes: AtomicU64::new(0), calls: AtomicU64::new(0), stop_at: 0 };
+    let report = log.clean(Offset::ZERO, LIMITS, 1_000, &meter).unwrap();
+    // Read once for the keys, and read and written again.
+    assert_eq!((meter.bytes.load(Ordering::Relaxed), report.records_removed), (3 * sealed_bytes, 93));
+}
+
+fn a_hundred_of_seven_keys() -> (Fixture, Arc<Log>) {
+    let fixture = Fixture::new();
+    let log = fixture.open(&compacted(2_000), OpenMode::default());
+    for n in 0..100 {
+        append(&log, &[(&format!("key {}", n % 7), Some("some value"))], n);
+    }
+    seal(&log);
+    (fixture, log)
 }
 
 #[test]

@@ -5,6 +5,7 @@
 //! compaction; Kafka, which leaves gaps, cannot tell a batch that moved within one. Epochs stay where they began: what covers
 //! the offsets of one epoch ends with it.
 
+use bytes::Bytes;
 use ottla_protocol::records::{empty_batch, extend_to};
 
 use crate::storage::batch_header::BatchHeader;
@@ -14,7 +15,7 @@ use crate::types::{LeaderEpoch, Offset};
 
 /// The last batch that was kept, and not written yet.
 struct Pending {
-    batch: Vec<u8>,
+    batch: Bytes,
     epoch: LeaderEpoch,
     /// It may be made to cover more offsets.
     is_elastic: bool,
@@ -41,7 +42,7 @@ impl DenseWriter {
     }
 
     /// Keeps a batch. One without a producer may be stretched over offsets behind it.
-    pub(super) fn keep(&mut self, batch: Vec<u8>, header: &BatchHeader) -> Result<(), StorageError> {
+    pub(super) fn keep(&mut self, batch: Bytes, header: &BatchHeader) -> Result<(), StorageError> {
         self.close_gap(header.base_offset)?;
         self.write_pending()?;
         let is_elastic = !header.producer_id.is_some() && !header.is_control();
@@ -74,7 +75,9 @@ impl DenseWriter {
         let Some(gap) = self.gap.take() else { return Ok(()) };
         match &mut self.pending {
             Some(pending) if pending.is_elastic && pending.epoch == gap.epoch => {
-                extend_to(&mut pending.batch, to.0);
+                let mut batch = Vec::from(std::mem::take(&mut pending.batch));
+                extend_to(&mut batch, to.0);
+                pending.batch = batch.into();
                 Ok(())
             }
             _ => {

@@ -16,6 +16,10 @@ const SLOTS_MIN: usize = 1 << 10;
 /// The share of the slots that is filled before the map grows: 3/4.
 const FILL: (usize, usize) = (3, 4);
 
+/// A key, as a map knows it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct KeyHash([u64; 2]);
+
 #[derive(Debug, Clone, Copy)]
 struct Slot {
     hash: [u64; 2],
@@ -49,9 +53,21 @@ impl OffsetMap {
         self.len
     }
 
+    /// What stands for a key in this map.
+    pub(super) fn hash(&self, key: &[u8]) -> KeyHash {
+        KeyHash([self.hashers[0].hash_one(key), self.hashers[1].hash_one(key)])
+    }
+
+    /// Brings the slots of these keys into the processor's cache. A map is larger than that, and its slots are far apart: here
+    /// memory is asked for many of them at once, where those who look for one key after the other wait for each.
+    pub(super) fn touch(&self, keys: impl Iterator<Item = KeyHash>) {
+        let Some(mask) = self.slots.len().checked_sub(1) else { return };
+        let sum = keys.fold(0, |sum, KeyHash(hash)| sum ^ self.slots[hash[0] as usize & mask].offset);
+        std::hint::black_box(sum);
+    }
+
     /// Takes note of a record; later ones replace earlier ones. False when there is no room for another key.
-    pub(super) fn put(&mut self, key: &[u8], offset: Offset) -> bool {
-        let hash = self.hash(key);
+    pub(super) fn put(&mut self, KeyHash(hash): KeyHash, offset: Offset) -> bool {
         if let Some(slot) = self.find(hash) {
             self.slots[slot].offset = offset.0;
             return true;
@@ -66,12 +82,8 @@ impl OffsetMap {
     }
 
     /// The newest offset of a key, if it was put in.
-    pub(super) fn newest(&self, key: &[u8]) -> Option<Offset> {
-        self.find(self.hash(key)).map(|slot| Offset(self.slots[slot].offset))
-    }
-
-    fn hash(&self, key: &[u8]) -> [u64; 2] {
-        [self.hashers[0].hash_one(key), self.hashers[1].hash_one(key)]
+    pub(super) fn newest(&self, KeyHash(hash): KeyHash) -> Option<Offset> {
+        self.find(hash).map(|slot| Offset(self.slots[slot].offset))
     }
 
     fn find(&self, hash: [u64; 2]) -> Option<usize> {
@@ -124,7 +136,7 @@ mod tests {
         for offset in 0..20_000_i64 {
             let key = format!("key {}", (offset * 7919) % 6_000);
             let known = model.contains_key(&key);
-            if map.put(key.as_bytes(), Offset(offset)) {
+            if map.put(map.hash(key.as_bytes()), Offset(offset)) {
                 model.insert(key, offset);
             } else {
                 assert!(!known, "a key that is there finds room");
@@ -135,14 +147,16 @@ mod tests {
         assert!(refused > 0 && map.slots.len() * SLOT_BYTES <= 100_000);
         assert!(map.len() >= 3_000, "{}", map.len());
         for (key, offset) in &model {
-            assert_eq!(map.newest(key.as_bytes()), Some(Offset(*offset)));
+            assert_eq!(map.newest(map.hash(key.as_bytes())), Some(Offset(*offset)));
         }
-        assert_eq!(map.newest(b"another"), None);
+        map.touch(model.keys().map(|key| map.hash(key.as_bytes())));
+        assert_eq!(map.newest(map.hash(b"another")), None);
     }
 
     #[test]
     fn an_empty_map_takes_no_memory() {
         let map = OffsetMap::new(1 << 30);
-        assert_eq!((map.slots.capacity(), map.newest(b"key")), (0, None));
+        map.touch([map.hash(b"key")].into_iter());
+        assert_eq!((map.slots.capacity(), map.newest(map.hash(b"key"))), (0, None));
     }
 }

@@ -64,6 +64,8 @@ struct Cleaned {
     /// A topic that was deleted and made again is another log.
     log: Weak<Log>,
     up_to: Offset,
+    /// The pass before did not find room for all keys: whatever the share of what is dirty, there is more to do.
+    more_to_do: bool,
 }
 
 struct Failed {
@@ -102,7 +104,7 @@ impl Progress {
     pub(super) fn begin_the_filthiest(&self, logs: &LogManager, now_ms: i64) -> Option<(Arc<Log>, Offset)> {
         let mut filthiest: Option<(f64, Arc<Log>, Offset)> = None;
         for log in logs.logs().into_iter().filter(|log| log.config().compact) {
-            let from = {
+            let (from, more_to_do) = {
                 let mut state = self.0.lock();
                 let name = log.topic_partition();
                 let waits = state.failed.get(name).is_some_and(|failed| now_ms < failed.retry_at_ms);
@@ -113,7 +115,8 @@ impl Progress {
             };
             match log.dirt(from, now_ms) {
                 Ok(dirt) => {
-                    let Some(filth) = is_due(&log, &dirt, now_ms) else { continue };
+                    let due = is_due(&log, &dirt, now_ms);
+                    let Some(filth) = due.or((more_to_do && dirt.dirty_bytes > 0).then_some(0.0)) else { continue };
                     if filthiest.as_ref().is_none_or(|(most, ..)| filth > *most) {
                         filthiest = Some((filth, log, from));
                     }
@@ -144,7 +147,9 @@ impl Progress {
                 state.status.bytes_read += report.bytes_read;
                 state.status.bytes_written += report.bytes_written;
                 state.status.records_removed += report.records_removed;
-                state.cleaned.insert(name.clone(), Cleaned { log: Arc::downgrade(log), up_to: report.cleaned_up_to });
+                let (up_to, more_to_do) = (report.cleaned_up_to, report.more_to_do);
+                let cleaned = Cleaned { log: Arc::downgrade(log), up_to, more_to_do };
+                state.cleaned.insert(name.clone(), cleaned);
                 state.write(logs);
             }
             Err(error) => state.note_failure(log, &error, now_ms),
@@ -163,18 +168,20 @@ impl Progress {
 }
 
 impl State {
-    fn cleaned_up_to(&mut self, log: &Arc<Log>) -> Offset {
+    /// Up to where a log was cleaned, and whether the pass that did so was to be followed by another at once.
+    fn cleaned_up_to(&mut self, log: &Arc<Log>) -> (Offset, bool) {
         let name = log.topic_partition();
         let offsets = log.offsets();
         let known = match self.cleaned.get(name) {
-            Some(cleaned) if cleaned.log.ptr_eq(&Arc::downgrade(log)) => Some(cleaned.up_to),
+            Some(cleaned) if cleaned.log.ptr_eq(&Arc::downgrade(log)) => Some((cleaned.up_to, cleaned.more_to_do)),
             // Another log of this name.
             Some(_) => None,
-            None => self.on_record.remove(name).filter(|up_to| *up_to <= offsets.log_end),
+            None => self.on_record.remove(name).filter(|up_to| *up_to <= offsets.log_end).map(|up_to| (up_to, false)),
         };
-        let up_to = known.unwrap_or(Offset::ZERO).max(offsets.log_start);
-        self.cleaned.insert(name.clone(), Cleaned { log: Arc::downgrade(log), up_to });
-        up_to
+        let (up_to, more_to_do) = known.unwrap_or((Offset::ZERO, false));
+        let up_to = up_to.max(offsets.log_start);
+        self.cleaned.insert(name.clone(), Cleaned { log: Arc::downgrade(log), up_to, more_to_do });
+        (up_to, more_to_do)
     }
 
     fn note_failure(&mut self, log: &Log, error: &StorageError, now_ms: i64) {

@@ -144,6 +144,10 @@ impl Vfs for BackupVfs {
         self.inner.lock(path)
     }
 
+    fn set_modified_ms(&self, path: &Path, modified_ms: i64) -> io::Result<()> {
+        self.inner.set_modified_ms(path, modified_ms)
+    }
+
     fn is_locked(&self, path: &Path) -> io::Result<bool> {
         self.inner.is_locked(path)
     }

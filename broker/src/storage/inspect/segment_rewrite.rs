@@ -12,7 +12,7 @@ use crate::storage::batch_header::{CRC_COVERS_FROM, HEADER_BYTES, LENGTH_OVERHEA
 use crate::storage::error::StorageError;
 use crate::storage::log::CorruptRange;
 use crate::storage::segment::{extension, segment_path};
-use crate::storage::vfs::{Access, Vfs, VfsFile, read_exact_at, write_all_at};
+use crate::storage::vfs::{Access, Vfs, VfsFile, keep_modified, modified_ms, read_exact_at, write_all_at};
 use crate::types::{LeaderEpoch, Offset};
 
 const COPY_BLOCK_BYTES: usize = 1 << 20;
@@ -43,6 +43,7 @@ pub(super) fn leave_out(
     let path = segment_path(dir, base, extension::LOG);
     let old = vfs.open(&path, Access::Read).map_err(StorageError::io("open", &path))?;
     let size_bytes = old.len().map_err(StorageError::io("read", &path))?;
+    let modified_ms = modified_ms(vfs, &path).map_err(StorageError::io("list", dir))?;
     let temporary = dir.join(format!("{:020}.{}.tmp", base.0, extension::LOG));
     let new = vfs.open(&temporary, Access::CreateOrKeep).map_err(StorageError::io("create", &temporary))?;
     let copy = |into: &dyn VfsFile, from: u64, to: u64, at: u64| {
@@ -69,6 +70,7 @@ pub(super) fn leave_out(
         read_to = end_position;
     }
     copy(&*new, read_to, size_bytes, written)?;
+    keep_modified(vfs, &temporary, modified_ms);
     new.sync_data().map_err(StorageError::io("sync", &temporary))?;
     vfs.sync_dir(backup).map_err(StorageError::io("sync", backup))?;
     vfs.rename(&temporary, &path).map_err(StorageError::io("replace", &path))?;

@@ -10,7 +10,7 @@ use crate::storage::producer_state::Verdict;
 use crate::storage::segment::{ActiveSegment, extension, segment_path};
 use crate::storage::txn_index::{self, AbortedTxn};
 use crate::storage::validated_batch::ValidatedBatch;
-use crate::storage::vfs::write_all_at;
+use crate::storage::vfs::{keep_modified, write_all_at};
 use crate::types::{LeaderEpoch, Offset};
 
 /// Where a batch went.
@@ -124,6 +124,8 @@ impl Log {
     ) -> StorageError {
         if is_no_space(&error) && active.file.set_len(active.end().size_bytes).is_ok() {
             writer.took_back = true;
+            // What was refused makes the segment no younger.
+            keep_modified(self.vfs(), &active.path, active.last_append_ms());
             return StorageError::NoSpace { path: path.to_owned(), bytes: batch_bytes };
         }
         self.poison_with(StorageError::io("append to", path)(error))

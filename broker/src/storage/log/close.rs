@@ -49,8 +49,14 @@ impl Log {
             }
         };
         // The snapshot has a checksum in it and needs no sync: without it more is read.
-        for extension in [extension::OFFSET_INDEX, extension::TIME_INDEX, extension::TRANSACTION_INDEX] {
+        for extension in [extension::OFFSET_INDEX, extension::TIME_INDEX] {
             let synced = self.sync_if_there(segment_path(&self.dir, active.base_offset, extension));
+            synced.map_err(|error| self.poison_with(error))?;
+        }
+        // Unlike another index one of transactions is not missed where it is lost as a whole: without any there is no file.
+        let path = segment_path(&self.dir, active.base_offset, extension::TRANSACTION_INDEX);
+        if self.sync_if_there(path).map_err(|error| self.poison_with(error))? {
+            let synced = self.vfs().sync_dir(&self.dir).map_err(StorageError::io("sync", &self.dir));
             synced.map_err(|error| self.poison_with(error))?;
         }
         self.sync_if_there(self.dir.join(CACHE_CHECKSUMS)).map_err(|error| self.poison_with(error))?;
@@ -180,11 +186,11 @@ impl Log {
         Ok(())
     }
 
-    /// Syncs a cache; without entries there is no file.
-    pub(super) fn sync_if_there(&self, path: PathBuf) -> Result<(), StorageError> {
+    /// Syncs a cache, and says whether it is there; without entries there is no file.
+    pub(super) fn sync_if_there(&self, path: PathBuf) -> Result<bool, StorageError> {
         match self.vfs().open(&path, Access::Write) {
-            Ok(file) => file.sync_data().map_err(StorageError::io("sync", &path)),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+            Ok(file) => file.sync_data().map(|()| true).map_err(StorageError::io("sync", &path)),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(false),
             Err(error) => Err(StorageError::io("open", &path)(error)),
         }
     }

@@ -64,9 +64,7 @@ impl Log {
         }
         // Nothing else touches these files: whoever trims, closes or replaces takes the same lock.
         let replaced: Vec<Offset> = old.iter().map(|segment| segment.base_offset).collect();
-        let mut sizes = new.complete(self.vfs(), &self.dir, &replaced).map_err(|error| self.poison_with(error))?;
-        // Its records are as old as they were.
-        sizes.modified_ms = old.iter().filter_map(|segment| segment.last_append_ms()).max();
+        let sizes = new.complete(self.vfs(), &self.dir, &replaced).map_err(|error| self.poison_with(error))?;
         let pool = &self.context.open_files;
         let merged = SealedSegment::new(pool, &self.dir, new.base_offset, new.next_offset, sizes, 0);
         let mut writer = self.writer.lock();

@@ -89,15 +89,24 @@ impl Log {
     fn too_old(&self, segments: &Segments, oldest_ms: i64) -> Result<usize, StorageError> {
         let mut count = 0;
         for (index, segment) in segments.iter().enumerate().filter(|(_, segment)| !is_empty(segment)) {
-            let largest = self.largest_timestamp(&segment)?;
-            let newest_record_ms = largest.map(|entry| entry.timestamp).filter(|timestamp| *timestamp >= 0);
-            match newest_record_ms.into_iter().chain(segment.last_append_ms()).min() {
+            match self.newest_ms(&segment)? {
                 Some(newest_ms) if newest_ms >= oldest_ms => break,
                 Some(_) => count = index + 1,
                 None => {}
             }
         }
         Ok(count)
+    }
+
+    /// What the age of a segment is counted from, in milliseconds since 1970: the time of its newest record or of its last
+    /// append, whichever is older, so that a timestamp of the future makes none young. `None` where nothing tells.
+    ///
+    /// # Errors
+    /// The segment cannot be read.
+    pub(in crate::storage) fn newest_ms(&self, segment: &Segment) -> Result<Option<i64>, StorageError> {
+        let largest = self.largest_timestamp(segment)?;
+        let newest_record_ms = largest.map(|entry| entry.timestamp).filter(|timestamp| *timestamp >= 0);
+        Ok(newest_record_ms.into_iter().chain(segment.last_append_ms()).min())
     }
 }
 

@@ -1,12 +1,14 @@
 //! Goal: exactly the segments that the limits allow to go do go, the log stays readable, and a restart changes nothing.
 //! Method: real files, segments of one batch each, a clock that the test turns.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::storage::test_batch::{TestBatch, batch};
-use crate::storage::vfs::{FaultVfs, RealVfs, Vfs};
-use crate::storage::{Log, LogConfig, LogContext, LogOffsets, OpenFiles, OpenMode, ProducerLimits, ReadError};
+use crate::storage::vfs::{Access, FaultVfs, RealVfs, Vfs, modified_ms, write_all_at};
+use crate::storage::{
+    Log, LogConfig, LogContext, LogOffsets, OpenFiles, OpenMode, ProducerLimits, ReadError, Unthrottled,
+};
 use crate::types::{LeaderEpoch, Offset, TopicPartition};
 
 const HOUR_MS: i64 = 3_600_000;
@@ -60,6 +62,10 @@ fn fill(log: &Log, hours: i64) {
 }
 
 fn open_on(disk: &FaultVfs, config: LogConfig, now_ms: i64) -> Arc<Log> {
+    open_in_mode(disk, config, OpenMode { clean: true, ..OpenMode::default() }, now_ms)
+}
+
+fn open_in_mode(disk: &FaultVfs, config: LogConfig, mode: OpenMode, now_ms: i64) -> Arc<Log> {
     let context = LogContext {
         open_files: OpenFiles::new(Arc::new(disk.clone()), 4),
         quarantine: PathBuf::from("/quarantine"),
@@ -67,7 +73,7 @@ fn open_on(disk: &FaultVfs, config: LogConfig, now_ms: i64) -> Arc<Log> {
     };
     let dir = PathBuf::from("/t-0");
     disk.create_dir(&dir).unwrap();
-    let mode = OpenMode { clean: true, ..OpenMode::default() };
+    disk.sync_dir(Path::new("/")).unwrap();
     Log::open(context, &dir, TopicPartition::new("t", 0), Arc::new(config), mode, now_ms).unwrap().0
 }
 
@@ -259,4 +265,106 @@ fn a_record_that_arrives_keeps_the_segment_it_goes_into() {
     assert_eq!(log.offsets().log_start, Offset(0));
     assert_eq!(log.apply_retention(12 * HOUR_MS).unwrap(), 1);
     assert_eq!((log.offsets().log_start, log.offsets().log_end), (Offset(2), Offset(2)));
+}
+
+/// Three segments of the far future: appended in the first hour, in the second, and the active one.
+fn three_of_the_future(disk: &FaultVfs, config: &LogConfig) -> Arc<Log> {
+    disk.set_now_ms(0);
+    let log = open_on(disk, config.clone(), 0);
+    let future = TestBatch::of(10, 100, i64::MAX / 2);
+    for hour in 0..3 {
+        disk.set_now_ms(hour * HOUR_MS);
+        append_at(&log, &future, hour * HOUR_MS);
+    }
+    assert_eq!(log.segment_count(), 3);
+    log
+}
+
+#[test]
+fn a_merged_segment_is_as_old_as_its_newest_append_after_a_restart_too() {
+    let disk = FaultVfs::new();
+    let config = LogConfig { segment_bytes: 1500, retention_ms: 20 * HOUR_MS, ..LogConfig::default() };
+    let log = three_of_the_future(&disk, &config);
+    log.update_config(Arc::new(LogConfig { segment_bytes: 1 << 20, ..config.clone() }));
+    disk.set_now_ms(15 * HOUR_MS);
+    assert_eq!(log.merge_segments(15 * HOUR_MS, &Unthrottled).unwrap(), 1);
+    log.close().unwrap();
+    // A power cut keeps what was synced.
+    let disk = disk.power_cut(1);
+    disk.set_now_ms(16 * HOUR_MS);
+    let log = open_on(&disk, config, 16 * HOUR_MS);
+    assert_eq!(log.apply_retention(21 * HOUR_MS).unwrap(), 0);
+    assert_eq!(log.apply_retention(21 * HOUR_MS + 1).unwrap(), 1, "twenty hours after its newest append");
+    assert_eq!(log.offsets().log_start, Offset(20));
+}
+
+#[test]
+fn what_recovery_or_a_full_disk_cuts_off_makes_a_segment_no_younger() {
+    let disk = FaultVfs::new();
+    let config = LogConfig { segment_bytes: 1 << 20, retention_ms: 20 * HOUR_MS, ..LogConfig::default() };
+    disk.set_now_ms(0);
+    let log = open_on(&disk, config.clone(), 0);
+    let future = TestBatch::of(10, 100, i64::MAX / 2);
+    append_at(&log, &future, 0);
+    let sound_bytes = log.size_bytes();
+    // Half of a batch finds room hours later.
+    disk.set_now_ms(5 * HOUR_MS);
+    disk.set_capacity(Some(disk.used_bytes() + 100));
+    assert!(log.append(future.build(), LeaderEpoch(0), 5 * HOUR_MS).is_err());
+    disk.set_capacity(None);
+    log.close().unwrap();
+    let path = PathBuf::from("/t-0/00000000000000000000.log");
+    let modified = |disk: &FaultVfs| modified_ms(disk, &path).unwrap();
+    assert_eq!(modified(&disk), Some(0));
+    // A torn tail of the first hour is cut off by a start that comes much later.
+    disk.set_now_ms(HOUR_MS);
+    let file = disk.open(&path, Access::Write).unwrap();
+    write_all_at(&*file, &[1; 50], &[], sound_bytes).unwrap();
+    disk.set_now_ms(50 * HOUR_MS);
+    let mode = OpenMode { clean: false, ..OpenMode::default() };
+    for _ in 0..2 {
+        let log = open_in_mode(&disk, config.clone(), mode, 50 * HOUR_MS);
+        assert_eq!((log.size_bytes(), modified(&disk)), (sound_bytes, Some(HOUR_MS)));
+        assert_eq!(log.apply_retention(21 * HOUR_MS).unwrap(), 0);
+        log.close().unwrap();
+    }
+    let log = open_in_mode(&disk, config, mode, 50 * HOUR_MS);
+    assert_eq!(log.apply_retention(21 * HOUR_MS + 1).unwrap(), 1);
+}
+
+#[test]
+fn limits_that_change_while_the_log_is_used_count_from_the_next_round_on_in_both_directions() {
+    let fixture = Fixture::new();
+    let log = fixture.open(HOUR_MS, -1);
+    fill(&log, 6);
+    let change = |change: fn(&mut LogConfig)| {
+        let mut config = LogConfig::clone(&log.config());
+        change(&mut config);
+        log.update_config(Arc::new(config));
+    };
+    change(|config| config.retention_ms = -1);
+    assert_eq!(log.apply_retention(1_000 * HOUR_MS).unwrap(), 0, "for ever, before the first round came");
+    change(|config| config.retention_ms = 4 * HOUR_MS);
+    assert_eq!(log.apply_retention(5 * HOUR_MS + 9).unwrap(), 1);
+    change(|config| config.retention_ms = 8 * HOUR_MS);
+    assert_eq!(log.apply_retention(8 * HOUR_MS).unwrap(), 0);
+    change(|config| config.retention_bytes = 3_000);
+    assert_eq!(log.apply_retention(8 * HOUR_MS).unwrap(), 2);
+    change(|config| (config.retention_bytes, config.retention_ms) = (-1, 0));
+    assert_eq!(log.apply_retention(8 * HOUR_MS).unwrap(), 3, "everything, the active segment too");
+    assert_eq!((log.offsets().log_start, log.segment_count()), (Offset(60), 1));
+}
+
+#[test]
+fn a_segment_that_a_retention_would_reach_is_sealed_when_nobody_writes_to_it() {
+    let fixture = Fixture::new();
+    let log = fixture.open(HOUR_MS, -1);
+    append(&log, &batch(&["the last"], 0));
+    assert_eq!(log.apply_retention(HOUR_MS).unwrap(), 0);
+    assert_eq!(log.apply_retention(HOUR_MS + 1).unwrap(), 1, "by retention.ms, long before segment.ms");
+    assert_eq!((log.offsets().log_start, log.offsets().log_end, log.size_bytes()), (Offset(1), Offset(1), 0));
+    assert_eq!(fixture.segment_files(), 1);
+    assert_eq!(log.apply_retention(100 * HOUR_MS).unwrap(), 0, "an empty one is not sealed again and again");
+    append(&log, &batch(&["the next"], 200 * HOUR_MS));
+    assert_eq!((log.offsets().log_start, log.offsets().log_end), (Offset(1), Offset(2)));
 }

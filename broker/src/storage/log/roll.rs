@@ -113,6 +113,8 @@ impl Log {
             write_all_at(&*file, content, &[], 0)
         });
         if let Err(error) = written {
+            // Half a one is none.
+            let _there_may_be_none = self.vfs().remove_file(&path);
             tracing::warn!(path = %path.display(), %error, "cannot write a producer snapshot; the next start reads the log instead");
         }
     }

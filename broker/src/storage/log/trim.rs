@@ -9,7 +9,7 @@ use std::sync::atomic::Ordering;
 use super::{Log, Segments};
 use crate::storage::checkpoint;
 use crate::storage::error::{StorageError, is_no_space};
-use crate::storage::segment::{extension, segment_path};
+use crate::storage::segment::{extension, parse_segment_name, segment_path};
 use crate::types::Offset;
 
 impl Log {
@@ -22,8 +22,9 @@ impl Log {
     pub fn delete_records(&self, before: Offset) -> Result<Offset, StorageError> {
         // Whoever trims, trims alone; appends go on. A close that came first has let go of the folder.
         let _alone = self.restructuring.lock();
-        let _trimming = self.flushing.lock();
         self.check_usable()?;
+        self.keep_producers(before)?;
+        let _trimming = self.flushing.lock();
         let offsets = self.offsets();
         let start = before.min(offsets.log_end);
         if start <= offsets.log_start {
@@ -42,6 +43,41 @@ impl Log {
         self.assert_order();
         self.remove_segments_before(start);
         Ok(start)
+    }
+
+    /// Makes the snapshot durable that knows the producers whose batches are about to go: no segment tells of them any more, and
+    /// they may repeat their last ones.
+    fn keep_producers(&self, start: Offset) -> Result<(), StorageError> {
+        let segments = self.segments.load();
+        let behind = segments.sealed.partition_point(|segment| segment.next_offset <= start);
+        if behind == 0 {
+            return Ok(());
+        }
+        let first_kept = segments.sealed.get(behind).map_or(segments.active.base_offset, |segment| segment.base_offset);
+        let entries = self.vfs().read_dir(&self.dir).map_err(StorageError::io("list", &self.dir))?;
+        let snapshots =
+            entries.iter().filter_map(|entry| parse_segment_name(&entry.name, extension::PRODUCER_SNAPSHOT));
+        // A merged segment has none where it begins, but the one behind it has. Those of checkpoints do not stay.
+        let stays =
+            |offset: &Offset| *offset >= first_kept && segments.iter().any(|segment| segment.base_offset() == *offset);
+        let offset = match snapshots.filter(stays).min() {
+            Some(offset) => offset,
+            None => self.write_late_snapshot()?,
+        };
+        self.sync_if_there(segment_path(&self.dir, offset, extension::PRODUCER_SNAPSHOT))?;
+        self.vfs().sync_dir(&self.dir).map_err(StorageError::io("sync", &self.dir))
+    }
+
+    /// Writes the snapshot for which there was no space when a segment began; the log is durable as far as it speaks of it.
+    fn write_late_snapshot(&self) -> Result<Offset, StorageError> {
+        let offset = {
+            let writer = self.writer.lock();
+            let log_end = self.segments.load().active.end().next_offset;
+            self.write_snapshot_file(log_end, &writer.producers.encode_snapshot());
+            log_end
+        };
+        self.flush()?;
+        Ok(offset)
     }
 
     /// Removes the oldest segment, if it lies wholly before `start`, without writing anything; whether it did. The log starts

@@ -10,9 +10,9 @@ use crate::storage::cache_checksums::Checksum;
 use crate::storage::error::StorageError;
 use crate::storage::index::{IndexEntry, OffsetEntry, TimeEntry};
 use crate::storage::log::CorruptRange;
-use crate::storage::segment::{extension, segment_path};
+use crate::storage::segment::{SegmentSizes, extension, segment_path};
 use crate::storage::txn_index;
-use crate::storage::vfs::{Access, Vfs, VfsFile, read_exact_at, read_file, write_all_at};
+use crate::storage::vfs::{Access, Vfs, VfsFile, keep_modified, read_exact_at, read_file, write_all_at};
 use crate::types::{LeaderEpoch, Offset};
 
 /// A check of more than so many bytes takes long enough for somebody to wonder.
@@ -43,7 +43,7 @@ impl Recovery<'_> {
             }
             let path = segment_path(self.dir, base, extension::LOG);
             let file = self.vfs().open(&path, Access::Write).map_err(StorageError::io("open", &path))?;
-            let found_bytes = self.segments[at].sizes.log_bytes;
+            let SegmentSizes { log_bytes: found_bytes, modified_ms, .. } = self.segments[at].sizes;
             if self.sync_failed {
                 self.remove_beside(base, &[extension::OFFSET_INDEX, extension::TIME_INDEX])?;
             }
@@ -78,7 +78,7 @@ impl Recovery<'_> {
                 (ending, _) => {
                     self.quarantine_segments_behind(at)?;
                     if let SegmentEnding::Tail(position) = ending {
-                        self.cut(&path, &*file, position, size_bytes)?;
+                        self.cut(&path, &*file, position, size_bytes, modified_ms)?;
                         size_bytes = position;
                         self.segments[at].sizes.log_bytes = position;
                     }
@@ -86,6 +86,7 @@ impl Recovery<'_> {
             }
             if self.sync_failed {
                 self.write_again(&path, &*file, size_bytes)?;
+                keep_modified(self.vfs(), &path, modified_ms);
             }
             // What a broker that was killed had written behind its last checkpoint may be in the page cache only.
             let is_durable =
@@ -99,7 +100,6 @@ impl Recovery<'_> {
             if at + 1 == self.segments.len() {
                 self.rewrite_if_wrong(at, &builder)?;
                 // Nothing tells when it was created: not after it was last written.
-                let modified_ms = self.segments[at].sizes.modified_ms;
                 builder.cadence.created_ms =
                     modified_ms.map_or(self.now_ms, |modified_ms| modified_ms.min(self.now_ms));
                 return Ok(ActiveState { file, base, size_bytes, next_offset, builder });

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use super::Recovery;
 use crate::storage::error::StorageError;
 use crate::storage::segment::{extension, segment_path};
-use crate::storage::vfs::{Access, VfsFile, parent, read_exact_at, write_all_at};
+use crate::storage::vfs::{Access, VfsFile, keep_modified, parent, read_exact_at, write_all_at};
 
 const COPY_BLOCK_BYTES: usize = 1 << 20;
 
@@ -17,6 +17,7 @@ impl Recovery<'_> {
         file: &dyn VfsFile,
         position: u64,
         size_bytes: u64,
+        modified_ms: Option<i64>,
     ) -> Result<(), StorageError> {
         let to = self.quarantine_path(path, position)?;
         tracing::warn!(log = %self.topic_partition, position, bytes = size_bytes - position, quarantined = %to.display(), "the log ends in bytes that are no batch: cut off");
@@ -32,6 +33,7 @@ impl Recovery<'_> {
         copy.sync_data().map_err(StorageError::io("sync", &to))?;
         self.vfs().sync_dir(&self.context.quarantine).map_err(StorageError::io("sync", &self.context.quarantine))?;
         file.set_len(position).map_err(StorageError::io("cut", path))?;
+        keep_modified(self.vfs(), path, modified_ms);
         file.sync_data().map_err(StorageError::io("sync", path))?;
         self.report.cut_bytes += size_bytes - position;
         self.report.quarantined.push(to);

@@ -232,6 +232,14 @@ impl Vfs for FaultVfs {
         Ok(Box::new(FaultLock { vfs: self.clone(), inode }))
     }
 
+    fn set_modified_ms(&self, path: &Path, modified_ms: i64) -> io::Result<()> {
+        self.call(Call::Change, |state, _| {
+            let file = state.disk.find_file(path)?;
+            state.disk.set_modified(file, Some(modified_ms));
+            Ok(())
+        })
+    }
+
     fn is_locked(&self, path: &Path) -> io::Result<bool> {
         self.call(Call::Look, |state, _| Ok(state.disk.find(path).is_ok_and(|inode| state.locked.contains(&inode))))
     }
@@ -289,8 +297,8 @@ impl VfsFile for FaultFile {
                 bytes.truncate(usize::try_from(fits).unwrap_or(usize::MAX));
             }
             let written = bytes.len();
-            let now_ms = state.now_ms;
-            state.disk.write(self.inode, position, bytes, now_ms);
+            state.disk.write(self.inode, position, bytes);
+            state.disk.set_modified(self.inode, state.now_ms);
             Ok(written)
         })
     }
@@ -302,6 +310,7 @@ impl VfsFile for FaultFile {
     fn set_len(&self, len: u64) -> io::Result<()> {
         self.vfs.call(Call::Change, |state, _| {
             state.disk.set_len(self.inode, len);
+            state.disk.set_modified(self.inode, state.now_ms);
             Ok(())
         })
     }

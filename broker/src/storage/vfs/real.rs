@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::UNIX_EPOCH;
+use std::time::{Duration, UNIX_EPOCH};
 
 use super::read_once::ReadOnceFile;
 use super::{Access, DirEntry, DiskSpace, Vfs, VfsFile, VfsLock};
@@ -106,6 +106,11 @@ impl Vfs for RealVfs {
             Err(TryLockError::WouldBlock) => Err(io::ErrorKind::WouldBlock.into()),
             Err(TryLockError::Error(error)) => Err(error),
         }
+    }
+
+    fn set_modified_ms(&self, path: &Path, modified_ms: i64) -> io::Result<()> {
+        let since = Duration::from_millis(u64::try_from(modified_ms).map_err(io::Error::other)?);
+        OpenOptions::new().write(true).open(path)?.set_modified(UNIX_EPOCH + since)
     }
 
     fn is_locked(&self, path: &Path) -> io::Result<bool> {

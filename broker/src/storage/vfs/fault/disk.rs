@@ -234,8 +234,11 @@ impl Disk {
         file.unsynced.push(change);
     }
 
-    pub(super) fn write(&mut self, file: Inode, position: u64, bytes: Vec<u8>, now_ms: Option<i64>) {
-        self.files.entry(file).or_default().modified_ms = now_ms;
+    pub(super) fn set_modified(&mut self, file: Inode, modified_ms: Option<i64>) {
+        self.files.entry(file).or_default().modified_ms = modified_ms;
+    }
+
+    pub(super) fn write(&mut self, file: Inode, position: u64, bytes: Vec<u8>) {
         self.change_file(file, FileChange::Write { position: position as usize, bytes });
     }
 

@@ -1,17 +1,19 @@
 //! What was measured in each round, and the row that all rounds of one measurement become, held against its target.
 
-use ottla_benches::report::{median, rounded};
+use crate::report::{median, rounded};
 use serde::Serialize;
 
 /// What a measurement should come to.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) enum Target {
+pub enum Target {
     /// A cost, in the measurement's unit.
     AtMost(f64),
     /// A rate, in the measurement's unit.
     AtLeast(f64),
     /// A rate, as a part of what the roofline of the same round reached.
     OfRoofline(f64),
+    /// A cost, less than so many times what the same round came to without what is measured.
+    TimesBaseline(f64),
 }
 
 /// The rounds of one measurement.
@@ -26,42 +28,41 @@ struct Samples {
 
 /// All measurements, in the order in which they were first made.
 #[derive(Debug, Default)]
-pub(crate) struct Measurements {
+pub struct Measurements {
     all: Vec<Samples>,
 }
 
 /// One measurement over all rounds.
 #[derive(Debug, Serialize)]
-pub(crate) struct Row {
-    pub(crate) measurement: String,
-    pub(crate) unit: &'static str,
+pub struct Row {
+    /// What was measured.
+    pub measurement: String,
+    /// The unit of all numbers here that are no ratio.
+    pub unit: &'static str,
     /// The target in words, where there is one.
-    pub(crate) target: Option<String>,
+    pub target: Option<String>,
     /// The median of the rounds.
-    pub(crate) measured: f64,
-    pub(crate) lowest: f64,
-    pub(crate) highest: f64,
+    pub measured: f64,
+    /// The lowest of the rounds.
+    pub lowest: f64,
+    /// The highest of them.
+    pub highest: f64,
     /// The median of the roofline's rounds, where it has one.
-    pub(crate) roofline: Option<f64>,
+    pub roofline: Option<f64>,
     /// The median of the rounds' own ratios to their roofline.
-    pub(crate) of_roofline: Option<f64>,
-    pub(crate) met: Option<bool>,
+    pub of_roofline: Option<f64>,
+    /// Whether the target is met, where there is one.
+    pub met: Option<bool>,
 }
 
 impl Measurements {
     /// Adds what one round came to.
-    pub(crate) fn add(
-        &mut self,
-        measurement: impl Into<String>,
-        unit: &'static str,
-        target: Option<Target>,
-        value: f64,
-    ) {
+    pub fn add(&mut self, measurement: impl Into<String>, unit: &'static str, target: Option<Target>, value: f64) {
         self.samples(measurement.into(), unit, target).values.push(value);
     }
 
     /// Adds what one round came to, and what its roofline did.
-    pub(crate) fn add_beside(
+    pub fn add_beside(
         &mut self,
         measurement: impl Into<String>,
         unit: &'static str,
@@ -75,12 +76,12 @@ impl Measurements {
     }
 
     /// Forgets everything: what was measured so far was to warm up.
-    pub(crate) fn clear(&mut self) {
+    pub fn clear(&mut self) {
         self.all.clear();
     }
 
     /// One row a measurement.
-    pub(crate) fn rows(&self) -> Vec<Row> {
+    pub fn rows(&self) -> Vec<Row> {
         self.all.iter().map(Samples::row).collect()
     }
 
@@ -103,6 +104,7 @@ impl Samples {
             Target::AtMost(limit) => measured <= limit,
             Target::AtLeast(limit) => measured >= limit,
             Target::OfRoofline(part) => of_roofline.is_some_and(|ratio| ratio >= part),
+            Target::TimesBaseline(limit) => of_roofline.is_some_and(|ratio| ratio < limit),
         });
         Row {
             measurement: self.measurement.clone(),
@@ -124,13 +126,14 @@ impl Target {
             Target::AtMost(limit) => format!("at most {limit}"),
             Target::AtLeast(limit) => format!("at least {limit}"),
             Target::OfRoofline(part) => format!("{:.0} % of roofline", part * 100.0),
+            Target::TimesBaseline(limit) => format!("less than {limit} times"),
         }
     }
 }
 
 impl Row {
     /// What the header of the table promises.
-    pub(crate) fn cells(&self) -> [String; 8] {
+    pub fn cells(&self) -> [String; 8] {
         [
             self.measurement.clone(),
             self.unit.to_owned(),

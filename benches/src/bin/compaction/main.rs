@@ -1,0 +1,109 @@
+//! Compaction, merging and retention: how fast compaction is beside reading and writing the same bytes, and what all three at work
+//! do to the latency of whoever produces.
+//!
+//! Owns the options and the order. Each measurement and what it is held against are made in the same round, one right after
+//! the other, and take turns at going first; the first round warms up and does not count.
+
+mod latency;
+mod throughput;
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+use clap::{Parser, ValueEnum};
+use ottla_benches::report::{self, Output};
+use ottla_benches::samples::{Measurements, Row};
+
+/// Measures compaction, and what the work in the background costs producers.
+#[derive(Debug, Parser)]
+struct Options {
+    /// What is measured; everything without it.
+    #[arg(long, value_enum, value_delimiter = ',')]
+    only: Vec<Subject>,
+    /// A fifth of everything: to see whether it works, not to quote.
+    #[arg(long)]
+    quick: bool,
+    /// Rounds that count; there is one more to warm up.
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=100))]
+    rounds: u32,
+    /// Bytes of the log that is compacted.
+    #[arg(long, default_value_t = 500_000_000, value_parser = clap::value_parser!(u64).range(10_000_000..))]
+    bytes: u64,
+    /// Requests a second whose latency is measured.
+    #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    rate: u32,
+    /// Requests whose latency is measured in a round.
+    #[arg(long, default_value_t = 2_000, value_parser = clap::value_parser!(u32).range(100..))]
+    requests: u32,
+    /// The broker; without it the `ottla` beside this program.
+    #[arg(long)]
+    binary: Option<PathBuf>,
+    /// Below which directory the data is written; the system's temporary one without it.
+    #[arg(long)]
+    dir: Option<PathBuf>,
+    /// How the results are printed.
+    #[arg(long, value_enum, default_value = "table")]
+    output: Output,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Subject {
+    /// One pass over a log, in process.
+    Throughput,
+    /// Produces at a fixed low rate to a broker process that compacts, merges and deletes beside them.
+    Latency,
+}
+
+impl Options {
+    fn measures(&self, subject: Subject) -> bool {
+        self.only.is_empty() || self.only.contains(&subject)
+    }
+
+    fn dir(&self) -> PathBuf {
+        self.dir.clone().unwrap_or_else(std::env::temp_dir)
+    }
+
+    /// Less of everything.
+    fn quickened(mut self) -> Self {
+        if self.quick {
+            self.rounds = self.rounds.min(2);
+            self.bytes /= 5;
+            self.requests /= 5;
+        }
+        self
+    }
+}
+
+fn main() -> Result<()> {
+    let options = Options::parse().quickened();
+    let mut measurements = Measurements::default();
+    let mut logs = throughput::CASES.map(throughput::CompactedLog::new);
+    for round in 0..=options.rounds {
+        eprintln!(
+            "{}",
+            if round == 0 { "warming up".to_owned() } else { format!("round {round} of {}", options.rounds) }
+        );
+        if options.measures(Subject::Throughput) {
+            for log in &mut logs {
+                log.measure(&options, round % 2 == 0, &mut measurements)?;
+            }
+        }
+        if options.measures(Subject::Latency) {
+            latency::measure(&options, round % 2 == 0, &mut measurements)?;
+        }
+        if round == 0 {
+            measurements.clear();
+        }
+    }
+    let header = [
+        "measurement",
+        "unit",
+        "target",
+        "median",
+        "",
+        "lowest to highest",
+        "held against",
+        "of what it is held against",
+    ];
+    report::print(options.output, &measurements.rows(), header, Row::cells)
+}
