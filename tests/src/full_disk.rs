@@ -33,6 +33,7 @@ const COORDINATOR_NOT_AVAILABLE: i16 = 15;
 const GROUP: &str = "reports";
 /// More than fit into what is left of a file's last block.
 const COMMITS_MAX: i64 = 10_000;
+const COMMITS_BETWEEN_TAKING: i64 = 50;
 const CORRUPT_OR_WORSE: &str = "an error that no full disk explains";
 /// Producing goes on so soon after there is space.
 const RESUMES_WITHIN: Duration = Duration::from_secs(5);
@@ -43,7 +44,7 @@ const VALUE_BYTES: usize = 8_000;
 pub trait SmallDisk {
     /// What can still be written.
     fn free_bytes(&self) -> Result<u64>;
-    /// Takes all that is free away from the broker.
+    /// Takes all that is free away from the broker, also what was freed since.
     fn take_all(&mut self) -> Result<()>;
     /// Gives back what was taken.
     fn give_back(&mut self) -> Result<()>;
@@ -75,7 +76,7 @@ pub fn play(address: SocketAddr, disk: &mut dyn SmallDisk, reserve_bytes: u64) -
     client.read_all("kept", 10, acknowledged).context("on a full disk")?;
     ensure!(client.list_offset("kept", -1)? == acknowledged, "the end of the log");
     let before = acknowledged / 2;
-    let committed = client.commit_until_refused()?;
+    let committed = client.commit_until_refused(disk)?;
     ensure!(client.committed()? == committed, "a commit that was acknowledged is read, one that was refused is not");
     ensure!(client.delete_records("kept", before)? == before, "records can be deleted on a full disk");
     client.read_all("kept", before, acknowledged).context("after a deletion on a full disk")?;
@@ -112,7 +113,7 @@ pub fn fill_again(address: SocketAddr, disk: &mut dyn SmallDisk, reserve_bytes: 
     client.create_topic("beside")?;
     let records = client.produce_until_refused("survives", "beside", reserve_bytes)?;
     disk.take_all()?;
-    let committed = client.commit_until_refused()?;
+    let committed = client.commit_until_refused(disk)?;
     client.expect_refusal("survives")?;
     Ok(Acknowledged { records, committed })
 }
@@ -153,10 +154,13 @@ impl Client {
     }
 
     /// Commits rising offsets until the broker has no space for one; the last one that was acknowledged. A file system may have room in
-    /// the last block of a file, though it has no block any more.
-    fn commit_until_refused(&mut self) -> Result<i64> {
+    /// the last block of a file, though it has no block any more; and the broker may have freed something, which is taken too.
+    fn commit_until_refused(&mut self, disk: &mut dyn SmallDisk) -> Result<i64> {
         let mut committed = self.committed()?;
         for offset in committed + 1..committed + COMMITS_MAX {
+            if offset % COMMITS_BETWEEN_TAKING == 0 {
+                disk.take_all()?;
+            }
             match self.try_commit(offset)? {
                 0 => committed = offset,
                 COORDINATOR_NOT_AVAILABLE => return Ok(committed),

@@ -179,6 +179,10 @@ impl Shared {
         let mut status = self.status.lock();
         status.rounds += 1;
         status.last_round_ended_ms = Some(self.clock.now_ms());
+        if status.round_checked_bytes == 0 && status.failures == before.failures {
+            // There are no sealed segments: no news.
+            return Ok(());
+        }
         tracing::info!(
             logs = round.len(),
             checked_bytes = status.round_checked_bytes,

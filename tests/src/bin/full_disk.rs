@@ -37,7 +37,7 @@ impl SmallDisk for FileSystem {
     }
 
     fn take_all(&mut self) -> Result<()> {
-        let mut ballast = std::fs::File::create(self.ballast())?;
+        let mut ballast = std::fs::File::options().create(true).append(true).open(self.ballast())?;
         for chunk_bytes in [1 << 20, 1 << 12, 1] {
             let chunk = vec![0; chunk_bytes];
             loop {
@@ -48,7 +48,6 @@ impl SmallDisk for FileSystem {
                 }
             }
         }
-        ensure!(self.free_bytes()? == 0, "{} bytes are left on the full disk", self.free_bytes()?);
         Ok(())
     }
 
