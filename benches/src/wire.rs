@@ -141,7 +141,6 @@ pub fn create_topic_with(stream: &mut TcpStream, name: &str, partitions: i32, co
     let config = |(name, value): &(&str, &str)| CreatableTopicConfig {
         name: (*name).to_owned(),
         value: Some((*value).to_owned()),
-        ..Default::default()
     };
     let configs = configs.iter().map(config).collect();
     let topic =
