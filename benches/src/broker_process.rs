@@ -22,7 +22,9 @@ pub struct BrokerProcess {
     child: Child,
     address: SocketAddr,
     started: Instant,
-    data: TempDir,
+    directory: PathBuf,
+    /// Where `directory` goes with the process.
+    _removed_at_the_end: Option<TempDir>,
 }
 
 impl BrokerProcess {
@@ -32,16 +34,40 @@ impl BrokerProcess {
     /// # Errors
     /// There is no such program, it ends, or it is not ready in 30 seconds.
     pub fn start(binary: Option<&Path>, parent: &Path, settings: &[String]) -> Result<Self> {
+        let data = tempfile::tempdir_in(parent)?;
+        let mut process = Self::start_on(binary, data.path(), settings, None)?;
+        process._removed_at_the_end = Some(data);
+        Ok(process)
+    }
+
+    /// The same on a directory that stays, which may hold the data of an earlier run, and with at most so many open files.
+    ///
+    /// # Errors
+    /// As [`BrokerProcess::start`].
+    pub fn start_on(
+        binary: Option<&Path>,
+        directory: &Path,
+        settings: &[String],
+        descriptors: Option<u32>,
+    ) -> Result<Self> {
         let binary = match binary {
             Some(binary) => binary.to_owned(),
             None => std::env::current_exe()?.with_file_name("ottla"),
         };
         ensure!(binary.is_file(), "{} is no file; build it or pass --binary", binary.display());
-        let data = tempfile::tempdir_in(parent)?;
-        let port_file = data.path().join("address");
-        let mut command = Command::new(&binary);
+        let port_file = directory.join("address");
+        // Left behind by a broker that was killed.
+        let _nothing_there = std::fs::remove_file(&port_file);
+        let mut command = match descriptors {
+            None => Command::new(&binary),
+            Some(descriptors) => {
+                let mut shell = Command::new("sh");
+                shell.arg("-c").arg(format!("ulimit -n {descriptors} && exec \"$0\" \"$@\"")).arg(&binary);
+                shell
+            }
+        };
         command.args(["serve", "--quiet", "--listen", "127.0.0.1:0", "--port-file"]).arg(&port_file);
-        command.arg("--data-dir").arg(data.path().join("data"));
+        command.arg("--data-dir").arg(directory.join("data"));
         for setting in settings {
             command.args(["--set", setting]);
         }
@@ -55,7 +81,13 @@ impl BrokerProcess {
         loop {
             let text = std::fs::read_to_string(&port_file).unwrap_or_default();
             if let Some(address) = text.strip_suffix('\n').and_then(|line| line.parse().ok()) {
-                return Ok(Self { child, address, started, data });
+                return Ok(Self {
+                    child,
+                    address,
+                    started,
+                    directory: directory.to_owned(),
+                    _removed_at_the_end: None,
+                });
             }
             if let Some(status) = child.try_wait()? {
                 bail!("{} ended with {status}", binary.display());
@@ -69,6 +101,27 @@ impl BrokerProcess {
         }
     }
 
+    /// Ends it as a user does, and tells how long that took.
+    ///
+    /// # Errors
+    /// It does not end with success.
+    pub fn stop(mut self) -> Result<Duration> {
+        let asked = Instant::now();
+        let id = rustix::process::Pid::from_child(&self.child);
+        rustix::process::kill_process(id, rustix::process::Signal::TERM)?;
+        let status = self.child.wait()?;
+        ensure!(status.success(), "the broker ended with {status}");
+        Ok(asked.elapsed())
+    }
+
+    /// Files and sockets that it has open.
+    ///
+    /// # Errors
+    /// It has ended.
+    pub fn descriptors(&self) -> Result<usize> {
+        Ok(std::fs::read_dir(format!("/proc/{}/fd", self.child.id()))?.count())
+    }
+
     /// Asks it what it speaks, and tells how long after the start of the process the answer was there.
     ///
     /// # Errors
@@ -80,7 +133,7 @@ impl BrokerProcess {
 
     /// Where it keeps its data.
     pub fn data_dir(&self) -> PathBuf {
-        self.data.path().join("data")
+        self.directory.join("data")
     }
 
     /// Where it listens.

@@ -15,21 +15,25 @@ use std::time::Duration;
 use rand::rngs::StdRng;
 use tokio::task::JoinSet;
 
+use self::descriptors::DescriptorShares;
 use crate::api::{Api, Dispatcher, ServerAddress, ServerAddresses};
 use crate::clock::{Clock, SystemClock};
 use crate::config::{BrokerConfig, ConfigError};
 use crate::coordinator::{GroupCoordinator, GroupCoordinatorContext};
-use crate::metadata::{Controller, ControllerContext, ControllerError, ImageDelta, MetadataImage, TopicListener};
+use crate::metadata::{
+    Controller, ControllerContext, ControllerError, INTERNAL_PARTITIONS, ImageDelta, MetadataImage, TopicListener,
+};
 use crate::metrics::Metrics;
 use crate::net::{BoundSockets, PanicGuard, ServerSockets};
 use crate::replica::{FetchSessionCache, ReplicaManager};
 use crate::storage::vfs::{RealVfs, Vfs};
 use crate::storage::{
     CleanerConfig, CleanerStatus, DataDir, Flusher, LogCleaner, LogManager, LogManagerConfig, LogToOpen,
-    ProducerLimits, StorageError,
+    ProducerLimits, ScrubStatus, Scrubber, StorageError,
 };
 
 mod builder;
+mod descriptors;
 mod disk_watch;
 mod housekeeping;
 
@@ -37,8 +41,8 @@ pub use builder::BrokerBuilder;
 
 /// How long a stop waits for requests that are being served.
 const STOP_PATIENCE: Duration = Duration::from_secs(2);
-/// Logs that are flushed at the same time.
-const FLUSH_THREADS: usize = 4;
+/// Logs that are flushed at the same time: a thread only waits, and a disk serves many syncs in little more than the time of one.
+const FLUSH_THREADS: usize = 16;
 
 /// Why a broker did not start.
 #[derive(Debug, thiserror::Error)]
@@ -83,6 +87,7 @@ pub struct Broker {
     sockets: ServerSockets,
     housekeeping: JoinSet<()>,
     cleaner: LogCleaner,
+    scrubber: Scrubber,
     flusher: Arc<Flusher>,
     logs: Arc<LogManager>,
 }
@@ -133,6 +138,12 @@ impl Broker {
         self.cleaner.status()
     }
 
+    /// What the scrub has checked since the start, and what it has found.
+    #[must_use]
+    pub fn scrub_status(&self) -> ScrubStatus {
+        self.scrubber.status()
+    }
+
     /// What the broker counts.
     #[must_use]
     pub fn metrics(&self) -> &Metrics {
@@ -171,11 +182,12 @@ impl Broker {
     /// # Errors
     /// A log could not be flushed or closed; the others are.
     pub async fn stop(self) -> Result<(), StopError> {
-        let Broker { sockets, mut housekeeping, cleaner, flusher, logs, .. } = self;
+        let Broker { sockets, mut housekeeping, cleaner, scrubber, flusher, logs, .. } = self;
         sockets.stop(STOP_PATIENCE).await;
         housekeeping.shutdown().await;
         unblocked(move || {
             cleaner.stop();
+            scrubber.stop();
             flusher.stop();
             logs.close()
         })
@@ -231,9 +243,13 @@ impl Start {
         let purging = housekeeping::run(Arc::clone(&keeper), Arc::clone(&logs), Arc::clone(&clock));
         housekeeping.spawn(guarded(sockets.panic_guard(), purging));
         let cleaner = start_cleaner(&keeper, &logs, &clock, &sockets);
+        let paced_by = Arc::clone(&keeper);
+        let pace = move || u64::try_from(paced_by.config().log_scrub_bytes_per_second).unwrap_or(0);
+        let (scrubbed, now) = (Arc::clone(&logs), Arc::clone(&clock));
+        let scrubber = Scrubber::start(scrubbed, now, Arc::new(pace), sockets.panic_guard());
         housekeeping.spawn(guarded(sockets.panic_guard(), groups.run()));
         housekeeping.spawn(guarded(sockets.panic_guard(), housekeeping::retain(keeper, Arc::clone(&logs), clock)));
-        Ok(Broker { config, addresses, cluster_id, metrics, sockets, housekeeping, cleaner, flusher, logs })
+        Ok(Broker { config, addresses, cluster_id, metrics, sockets, housekeeping, cleaner, scrubber, flusher, logs })
     }
 }
 
@@ -256,16 +272,26 @@ impl Floors {
         let was_clean = data_dir.was_clean();
         let path = data_dir.path().to_owned();
         let random = rand::make_rng::<StdRng>();
-        let context = ControllerContext { vfs, data_dir: path, config, random, clock: Arc::clone(&clock) };
+        let shares = DescriptorShares::of_process(usize::try_from(config.max_partitions).unwrap_or(0));
+        let partitions_max = shares.partitions_max;
+        let context =
+            ControllerContext { vfs, data_dir: path, config, partitions_max, random, clock: Arc::clone(&clock) };
         let (controller, folders) = Controller::open(context)?;
         report_folders(&folders);
         let (config, image) = (controller.config(), controller.image());
         let to_open: Vec<LogToOpen> =
             image.topics().flat_map(|topic| ReplicaManager::logs_of(&config, topic)).collect();
+        if to_open.len() > partitions_max.saturating_add(INTERNAL_PARTITIONS) {
+            tracing::error!(
+                partitions = to_open.len(),
+                limit = shares.limit,
+                "there are more partitions than half of the files that the process may open: raise the limit (ulimit -n), or partitions and connections will fail"
+            );
+        }
         let recovers = !was_clean && !to_open.is_empty();
         let settings = LogManagerConfig {
             threads: usize::try_from(config.num_recovery_threads_per_data_dir).unwrap_or(1),
-            open_files_max: open_files_max(),
+            open_files_max: shares.open_files_max,
             producer_limits: ProducerLimits::default(),
         };
         let logs = LogManager::open(data_dir, &settings, to_open, clock.now_ms())?;
@@ -350,12 +376,6 @@ fn advertised(config: &BrokerConfig, bound: &[SocketAddr]) -> ServerAddresses {
         port: if listener.advertised_port == 0 { bound.port() } else { listener.advertised_port },
     };
     ServerAddresses(config.listeners.iter().zip(bound).map(address).collect())
-}
-
-/// 40 % of the descriptors that this process may have: connections need the others.
-fn open_files_max() -> usize {
-    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current.unwrap_or(u64::MAX);
-    usize::try_from(limit / 5 * 2).unwrap_or(usize::MAX)
 }
 
 fn report_folders(report: &crate::metadata::FolderReport) {

@@ -1,4 +1,4 @@
-//! `ottla group`: list, describe, reset-offsets, delete, delete-offsets.
+//! `ottla group`: list, describe, alter, reset-offsets, delete, delete-offsets.
 
 mod chosen_partitions;
 mod describe;
@@ -7,6 +7,7 @@ mod partition_set;
 mod progress;
 mod reasons;
 mod reset_offsets;
+mod settings;
 mod view;
 
 use std::collections::BTreeMap;
@@ -15,13 +16,14 @@ use anyhow::{Result, bail};
 use clap::{Args, Subcommand};
 use serde::Serialize;
 
-use ottla_client::{Admin, Error, GroupState, GroupType, TopicPartition};
+use ottla_client::{Admin, Error, ErrorCode, GroupState, GroupType, TopicPartition};
 
 use crate::command_line::Bootstrap;
 use crate::output::{Output, OutputFormat, confirmed, or_dash, plural, print, print_json, table};
 use chosen_partitions::ChosenPartitions;
 use describe::DescribeCommand;
 use reset_offsets::ResetOffsetsCommand;
+use settings::AlterCommand;
 
 const AFTER_HELP: &str = "\
 Examples:
@@ -46,6 +48,8 @@ enum GroupAction {
     List(ListCommand),
     /// Show groups with their members, how far they have read, and why they are not moving
     Describe(DescribeCommand),
+    /// Change the settings that a group has of its own
+    Alter(AlterCommand),
     /// Let a group without members go on elsewhere; shows what it would do, unless told to do it
     ResetOffsets(ResetOffsetsCommand),
     /// Delete groups without members, with all their committed offsets
@@ -99,6 +103,7 @@ pub(crate) async fn run(command: GroupCommand) -> Result<()> {
     match command.action {
         GroupAction::List(command) => list(command).await,
         GroupAction::Describe(command) => describe::run(command).await,
+        GroupAction::Alter(command) => settings::alter(command).await,
         GroupAction::ResetOffsets(command) => reset_offsets::run(command).await,
         GroupAction::Delete(command) => delete(command).await,
         GroupAction::DeleteOffsets(command) => delete_offsets(command).await,
@@ -135,7 +140,10 @@ async fn list(command: ListCommand) -> Result<()> {
         .collect();
     match command.output.output {
         OutputFormat::Json => print_json(&lines),
-        OutputFormat::Table if lines.is_empty() => print("no such groups\n"),
+        OutputFormat::Table if lines.is_empty() => {
+            let all = command.state.is_empty() && command.types.is_empty();
+            print(if all { "there are no groups\n" } else { "there are no such groups\n" })
+        }
         OutputFormat::Table => {
             let row = |line: GroupLine| [line.group, line.group_type, line.state, dash_for_empty(line.protocol_type)];
             print(&table(["group", "type", "state", "protocol"], lines.into_iter().map(row)))
@@ -160,7 +168,7 @@ async fn delete(command: DeleteCommand) -> Result<()> {
     for (group, outcome) in deleted {
         match outcome {
             Ok(()) => print(&format!("deleted {group}\n"))?,
-            Err(error) => failures.push(error.to_string()),
+            Err(error) => failures.push(in_words(&error, &group)),
         }
     }
     all_went_well(failures)
@@ -182,6 +190,16 @@ async fn delete_offsets(command: DeleteOffsetsCommand) -> Result<()> {
     let done = outcome.values().filter(|outcome| outcome.is_ok()).count() as i64;
     print(&format!("deleted {} of {}\n", plural(done, "committed offset"), command.group))?;
     all_went_well(outcome.into_values().filter_map(Result::err).map(|error| error.to_string()).collect())
+}
+
+/// Why a request for a group failed; one that is not there is most likely a name that was mistyped.
+fn in_words(error: &Error, group: &str) -> String {
+    match error.code() {
+        Some(ErrorCode::GroupIdNotFound) => {
+            format!("there is no group {group}: `ottla group list` shows those that there are")
+        }
+        _ => error.to_string(),
+    }
 }
 
 fn all_went_well(failures: Vec<String>) -> Result<()> {

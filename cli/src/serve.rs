@@ -103,6 +103,7 @@ pub(crate) async fn run(command: ServeCommand) -> Result<()> {
         .with_target(false)
         .init();
 
+    raise_descriptor_limit();
     let broker = Broker::builder().config(&config).start().await.map_err(explain)?;
     let addresses: Vec<String> = broker.addrs().iter().map(ToString::to_string).collect();
     if !command.quiet {
@@ -133,6 +134,16 @@ pub(crate) async fn run(command: ServeCommand) -> Result<()> {
     }
     tracing::info!("stopped");
     Ok(())
+}
+
+/// Takes as many descriptors as the system lets this process have: partitions and connections need them, and the usual soft
+/// limit is meant for programs that use `select`.
+fn raise_descriptor_limit() {
+    let mut limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
+    limit.current = limit.maximum;
+    if let Err(error) = rustix::process::setrlimit(rustix::process::Resource::Nofile, limit) {
+        tracing::warn!(%error, "the limit on open files cannot be raised to the hard limit");
+    }
 }
 
 /// What happened, and what to do about it where that is known.

@@ -25,7 +25,7 @@ impl FromStr for StartPosition {
     fn from_str(text: &str) -> Result<Self, String> {
         let expected = || {
             format!(
-                "{text:?} is no position: beginning, end, an offset, -N for the last N records of each partition, \
+                "{text:?} is no position: earliest (or beginning), latest (or end), an offset, -N for the last N records of each partition, \
                  a time like 2013-07-01T00:00:00Z or 2013-07-01, or @MILLISECONDS since 1970"
             )
         };

@@ -37,18 +37,18 @@ fn numbers(rows: &Value, key: &str) -> Vec<Option<i64>> {
 #[test]
 fn a_group_is_moved_looked_at_and_deleted() {
     let server = server();
-    assert_eq!(server.ok(&["group", "list"], ""), "no such groups\n");
+    assert_eq!(server.ok(&["group", "list"], ""), "there are no groups\n");
     let reset = ["group", "reset-offsets", "g", "--topic", "t", "--to"];
     let dry = server.ok(&[reset.as_slice(), &["2013-07-01T00:03:30Z"]].concat(), "");
     assert_eq!(
         dry,
         "TOPIC  PARTITION  COMMITTED  NEW\nt      0          -          4\nt      1          -          4\n"
     );
-    assert_eq!(server.ok(&["group", "list"], ""), "no such groups\n", "nothing was done");
+    assert_eq!(server.ok(&["group", "list"], ""), "there are no groups\n", "nothing was done");
     server.ok(&[reset.as_slice(), &["2013-07-01T00:03:30Z", "--execute"]].concat(), "");
     let listed = json(&server.ok(&["group", "list", "--state", "empty", "--type", "classic", "-o", "json"], ""));
     assert_eq!((&listed[0]["group"], &listed[0]["state"]), (&"g".into(), &"Empty".into()));
-    assert_eq!(server.ok(&["group", "list", "--state", "stable"], ""), "no such groups\n");
+    assert_eq!(server.ok(&["group", "list", "--state", "stable"], ""), "there are no such groups\n");
 
     let group = describe(&server, "g");
     assert_eq!(numbers(&group["partitions"], "committed_offset"), [Some(4), Some(4)]);
@@ -80,8 +80,29 @@ fn a_group_is_moved_looked_at_and_deleted() {
     server.ok(&["group", "delete-offsets", "g", "--topic", "t:1", "--yes"], "");
     assert_eq!(numbers(&describe(&server, "g")["partitions"], "partition"), [Some(0)]);
     assert_eq!(server.ok(&["group", "delete", "g", "--yes"], ""), "deleted g\n");
-    assert!(server.fails(&["group", "delete", "g", "--yes"], "").contains("GROUP_ID_NOT_FOUND"));
-    assert!(server.fails(&["group", "describe", "g"], "").contains("check the group's id"));
+    let gone = "there is no group g: `ottla group list` shows those that there are";
+    assert!(server.fails(&["group", "delete", "g", "--yes"], "").contains(gone));
+    assert!(server.fails(&["group", "describe", "g"], "").contains(gone));
+}
+
+#[test]
+fn a_group_has_settings_of_its_own() {
+    let server = server();
+    server.ok(&["group", "reset-offsets", "g", "--topic", "t", "--to", "5", "--execute"], "");
+    assert_eq!(describe(&server, "g")["settings"], serde_json::json!({}));
+    let alter = ["group", "alter", "g"];
+    let set = ["--set", "consumer.session.timeout.ms=50000", "--set", "consumer.heartbeat.interval.ms=7000"];
+    assert_eq!(server.ok(&[&alter[..], &set[..]].concat(), ""), "changed 2 settings of g\n");
+    assert_eq!(
+        server.ok(&[&alter[..], &["--delete", "consumer.heartbeat.interval.ms"]].concat(), ""),
+        "changed 1 setting of g\n"
+    );
+    assert_eq!(describe(&server, "g")["settings"], serde_json::json!({"consumer.session.timeout.ms": "50000"}));
+    let table = server.ok(&["group", "describe", "g"], "");
+    assert!(table.contains("settings of its own: consumer.session.timeout.ms=50000\n"), "{table}");
+    let refused = server.fails(&[&alter[..], &["--set", "consumer.session.timeout.ms=1"]].concat(), "");
+    assert!(refused.contains("at least 45000 (`group.consumer.min.session.timeout.ms`)"), "{refused}");
+    assert!(server.fails(&alter, "").contains("use --set or --delete"));
 }
 
 #[test]
@@ -95,6 +116,14 @@ fn offsets_come_from_a_file() {
     let moved = text(&output.stderr);
     assert!(moved.contains("t-1 has offsets from 0 to 10: 10 instead of 12"), "{moved}");
     assert_eq!(numbers(&describe(&server, "g")["partitions"], "committed_offset"), [Some(3), Some(10)]);
+    // What is written out is what is read in.
+    let reset_as_csv = ["group", "reset-offsets", "g", "--all-topics", "--shift-by", "0", "--output", "csv"];
+    assert_eq!(server.ok(&reset_as_csv, ""), "t,0,3\nt,1,10\n");
+    // One group that is not there keeps nobody from seeing the other.
+    let output = server.run(&["group", "describe", "h", "g", "--output", "json"], b"");
+    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(json(&text(&output.stdout))[0]["group"], "g");
+    assert!(text(&output.stderr).contains("there is no group h"));
     write(&file, "t,0\n");
     assert!(server.fails(&reset, "").contains("offsets.csv: line 1 has 2 fields"));
     write(&file, "other,t,0,3\n");

@@ -51,6 +51,13 @@ configs() {
 }
 holds "configs --alter" "Completed updating config" "$(configs --alter --entity-type topics --entity-name "$topic" --add-config max.message.bytes=200000)"
 holds "configs --describe" "max.message.bytes=200000" "$(configs --describe --entity-type topics --entity-name "$topic")"
+if [[ $version != 3.* ]]; then
+    group=group-$topic
+    holds "configs --alter of a group" "Completed updating config for group $group" \
+        "$(configs --alter --entity-type groups --entity-name "$group" --add-config consumer.session.timeout.ms=50000)"
+    holds "configs --describe of a group" "consumer.session.timeout.ms=50000 .*DYNAMIC_GROUP_CONFIG" \
+        "$(configs --describe --entity-type groups --entity-name "$group")"
+fi
 holds "configs --describe --all of the broker" "log.retention.hours=168" "$(configs --describe --all --entity-type brokers --entity-name 1)"
 
 holds "producer-perf" "^20000 records sent" "$(tool ProducerPerformance --topic "$topic" --num-records 20000 --record-size 200 --throughput -1 \

@@ -13,7 +13,12 @@ use ottla_protocol::messages::create_topics::{CreatableTopic, CreatableTopicConf
 use ottla_protocol::messages::delete_records::{DeleteRecordsPartition, DeleteRecordsRequest, DeleteRecordsTopic};
 use ottla_protocol::messages::delete_topics::{DeleteTopicState, DeleteTopicsRequest};
 use ottla_protocol::messages::fetch::{FetchPartition, FetchRequest, FetchTopic};
+use ottla_protocol::messages::find_coordinator::FindCoordinatorRequest;
 use ottla_protocol::messages::list_offsets::{ListOffsetsPartition, ListOffsetsRequest, ListOffsetsTopic};
+use ottla_protocol::messages::offset_commit::{
+    OffsetCommitRequest, OffsetCommitRequestPartition, OffsetCommitRequestTopic,
+};
+use ottla_protocol::messages::offset_fetch::{OffsetFetchRequest, OffsetFetchRequestGroup, OffsetFetchRequestTopics};
 use ottla_protocol::messages::produce::{
     PartitionProduceData, PartitionProduceResponse, ProduceRequest, ProduceResponse, TopicProduceData,
 };
@@ -23,6 +28,11 @@ use crate::connection::RawConnection;
 use crate::wait::{PATIENCE, wait_for};
 
 const KAFKA_STORAGE_ERROR: i16 = 56;
+/// What a group gets whose change cannot be put on record: clients look for the coordinator and try again.
+const COORDINATOR_NOT_AVAILABLE: i16 = 15;
+const GROUP: &str = "reports";
+/// More than fit into what is left of a file's last block.
+const COMMITS_MAX: i64 = 10_000;
 const CORRUPT_OR_WORSE: &str = "an error that no full disk explains";
 /// Producing goes on so soon after there is space.
 const RESUMES_WITHIN: Duration = Duration::from_secs(5);
@@ -45,6 +55,7 @@ struct Client(RawConnection);
 /// Plays the whole story. The broker was started with `log.reserve.bytes = reserve_bytes` and its disk holds a few times that.
 pub fn play(address: SocketAddr, disk: &mut dyn SmallDisk, reserve_bytes: u64) -> Result<()> {
     let mut client = Client(RawConnection::open(address)?);
+    client.find_coordinator()?;
     client.create_topic("kept")?;
     client.create_topic("deleted")?;
     let acknowledged = client.produce_until_refused("kept", "deleted", reserve_bytes)?;
@@ -53,6 +64,7 @@ pub fn play(address: SocketAddr, disk: &mut dyn SmallDisk, reserve_bytes: u64) -
 
     // Below the reserve, everything but producing goes on.
     client.read_all("kept", 0, acknowledged).context("below the reserve")?;
+    client.commit(1).context("groups go on with the reserve")?;
     client.create_topic("new")?;
     client.expect_refusal("new")?;
     ensure!(client.delete_records("kept", 10)? == 10, "records can be deleted within a segment");
@@ -63,6 +75,8 @@ pub fn play(address: SocketAddr, disk: &mut dyn SmallDisk, reserve_bytes: u64) -
     client.read_all("kept", 10, acknowledged).context("on a full disk")?;
     ensure!(client.list_offset("kept", -1)? == acknowledged, "the end of the log");
     let before = acknowledged / 2;
+    let committed = client.commit_until_refused()?;
+    ensure!(client.committed()? == committed, "a commit that was acknowledged is read, one that was refused is not");
     ensure!(client.delete_records("kept", before)? == before, "records can be deleted on a full disk");
     client.read_all("kept", before, acknowledged).context("after a deletion on a full disk")?;
 
@@ -78,11 +92,94 @@ pub fn play(address: SocketAddr, disk: &mut dyn SmallDisk, reserve_bytes: u64) -
     let end = client.list_offset("kept", -1)?;
     ensure!(end == acknowledged + 1, "the record after the full disk is at {acknowledged}, the log ends at {end}");
     client.read_all("kept", before, end).context("after the full disk")?;
+    client.commit(committed + 1).context("a group commits again")?;
+    ensure!(client.committed()? == committed + 1);
     println!("freed after {:?}, served again {:?} later", freed - waited, freed.elapsed());
     Ok(())
 }
 
+/// What a broker had acknowledged when its disk was full.
+pub struct Acknowledged {
+    records: i64,
+    committed: i64,
+}
+
+/// Fills the disk again, to the last byte, and leaves it so: what the broker has acknowledged must survive its end. A broker that
+/// has played the story.
+pub fn fill_again(address: SocketAddr, disk: &mut dyn SmallDisk, reserve_bytes: u64) -> Result<Acknowledged> {
+    let mut client = Client(RawConnection::open(address)?);
+    client.create_topic("survives")?;
+    client.create_topic("beside")?;
+    let records = client.produce_until_refused("survives", "beside", reserve_bytes)?;
+    disk.take_all()?;
+    let committed = client.commit_until_refused()?;
+    client.expect_refusal("survives")?;
+    Ok(Acknowledged { records, committed })
+}
+
+/// Looks at a broker that was killed on the full disk and started again with space.
+pub fn check_after_kill(address: SocketAddr, acknowledged: &Acknowledged) -> Result<()> {
+    let mut client = Client(RawConnection::open(address)?);
+    client.wait_until_served("survives", Instant::now() + PATIENCE)?;
+    client.read_all("survives", 0, acknowledged.records + 1).context("what was acknowledged on a full disk")?;
+    client.find_coordinator()?;
+    ensure!(client.committed()? == acknowledged.committed, "the last commit that was acknowledged");
+    client.commit(acknowledged.committed + 1).context("a group commits again")
+}
+
 impl Client {
+    /// Waits until the group is served; its topic is made at the first time.
+    fn find_coordinator(&mut self) -> Result<()> {
+        wait_for("the group's coordinator", PATIENCE, || {
+            let request = FindCoordinatorRequest { coordinator_keys: vec![GROUP.to_owned()], ..Default::default() };
+            let found = self.0.ask(4, &request)?.coordinators[0].error_code == 0;
+            Ok((found && self.committed().is_ok()).then_some(()))
+        })
+    }
+
+    /// Commits an offset of the group; the code of the answer.
+    fn try_commit(&mut self, offset: i64) -> Result<i16> {
+        let partition = OffsetCommitRequestPartition { committed_offset: offset, ..Default::default() };
+        let topic =
+            OffsetCommitRequestTopic { name: "kept".to_owned(), partitions: vec![partition], ..Default::default() };
+        let request = OffsetCommitRequest { group_id: GROUP.to_owned(), topics: vec![topic], ..Default::default() };
+        Ok(self.0.ask(8, &request)?.topics[0].partitions[0].error_code)
+    }
+
+    fn commit(&mut self, offset: i64) -> Result<()> {
+        let code = self.try_commit(offset)?;
+        ensure!(code == 0, "a commit of {offset} was refused with code {code}");
+        Ok(())
+    }
+
+    /// Commits rising offsets until the broker has no space for one; the last one that was acknowledged. A file system may have room in
+    /// the last block of a file, though it has no block any more.
+    fn commit_until_refused(&mut self) -> Result<i64> {
+        let mut committed = self.committed()?;
+        for offset in committed + 1..committed + COMMITS_MAX {
+            match self.try_commit(offset)? {
+                0 => committed = offset,
+                COORDINATOR_NOT_AVAILABLE => return Ok(committed),
+                code => bail!("{CORRUPT_OR_WORSE}: a commit was refused with code {code}"),
+            }
+        }
+        bail!("{COMMITS_MAX} commits found space on a full disk")
+    }
+
+    /// What the group has committed.
+    fn committed(&mut self) -> Result<i64> {
+        let topic =
+            OffsetFetchRequestTopics { name: "kept".to_owned(), partition_indexes: vec![0], ..Default::default() };
+        let group =
+            OffsetFetchRequestGroup { group_id: GROUP.to_owned(), topics: Some(vec![topic]), ..Default::default() };
+        let response = self.0.ask(8, &OffsetFetchRequest { groups: vec![group], ..Default::default() })?;
+        let group = &response.groups[0];
+        ensure!(group.error_code == 0, "{group:?}");
+        let partition = &group.topics[0].partitions[0];
+        ensure!(partition.error_code == 0, "{partition:?}");
+        Ok(partition.committed_offset)
+    }
+
     fn create_topic(&mut self, name: &str) -> Result<()> {
         // The records of the harness are old, and retention looks often while the disk is full.
         let configs = [("segment.bytes", "1048576"), ("retention.ms", "-1")]

@@ -57,6 +57,8 @@ pub struct OttlaOptions {
     pub settings: Vec<(String, String)>,
     /// The port of an earlier run; a free one if `None`.
     pub port: Option<u16>,
+    /// The limit on its open files; that of the test if `None`.
+    pub descriptors: Option<u32>,
 }
 
 /// A running `ottla serve`.
@@ -83,7 +85,14 @@ impl OttlaProcess {
             None => free_port()?,
         };
         let address: SocketAddr = ([127, 0, 0, 1], port).into();
-        let mut command = Command::new(ottla_binary()?);
+        let mut command = match options.descriptors {
+            None => Command::new(ottla_binary()?),
+            Some(descriptors) => {
+                let mut shell = Command::new("sh");
+                shell.arg("-c").arg(format!("ulimit -n {descriptors} && exec \"$0\" \"$@\"")).arg(ottla_binary()?);
+                shell
+            }
+        };
         // It is for this harness; the broker would take it for a configuration key.
         command.env_remove("OTTLA_BIN");
         command.arg("serve").arg("--data-dir").arg(&data_dir).arg("--listen").arg(address.to_string());

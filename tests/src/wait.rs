@@ -4,8 +4,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 
-/// How long a condition is given unless the caller says otherwise.
-pub const PATIENCE: Duration = Duration::from_secs(20);
+/// How long a condition is given unless the caller says otherwise: much, for a machine that has other things to do.
+pub const PATIENCE: Duration = Duration::from_secs(60);
 
 const POLL_INTERVAL: Duration = Duration::from_millis(5);
 

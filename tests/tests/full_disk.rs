@@ -37,6 +37,7 @@ fn a_full_disk_is_a_state_and_not_an_outage() -> Result<()> {
         .data_dir("/data")
         .listen("127.0.0.1:0")
         .vfs(Arc::new(vfs.clone()))
+        .set("offsets.topic.num.partitions", "1")
         .set("log.reserve.bytes", RESERVE_BYTES.to_string());
     let broker = runtime.block_on(broker.start())?;
     let played = play(broker.addr(), &mut DiskInMemory(vfs), RESERVE_BYTES);

@@ -16,6 +16,8 @@ pub(super) enum ConfigResource {
     ClusterDefault,
     /// This broker.
     ThisBroker,
+    /// A group, by name, whether there is one or not.
+    Group(String),
 }
 
 /// Why a resource cannot be configured: the code and a sentence for people.
@@ -23,12 +25,15 @@ pub(super) type ResourceError = (ErrorCode, String);
 
 const TOPIC: i8 = 2;
 const BROKER: i8 = 4;
+const GROUP: i8 = 32;
 
 impl ConfigResource {
     /// Reads type and name. Whether the topic exists is for the caller to see.
     pub(super) fn parse(api: &Api, resource_type: i8, name: &str) -> Result<Self, ResourceError> {
         match resource_type {
             TOPIC => Ok(Self::Topic(name.to_owned())),
+            GROUP if name.is_empty() => Err((ErrorCode::InvalidRequest, "the name of the group is empty".to_owned())),
+            GROUP => Ok(Self::Group(name.to_owned())),
             BROKER if name.is_empty() => Ok(Self::ClusterDefault),
             BROKER => match name.parse::<i32>() {
                 Ok(id) if id == api.config().node_id => Ok(Self::ThisBroker),
@@ -43,7 +48,7 @@ impl ConfigResource {
             },
             other => Err((
                 ErrorCode::InvalidRequest,
-                format!("resource type {other} has no configuration here: 2 is a topic, 4 a broker"),
+                format!("resource type {other} has no configuration here: 2 is a topic, 4 a broker, 32 a group"),
             )),
         }
     }
@@ -59,6 +64,7 @@ impl ConfigResource {
                 let wish = TopicConfigChange { name, change, validate_only };
                 api.controller.alter_topic_configs(vec![wish]).into_iter().try_for_each(|changed| changed.map(drop))
             }
+            Self::Group(name) => api.controller.alter_group_configs(&name, change, validate_only),
             Self::ClusterDefault => {
                 api.controller.alter_broker_configs(BrokerScope::ClusterWide, change, validate_only)
             }

@@ -1,9 +1,9 @@
-//! DescribeConfigs (32), versions 1 to 4: every configuration key of a topic or broker, with its value and source.
+//! DescribeConfigs (32), versions 1 to 4: every configuration key of a topic, broker or group, with its value and source.
 //!
 //! Version 1 adds sources and synonyms (KIP-226), 3 types and documentation (KIP-569), 4 is flexible. All keys are listed,
 //! not only those that were set.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 
 use ottla_protocol::ErrorCode;
 use ottla_protocol::messages::describe_configs::{
@@ -14,7 +14,7 @@ use ottla_protocol::messages::describe_configs::{
 use super::config_resource::{ConfigResource, ResourceError};
 use super::context::{Api, Call};
 use super::error_map::ToErrorCode;
-use crate::config::{ConfigEntry, describe_broker, describe_cluster_defaults, describe_topic};
+use crate::config::{ConfigEntry, describe_broker, describe_cluster_defaults, describe_group, describe_topic};
 use crate::metadata::TopicName;
 
 /// Answers each resource by itself.
@@ -46,6 +46,10 @@ fn entries(api: &Api, resource: &DescribeConfigsResource) -> Result<Vec<ConfigEn
     match ConfigResource::parse(api, resource.resource_type, &resource.resource_name)? {
         ConfigResource::ClusterDefault => Ok(describe_cluster_defaults(&api.config())),
         ConfigResource::ThisBroker => Ok(describe_broker(&api.config())),
+        ConfigResource::Group(name) => {
+            let (image, none) = (api.image(), BTreeMap::new());
+            Ok(describe_group(&api.config(), image.group_configs(&name).unwrap_or(&none)))
+        }
         ConfigResource::Topic(name) => {
             TopicName::parse(&name).map_err(|error| (error.to_error_code(), error.to_string()))?;
             match api.image().topic(&name) {

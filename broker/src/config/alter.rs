@@ -7,8 +7,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::broker_config::BrokerConfig;
 use super::config_error::{ConfigError, Scope};
-use super::config_key::{ConfigType, UpdateMode, topic_key};
-use super::topic_config::{TopicConfig, topic_value};
+use super::config_key::{ConfigType, UpdateMode, group_key, topic_key};
+use super::topic_config::{TopicConfig, overridable_value};
 use super::value::{Value, find, parse};
 
 /// One operation of IncrementalAlterConfigs (KIP-339).
@@ -69,10 +69,27 @@ pub fn alter_topic(
     alterations: &[Alteration],
 ) -> Result<BTreeMap<String, String>, ConfigError> {
     let altered = apply(Scope::Topic, overrides, alterations, |name| {
-        let value = topic_value(broker.layers(), overrides, topic_key(name)?).ok()??;
+        let value = overridable_value(broker.layers(), overrides, topic_key(name)?).ok()??;
         Some(value.to_string())
     })?;
     TopicConfig::from_overrides(broker, &altered)?;
+    Ok(altered)
+}
+
+/// The values that a group has of its own after these alterations.
+///
+/// # Errors
+/// As [`alter_topic`], and a value beyond the bounds that the broker has for groups.
+pub fn alter_group(
+    broker: &BrokerConfig,
+    overrides: &BTreeMap<String, String>,
+    alterations: &[Alteration],
+) -> Result<BTreeMap<String, String>, ConfigError> {
+    let altered = apply(Scope::Group, overrides, alterations, |name| {
+        let value = overridable_value(broker.layers(), overrides, group_key(name)?).ok()??;
+        Some(value.to_string())
+    })?;
+    broker.group_consumer_bounds.check(&altered)?;
     Ok(altered)
 }
 

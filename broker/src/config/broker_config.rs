@@ -5,10 +5,12 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
 use super::config_error::{ConfigError, Origin};
 use super::config_key::{ConfigKey, broker_key};
+use super::group_times::{GroupTimeBounds, GroupTimes};
 use super::layers::ConfigLayers;
 use super::listener::{Listener, ListenerSettings};
 use super::topic_config::TopicConfig;
@@ -32,6 +34,8 @@ pub struct BrokerConfig {
     pub log_retention_check_interval_ms: i64,
     /// ms between two writes of the recovery points.
     pub log_flush_offset_checkpoint_interval_ms: i32,
+    /// Bytes of sealed segments that the scrub checks in a second; 0 is none.
+    pub log_scrub_bytes_per_second: i64,
     /// Bytes of the file system that producers may not use; `None` for the smaller of 1 GiB and 5 % of it.
     pub log_reserve_bytes: Option<u64>,
     /// ms after the start until background tasks begin.
@@ -114,16 +118,15 @@ pub struct BrokerConfig {
     pub offsets_topic_num_partitions: i32,
     /// `segment.bytes` of `__consumer_offsets` when it is created.
     pub offsets_topic_segment_bytes: i32,
-    /// ms that a member of the consumer protocol may be silent.
-    pub group_consumer_session_timeout_ms: i32,
-    /// ms between two heartbeats of such a member.
-    pub group_consumer_heartbeat_interval_ms: i32,
+    /// What groups of the consumer protocol have unless they have their own: `group.consumer.session.timeout.ms`,
+    /// `.heartbeat.interval.ms` and `.assignment.interval.ms`.
+    pub group_consumer_times: GroupTimes,
+    /// What single groups may have of their own.
+    pub group_consumer_bounds: GroupTimeBounds,
     /// Members of a group of the consumer protocol.
     pub group_consumer_max_size: i32,
     /// Assignors that such members may ask for; never empty.
     pub group_consumer_assignors: Vec<String>,
-    /// ms between two assignments of a group.
-    pub group_consumer_assignment_interval_ms: i32,
     /// Whether groups may change their protocol while they have members.
     pub group_consumer_migration_policy: String,
     /// ms after which a partition forgets a silent producer.
@@ -166,6 +169,7 @@ impl BrokerConfig {
             num_recovery_threads_per_data_dir: values.int("num.recovery.threads.per.data.dir")?,
             log_retention_check_interval_ms: values.long("log.retention.check.interval.ms")?,
             log_flush_offset_checkpoint_interval_ms: values.int("log.flush.offset.checkpoint.interval.ms")?,
+            log_scrub_bytes_per_second: values.long("log.scrub.bytes.per.second")?,
             log_reserve_bytes: values.optional_bytes("log.reserve.bytes")?,
             log_initial_task_delay_ms: values.long("log.initial.task.delay.ms")?,
             log_cleaner_enable: values.boolean("log.cleaner.enable")?,
@@ -207,11 +211,18 @@ impl BrokerConfig {
             offsets_retention_check_interval_ms: values.long("offsets.retention.check.interval.ms")?,
             offsets_topic_num_partitions: values.int("offsets.topic.num.partitions")?,
             offsets_topic_segment_bytes: values.int("offsets.topic.segment.bytes")?,
-            group_consumer_session_timeout_ms: values.consumer_ms("session.timeout")?,
-            group_consumer_heartbeat_interval_ms: values.consumer_ms("heartbeat.interval")?,
+            group_consumer_times: GroupTimes {
+                session_timeout_ms: values.consumer_ms("session.timeout")?,
+                heartbeat_interval_ms: values.consumer_ms("heartbeat.interval")?,
+                assignment_interval_ms: values.consumer_ms("assignment.interval")?,
+            },
+            group_consumer_bounds: GroupTimeBounds {
+                session_timeout_ms: values.consumer_bounds_ms("session.timeout")?,
+                heartbeat_interval_ms: values.consumer_bounds_ms("heartbeat.interval")?,
+                assignment_interval_ms: values.consumer_bounds_ms("assignment.interval")?,
+            },
             group_consumer_max_size: values.int("group.consumer.max.size")?,
             group_consumer_assignors: values.assignors()?,
-            group_consumer_assignment_interval_ms: values.consumer_ms("assignment.interval")?,
             group_consumer_migration_policy: values
                 .optional_text("group.consumer.migration.policy")?
                 .unwrap_or_default(),
@@ -326,14 +337,19 @@ impl Values<'_> {
     /// A time of groups of the consumer protocol, which has bounds that are keys too.
     fn consumer_ms(&self, what: &str) -> Result<i32, ConfigError> {
         let name = format!("group.consumer.{what}.ms");
-        let (min, max) = (format!("group.consumer.min.{what}.ms"), format!("group.consumer.max.{what}.ms"));
-        let (value, least, most) = (self.int(&name)?, self.int(&min)?, self.int(&max)?);
-        if (least..=most).contains(&value) {
+        let (value, bounds) = (self.int(&name)?, self.consumer_bounds_ms(what)?);
+        if bounds.contains(&value) {
             return Ok(value);
         }
+        let (least, most) = (bounds.start(), bounds.end());
         Err(ConfigError::Conflict(format!(
-            "`{name}` = {value} lies outside of `{min}` = {least} and `{max}` = {most}: set all three so that they agree"
+            "`{name}` = {value} lies outside of `group.consumer.min.{what}.ms` = {least} and \
+             `group.consumer.max.{what}.ms` = {most}: set all three so that they agree"
         )))
+    }
+
+    fn consumer_bounds_ms(&self, what: &str) -> Result<RangeInclusive<i32>, ConfigError> {
+        Ok(self.int(&format!("group.consumer.min.{what}.ms"))?..=self.int(&format!("group.consumer.max.{what}.ms"))?)
     }
 
     fn assignors(&self) -> Result<Vec<String>, ConfigError> {

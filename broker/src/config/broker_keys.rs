@@ -44,6 +44,7 @@ pub(super) static GROUPS: &[KeyGroup] = &[
                 .at_least(1)
                 .cluster_wide()
                 .doc("How many threads open and recover logs at the start."),
+            long("log.scrub.bytes.per.second", "10485760").at_least(0).cluster_wide().ours().doc("How many bytes of sealed segments are checked against their checksums in a second, in the background, so that a bad disk is noticed before somebody needs what is on it; 0 checks only what is read."),
             key(ConfigType::Long, "log.reserve.bytes").at_least(0).cluster_wide().ours().doc("How many bytes of the file system stay free of what clients produce: below that, producers get KAFKA_STORAGE_ERROR until there is space again, and everything else goes on. The smaller of 1 GiB and 5 % of the file system where it is not set."),
             long("log.retention.check.interval.ms", "300000").at_least(1).doc("How many milliseconds lie between two looks for segments to delete."),
             int("log.flush.offset.checkpoint.interval.ms", "60000").at_least(0).doc("How many milliseconds lie between two writes of the recovery points, which bound the work of a recovery."),
@@ -79,7 +80,7 @@ pub(super) static GROUPS: &[KeyGroup] = &[
             int("default.replication.factor", "1").doc("The replication factor of a topic whose creator names none; only 1 and -1 can be met."),
             boolean("auto.create.topics.enable", "true").doc("Whether asking for the metadata of an unknown topic creates it."),
             boolean("delete.topic.enable", "true").doc("Whether topics can be deleted."),
-            int("max.partitions", "10000").at_least(1).ours().doc("How many partitions the broker holds; creating more is refused instead of degrading those that are there."),
+            int("max.partitions", "10000").at_least(1).ours().doc("How many partitions the broker holds, internal topics aside, as far as half of the files that it may open (`ulimit -n`) suffice; creating more is refused instead of degrading those that are there."),
         ],
     },
     KeyGroup {
@@ -170,7 +171,7 @@ pub(super) static GROUPS: &[KeyGroup] = &[
                 "BIDIRECTIONAL",
             ])).doc("Whether a group with members may change between the classic and the consumer protocol: when a member of the consumer protocol joins (upgrade), when the last one leaves (downgrade), both, or never."),
             int("group.consumer.regex.refresh.interval.ms", "600000").at_least(10000).hidden()
-                .unused("Patterns are looked up again as soon as a topic comes or goes.")
+                .unused("Patterns are looked up again at the first heartbeat after a topic has come or gone, and nothing else changes what they stand for.")
                 .doc("How many milliseconds lie between two look-ups of the topics that a pattern stands for."),
             list("group.coordinator.rebalance.protocols", "classic,consumer,streams")
                 .allow(Allowed::EachOf(&["consumer", "classic", "share", "streams"]))

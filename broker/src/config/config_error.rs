@@ -44,6 +44,8 @@ pub enum Scope {
     Broker,
     /// The keys of a topic.
     Topic,
+    /// The keys of a group.
+    Group,
 }
 
 impl fmt::Display for Scope {
@@ -51,6 +53,7 @@ impl fmt::Display for Scope {
         f.write_str(match self {
             Scope::Broker => "broker",
             Scope::Topic => "topic",
+            Scope::Group => "group",
         })
     }
 }
@@ -62,7 +65,7 @@ pub enum ConfigError {
     /// Neither Kafka nor Ottla has such a key.
     #[error("unknown {scope} key `{key}` with the value `{value}`{origin}{}", suggestion(*.nearest))]
     UnknownKey {
-        /// Broker or topic key.
+        /// Broker, topic or group key.
         scope: Scope,
         /// The key as it was written.
         key: String,

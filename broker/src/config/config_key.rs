@@ -1,14 +1,14 @@
 //! What a configuration key is: one row of a table, and the lookups over all rows.
 //!
-//! Owns the shape of a row and the two name spaces, broker keys and topic keys. It does not hold the rows themselves
-//! (`topic_keys`, `broker_keys`, `ignored_keys`) nor any value that was set. Invariant: a name occurs once in its name
+//! Owns the shape of a row and the three name spaces, broker keys, topic keys and group keys. It does not hold the rows
+//! themselves (`topic_keys`, `group_keys`, `broker_keys`, `ignored_keys`) nor any value that was set. Invariant: a name occurs once in its name
 //! space, and its default passes its own bounds (both are tested).
 
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
 use super::{
-    broker_keys::GROUPS as BROKER_GROUPS, ignored_keys::GROUPS as IGNORED_GROUPS,
+    broker_keys::GROUPS as BROKER_GROUPS, group_keys::GROUPS as GROUP_GROUPS, ignored_keys::GROUPS as IGNORED_GROUPS,
     ignored_security_keys::GROUPS as IGNORED_SECURITY_GROUPS, topic_keys::GROUPS as TOPIC_GROUPS,
 };
 
@@ -106,12 +106,12 @@ pub enum Allowed {
     ThrottledReplicas,
 }
 
-/// A broker key that a topic key takes its default from.
+/// A broker key that a key of a topic or group takes its default from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Synonym {
     /// The broker key.
     pub name: &'static str,
-    /// What one unit of the broker key is in units of the topic key: 3,600,000 for hours to milliseconds.
+    /// What one unit of the broker key is in units of that key: 3,600,000 for hours to milliseconds.
     pub factor: i64,
 }
 
@@ -137,9 +137,9 @@ pub struct ConfigKey {
     pub kafka_default: Option<KafkaDefault>,
     /// Which values it takes.
     pub allowed: Allowed,
-    /// When it may change. Topic keys can always change and carry `ClusterWide`.
+    /// When it may change. Keys of topics and groups can always change.
     pub mode: UpdateMode,
-    /// For topic keys: the broker keys of its default, the one that wins first.
+    /// For keys of topics and groups: the broker keys of its default, the one that wins first.
     pub synonyms: &'static [Synonym],
     /// Why the key is accepted and then not used; `None` for a key that is honoured.
     pub ignored_because: Option<&'static str>,
@@ -177,6 +177,11 @@ pub(super) const fn key(config_type: ConfigType, name: &'static str) -> ConfigKe
         ours: false,
         hidden: false,
     }
+}
+
+/// A broker key of the same unit.
+pub(super) const fn same(name: &'static str) -> Synonym {
+    Synonym { name, factor: 1 }
 }
 
 pub(super) const fn boolean(name: &'static str, default: &'static str) -> ConfigKey {
@@ -291,6 +296,7 @@ impl ConfigKey {
 
 static BROKER_KEYS: LazyLock<BTreeMap<&'static str, ConfigKey>> = LazyLock::new(|| index(broker_key_groups()));
 static TOPIC_KEYS: LazyLock<BTreeMap<&'static str, ConfigKey>> = LazyLock::new(|| index(topic_key_groups()));
+static GROUP_KEYS: LazyLock<BTreeMap<&'static str, ConfigKey>> = LazyLock::new(|| index(group_key_groups()));
 
 fn index(groups: impl Iterator<Item = &'static KeyGroup>) -> BTreeMap<&'static str, ConfigKey> {
     let mut keys = BTreeMap::new();
@@ -313,6 +319,11 @@ pub fn topic_key_groups() -> impl Iterator<Item = &'static KeyGroup> {
     TOPIC_GROUPS.iter()
 }
 
+/// All group keys by heading.
+pub fn group_key_groups() -> impl Iterator<Item = &'static KeyGroup> {
+    GROUP_GROUPS.iter()
+}
+
 /// All broker keys in the order of their names, hidden ones included.
 pub fn broker_keys() -> impl Iterator<Item = &'static ConfigKey> {
     BROKER_KEYS.values()
@@ -321,6 +332,11 @@ pub fn broker_keys() -> impl Iterator<Item = &'static ConfigKey> {
 /// All topic keys in the order of their names, hidden ones included.
 pub fn topic_keys() -> impl Iterator<Item = &'static ConfigKey> {
     TOPIC_KEYS.values()
+}
+
+/// All group keys in the order of their names.
+pub fn group_keys() -> impl Iterator<Item = &'static ConfigKey> {
+    GROUP_KEYS.values()
 }
 
 /// The broker key of that name. `listener.name.LISTENER.KEY` is the key `KEY` for one listener.
@@ -338,6 +354,12 @@ pub fn broker_key(name: &str) -> Option<&'static ConfigKey> {
 #[must_use]
 pub fn topic_key(name: &str) -> Option<&'static ConfigKey> {
     TOPIC_KEYS.get(name)
+}
+
+/// The group key of that name.
+#[must_use]
+pub fn group_key(name: &str) -> Option<&'static ConfigKey> {
+    GROUP_KEYS.get(name)
 }
 
 /// The name among `keys` that a mistyped `name` most likely stands for, if any is close.

@@ -6,8 +6,8 @@
 use std::collections::BTreeMap;
 
 use super::broker_config::BrokerConfig;
-use super::config_key::{ConfigKey, ConfigType, UpdateMode, broker_key, broker_keys, topic_keys};
-use super::topic_config::topic_value;
+use super::config_key::{ConfigKey, ConfigType, UpdateMode, broker_key, broker_keys, group_keys, topic_keys};
+use super::topic_config::overridable_value;
 use super::value::parse;
 
 /// Where a value comes from. The codes are those of DescribeConfigs.
@@ -24,6 +24,8 @@ pub enum ConfigSource {
     StaticBroker = 4,
     /// The default.
     Default = 5,
+    /// A group's own.
+    DynamicGroup = 8,
 }
 
 impl ConfigSource {
@@ -71,19 +73,32 @@ pub struct ConfigEntry {
 pub fn describe_topic(broker: &BrokerConfig, overrides: &BTreeMap<String, String>) -> Vec<ConfigEntry> {
     topic_keys()
         .filter(|key| !key.hidden || overrides.contains_key(key.name))
-        .map(|key| {
-            let value = topic_value(broker.layers(), overrides, key).ok().flatten().map(|value| value.to_string());
-            let mut synonyms = Vec::new();
-            if overrides.contains_key(key.name) {
-                let source = ConfigSource::DynamicTopic;
-                synonyms.push(ConfigSynonym { name: key.name.to_owned(), value: value.clone(), source });
-            }
-            if let Some(first) = key.synonyms.first() {
-                synonyms.extend(broker_synonyms(broker, first.name));
-            }
-            entry(key, value, synonyms, false)
-        })
+        .map(|key| overridable(broker, overrides, key, ConfigSource::DynamicTopic))
         .collect()
+}
+
+/// All keys of a group with these values of its own, in the order of their names.
+#[must_use]
+pub fn describe_group(broker: &BrokerConfig, overrides: &BTreeMap<String, String>) -> Vec<ConfigEntry> {
+    group_keys().map(|key| overridable(broker, overrides, key, ConfigSource::DynamicGroup)).collect()
+}
+
+/// A key whose default is a key of the broker.
+fn overridable(
+    broker: &BrokerConfig,
+    overrides: &BTreeMap<String, String>,
+    key: &ConfigKey,
+    source: ConfigSource,
+) -> ConfigEntry {
+    let value = overridable_value(broker.layers(), overrides, key).ok().flatten().map(|value| value.to_string());
+    let mut synonyms = Vec::new();
+    if overrides.contains_key(key.name) {
+        synonyms.push(ConfigSynonym { name: key.name.to_owned(), value: value.clone(), source });
+    }
+    if let Some(first) = key.synonyms.first() {
+        synonyms.extend(broker_synonyms(broker, first.name));
+    }
+    entry(key, value, synonyms, false)
 }
 
 /// All keys of the broker, in the order of their names.

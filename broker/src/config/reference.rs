@@ -5,7 +5,7 @@
 
 use std::fmt::Write;
 
-use super::config_key::{ConfigKey, KeyGroup, broker_key_groups, topic_key_groups};
+use super::config_key::{ConfigKey, KeyGroup, broker_key_groups, group_key_groups, topic_key_groups};
 use super::value::expected;
 
 const INTRODUCTION: &str = "\
@@ -41,7 +41,7 @@ value that is not allowed, stops the start; the message names the key, the value
 nearest known key. `listener.name.NAME.KEY` is accepted where `KEY` is.
 
 **Changes while running**: `read-only` keys need a restart, `per-broker` keys can be altered for one broker,
-`cluster-wide` keys also for all (`kafka-configs --entity-type brokers`). Topic keys can be altered at any time.
+`cluster-wide` keys also for all (`kafka-configs --entity-type brokers`). Topic keys and group keys can be altered at any time.
 ";
 
 /// The whole page.
@@ -55,6 +55,10 @@ pub fn reference_page() -> String {
     }
     page.push_str("\n## Topic keys\n\nThe default of a topic key is the broker key beside it.\n");
     for group in topic_key_groups().filter(|group| group.ignored_because.is_none()) {
+        table(&mut page, group, false);
+    }
+    page.push_str("\n## Group keys\n\nThe default of a group key is the broker key beside it; whether there is a group of that name does not matter.\n");
+    for group in group_key_groups() {
         table(&mut page, group, false);
     }
     page.push_str("\n## Keys that are accepted and not used\n");

@@ -182,8 +182,9 @@ impl TopicConfig {
     }
 }
 
-/// The value in force of a topic key as text, in the unit of the topic key.
-pub(super) fn topic_value(
+/// The value in force of a key of a topic or group: its own, or else that of the broker key that its default comes from, in the
+/// unit of the key.
+pub(super) fn overridable_value(
     layers: &ConfigLayers,
     overrides: &BTreeMap<String, String>,
     key: &ConfigKey,
@@ -228,7 +229,7 @@ struct Values<'a> {
 impl Values<'_> {
     fn value(&self, name: &str) -> Result<Value, ConfigError> {
         let key = topic_key(name).expect("the names below are rows of the table");
-        Ok(topic_value(self.layers, self.overrides, key)?.expect("every topic key that is read has a default"))
+        Ok(overridable_value(self.layers, self.overrides, key)?.expect("every topic key that is read has a default"))
     }
 
     fn long(&self, name: &str) -> Result<i64, ConfigError> {

@@ -3,7 +3,7 @@
 //! Every topic key of Apache Kafka 4.3 is here, and what Ottla adds. The default of a topic key is that of its broker
 //! synonym, in the unit of the topic key.
 
-use super::config_key::{Allowed, ConfigType, KeyGroup, Synonym, boolean, double, int, key, list, long, string};
+use super::config_key::{Allowed, ConfigType, KeyGroup, Synonym, boolean, double, int, key, list, long, same, string};
 
 const HOUR_MS: i64 = 3_600_000;
 const MINUTE_MS: i64 = 60_000;
@@ -20,10 +20,6 @@ pub(super) const FREED_AT_ONCE: &str =
 pub(super) const GROWS: &str = "A segment grows as it is written.";
 pub(super) const FLUSH_BY_MODE: &str = "What is flushed when is said by `flush.mode` and the producer's acks.";
 const NO_TIERED_STORAGE: &str = "There is no tiered storage: every segment stays on this broker's disk.";
-
-const fn same(name: &'static str) -> Synonym {
-    Synonym { name, factor: 1 }
-}
 
 pub(super) static GROUPS: &[KeyGroup] = &[
     KeyGroup {

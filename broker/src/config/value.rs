@@ -5,7 +5,9 @@
 use std::fmt;
 
 use super::config_error::{ConfigError, Origin, Scope};
-use super::config_key::{Allowed, ConfigKey, ConfigType, broker_key, broker_keys, nearest, topic_key, topic_keys};
+use super::config_key::{
+    Allowed, ConfigKey, ConfigType, broker_key, broker_keys, group_key, group_keys, nearest, topic_key, topic_keys,
+};
 
 /// A parsed value.
 #[derive(Debug, Clone, PartialEq)]
@@ -48,6 +50,7 @@ pub(super) fn find(scope: Scope, name: &str, value: &str) -> Result<&'static Con
     let found = match scope {
         Scope::Broker => broker_key(name),
         Scope::Topic => topic_key(name),
+        Scope::Group => group_key(name),
     };
     found.ok_or_else(|| ConfigError::UnknownKey {
         scope,
@@ -57,6 +60,7 @@ pub(super) fn find(scope: Scope, name: &str, value: &str) -> Result<&'static Con
         nearest: match scope {
             Scope::Broker => nearest(name, broker_keys()),
             Scope::Topic => nearest(name, topic_keys()),
+            Scope::Group => nearest(name, group_keys()),
         },
         origin: Origin::Program,
     })

@@ -108,6 +108,15 @@ impl Script<'_> {
             .map(|_| ())
     }
 
+    /// Commits the step's number for both partitions.
+    async fn commit(&mut self, member_id: &str, generation: i32) -> Result<(), Stopped> {
+        self.begin();
+        let offset = i64::try_from(self.progress.begun).expect("there are few steps");
+        self.broker.commit_as(member_id, generation, GROUP, &[0, 1], offset).await?;
+        self.end();
+        Ok(())
+    }
+
     async fn leave(&mut self, member_id: &str) -> Result<(), Stopped> {
         self.begin();
         let departure = Departure { member_id: member_id.to_owned(), instance_id: None, reason: None };
@@ -154,8 +163,10 @@ async fn play(broker: &TestBroker, progress: &mut Progress, look: &mut dyn FnMut
     let mut script = Script { broker, progress, look };
     let (classic, generation) = script.join("").await?;
     script.sync(&classic, generation).await?;
+    script.commit(&classic, generation).await?;
     script.heartbeat(enter("m")).await?;
     let (_, generation) = script.join(&classic).await?;
+    script.commit("m", 2).await?;
     script.sync(&classic, generation).await?;
     script.heartbeat(beat("m", 2)).await?;
     script.heartbeat(enter("n")).await?;
@@ -163,10 +174,12 @@ async fn play(broker: &TestBroker, progress: &mut Progress, look: &mut dyn FnMut
     let one: Assignment = [(topic, 0)].into_iter().collect();
     script.heartbeat(ConsumerHeartbeat { owned: Some(one), ..beat("m", 2) }).await?;
     script.heartbeat(beat("n", 3)).await?;
+    script.commit("n", 3).await?;
     script.leave("m").await?;
     script.heartbeat(beat("n", -1)).await?;
     let (_, generation) = script.join(&classic).await?;
     script.sync(&classic, generation).await?;
+    script.commit(&classic, generation).await?;
     script.leave(&classic).await
 }
 
@@ -184,7 +197,8 @@ async fn after_a_start(vfs: &FaultVfs) -> String {
                 group.state_since_ms = 0;
                 group.members.iter_mut().for_each(|member| member.last_heard_ms = 0);
             }
-            Ok(format!("{consumer:?} {classic:?}"))
+            let offsets: Vec<_> = (0..2).map(|partition| Some(shard.offset(GROUP, TOPIC, partition)?.offset)).collect();
+            Ok(format!("{consumer:?} {offsets:?} {classic:?}"))
         });
         match answer(read).await {
             Err(GroupError::CoordinatorLoadInProgress) => tokio::task::yield_now().await,
@@ -211,9 +225,9 @@ async fn a_group_is_whole_after_a_stop_at_every_change_of_the_disk() {
     play(&broker, &mut progress, &mut || disks.push(vfs.killed())).await.unwrap();
     broker.stop();
     let mutations = vfs.mutations();
-    assert_eq!(progress, Progress { begun: 15, answered: 15 });
+    assert_eq!(progress, Progress { begun: 19, answered: 19 });
 
-    let mut states = vec!["None None".to_owned()];
+    let mut states = vec!["None [None, None] None".to_owned()];
     for disk in &disks {
         states.push(after_a_start(disk).await);
     }

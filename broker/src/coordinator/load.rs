@@ -65,7 +65,7 @@ pub(super) fn load(
     let mut loaded = Loaded { end: offsets.high_watermark, ..Loaded::default() };
     let mut next = offsets.log_start;
     while next < loaded.end {
-        let read = match partition.read(next, piece_bytes, true, false) {
+        let read = match partition.read_own(next, piece_bytes) {
             Ok(read) => read,
             Err(ReadError::Corrupt { .. }) => {
                 next = behind_damage(partition, next, loaded.end);

@@ -65,6 +65,8 @@ struct Signals {
     sleeping_until_ms: AtomicU64,
     /// Topics that were deleted, whose offsets are to be forgotten.
     removed_topics: Mutex<Vec<Arc<TopicImage>>>,
+    /// The metadata, when it is newer than what the shards were last told.
+    news: Mutex<Option<Arc<MetadataImage>>>,
 }
 
 /// The shards of one incarnation of the topic.
@@ -73,15 +75,14 @@ struct ShardTable {
     slots: Vec<Arc<Slot>>,
 }
 
-/// Tells the coordinator's task of topics that are gone.
+/// Tells the coordinator's task of changes of the metadata.
 struct MetadataNews(Arc<Signals>);
 
 impl TopicListener for MetadataNews {
-    fn on_metadata_change(&self, _before: &MetadataImage, _after: &Arc<MetadataImage>, delta: &ImageDelta) {
-        if !delta.removed.is_empty() {
-            self.0.removed_topics.lock().extend(delta.removed.iter().cloned());
-            self.0.wake.notify_one();
-        }
+    fn on_metadata_change(&self, _before: &MetadataImage, after: &Arc<MetadataImage>, delta: &ImageDelta) {
+        self.0.removed_topics.lock().extend(delta.removed.iter().cloned());
+        *self.0.news.lock() = Some(Arc::clone(after));
+        self.0.wake.notify_one();
     }
 }
 
@@ -94,6 +95,7 @@ impl GroupCoordinator {
             wake: Notify::new(),
             sleeping_until_ms: AtomicU64::new(NEVER),
             removed_topics: Mutex::new(Vec::new()),
+            news: Mutex::new(None),
         };
         Self {
             context: Context {
@@ -204,6 +206,7 @@ impl GroupCoordinator {
             // While the shards are looked at, every new deadline counts as news.
             self.signals.sleeping_until_ms.store(NEVER, Ordering::SeqCst);
             let now = self.moment();
+            self.tell_news();
             let due_ms = self.on_time(now);
             self.signals.sleeping_until_ms.store(due_ms, Ordering::SeqCst);
             let removed = std::mem::take(&mut *self.signals.removed_topics.lock());
@@ -217,6 +220,17 @@ impl GroupCoordinator {
                 () = self.signals.wake.notified() => {}
                 () = tokio::time::sleep(wait) => {}
                 () = tokio::time::sleep_until(expire_at) => {}
+            }
+        }
+    }
+
+    /// Shows the newest metadata to every shard, so that those without requests do not keep what is out of date in memory.
+    fn tell_news(&self) {
+        let news = self.signals.news.lock().take();
+        let (Some(image), Some(table)) = (news, self.table.load_full()) else { return };
+        for slot in &table.slots {
+            if let SlotState::Loaded(live) = &mut *slot.state.lock() {
+                live.shard.observe_topics(Arc::clone(&image));
             }
         }
     }
@@ -318,8 +332,11 @@ impl GroupCoordinator {
             let mut shard = GroupShard::new(Arc::clone(&self.context.config), StdRng::from_rng(&mut *random));
             let (slot, signals) = (Arc::clone(slot), Arc::clone(&self.signals));
             let (clock, piece_bytes) = (Arc::clone(&self.context.clock), self.context.load_piece_bytes);
+            let controller = Arc::clone(&self.context.controller);
             tokio::task::spawn_blocking(move || {
                 let read = load(&partition, &mut shard, piece_bytes, moment(&*clock));
+                // Sessions begin, and groups may have their own.
+                shard.observe_topics(controller.image());
                 slot.finish_loading(shard, read, moment(&*clock));
                 signals.wake.notify_one();
             });

@@ -14,6 +14,7 @@ use super::super::test_broker::*;
 use ottla_protocol::records::{BatchBuilder, BatchFields, HEADER_BYTES};
 
 use super::*;
+use crate::metadata::NewTopic;
 use crate::storage::vfs::{Access, Fault, FaultVfs, Vfs, VfsFile};
 use crate::storage::{CleanLimits, LogConfig, Unthrottled, ValidatedBatch};
 use crate::types::TopicPartition;
@@ -268,6 +269,27 @@ async fn groups_are_loaded_from_a_log_that_was_compacted() {
     assert_eq!(broker.committed("c", 0).await, Ok(Some(77)));
     let described = broker.groups.read("group-1", |shard| Ok(shard.describe_classic("group-1").unwrap().state));
     assert_eq!(answer(described).await, Ok("Stable"));
+    broker.stop();
+}
+
+#[tokio::test]
+async fn shards_without_requests_keep_no_metadata_that_is_out_of_date() {
+    let broker = TestBroker::open(&new_disk(), 1).unwrap();
+    broker.create_topics().unwrap();
+    for group in ["a", "b", "c", "d"] {
+        broker.commit(group, &[0], 1).await.unwrap();
+    }
+    let before = broker.controller.image();
+    let held = Arc::downgrade(&before);
+    let topic =
+        NewTopic { name: "another".to_owned(), num_partitions: 1, replication_factor: -1, ..NewTopic::default() };
+    broker.controller.create_topics(vec![topic]).remove(0).unwrap();
+    let after = broker.controller.image();
+    broker.groups.metadata_listener().on_metadata_change(&before, &after, &ImageDelta::default());
+    drop(before);
+    assert!(held.strong_count() >= 2, "each partition's shard has seen it");
+    broker.groups.tell_news();
+    assert_eq!(held.strong_count(), 0);
     broker.stop();
 }
 

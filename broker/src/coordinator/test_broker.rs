@@ -67,6 +67,7 @@ impl TestBroker {
             vfs,
             data_dir: DATA_DIR.into(),
             config: BrokerConfig::from_values(values).expect("these are keys"),
+            partitions_max: usize::MAX,
             random: StdRng::seed_from_u64(seed),
             clock: Arc::clone(&clock) as _,
         })?;
@@ -112,7 +113,19 @@ impl TestBroker {
 
     /// Commits an offset for each of some partitions, in nobody's name.
     pub(super) async fn commit(&self, group: &str, partitions: &[i32], offset: i64) -> Result<(), GroupError> {
-        let committer = Committer { member_id: String::new(), instance_id: None, generation: -1 };
+        self.commit_as("", -1, group, partitions, offset).await
+    }
+
+    /// The same in a member's name.
+    pub(super) async fn commit_as(
+        &self,
+        member_id: &str,
+        generation: i32,
+        group: &str,
+        partitions: &[i32],
+        offset: i64,
+    ) -> Result<(), GroupError> {
+        let committer = Committer { member_id: member_id.to_owned(), instance_id: None, generation };
         let topic_id = self.topic_id();
         let offsets = partitions.iter().map(|&partition| OffsetToCommit {
             topic: TOPIC.into(),

@@ -1,4 +1,4 @@
-//! AlterConfigs and IncrementalAlterConfigs: overrides of topics, and of the broker's own configuration while it runs.
+//! AlterConfigs and IncrementalAlterConfigs: overrides of topics and groups, and of the broker's own configuration while it runs.
 //!
 //! What an operation does to a value is `config`'s; here it becomes durable and takes effect.
 
@@ -9,7 +9,12 @@ use super::controller::{Controller, Plan, fail_all};
 use super::controller_error::ControllerError;
 use super::image::TopicImage;
 use super::metadata_record::MetadataRecord;
-use crate::config::{AlterOp, Alteration, BrokerConfig, BrokerScope, alter_broker, alter_topic};
+use crate::config::{AlterOp, Alteration, BrokerConfig, BrokerScope, alter_broker, alter_group, alter_topic};
+
+/// The longest name of a group that can have a configuration of its own, in bytes.
+pub(super) const GROUP_NAME_BYTES_MAX: usize = 1024;
+/// How many groups can have a configuration of their own: every image has all of them.
+pub(super) const CONFIGURED_GROUPS_MAX: usize = 10_000;
 
 /// What is to happen to a set of overrides.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,6 +57,34 @@ impl Controller {
             Ok(()) => results,
             Err(error) => fail_all(results, &error),
         }
+    }
+
+    /// Changes the configuration of a group, whether there is one of that name or not. When it returns, the change is durable and
+    /// in force.
+    ///
+    /// # Errors
+    /// Why it was not changed.
+    pub fn alter_group_configs(
+        &self,
+        group: &str,
+        change: ConfigChange,
+        validate_only: bool,
+    ) -> Result<(), ControllerError> {
+        if !(1..=GROUP_NAME_BYTES_MAX).contains(&group.len()) {
+            return Err(ControllerError::InvalidGroupName { bytes: group.len() });
+        }
+        let mut state = self.lock()?;
+        let mut plan = self.plan(&state);
+        let current = plan.image.group_configs(group).cloned().unwrap_or_default();
+        let configs = alter_group(&self.config(), &current, &change.into_alterations(&current))?;
+        if current.is_empty() && !configs.is_empty() && plan.image.configured_group_count() >= CONFIGURED_GROUPS_MAX {
+            return Err(ControllerError::TooManyConfiguredGroups);
+        }
+        if validate_only || configs == current {
+            return Ok(());
+        }
+        plan.add(MetadataRecord::GroupConfigs { group: group.to_owned(), configs });
+        self.commit(&mut state, plan)
     }
 
     /// Changes the broker's configuration, for all brokers or for this one. When it returns, the change is durable and in force:

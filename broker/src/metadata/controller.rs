@@ -48,6 +48,8 @@ pub struct ControllerContext {
     pub data_dir: PathBuf,
     /// The broker's configuration at the start, without what was altered while it ran.
     pub config: BrokerConfig,
+    /// Partitions that the process has descriptors for, whatever `max.partitions` says.
+    pub partitions_max: usize,
     /// Where topic ids come from.
     pub random: StdRng,
     /// Where the timestamps of metadata records come from.
@@ -60,6 +62,7 @@ pub struct Controller {
     image: ArcSwap<MetadataImage>,
     config: ArcSwap<BrokerConfig>,
     listener: OnceLock<Arc<dyn TopicListener>>,
+    partitions_max: usize,
     state: Mutex<ControllerState>,
     clock: Arc<dyn Clock>,
 }
@@ -79,6 +82,8 @@ pub(super) struct Plan {
     pub(super) image: MetadataImage,
     pub(super) records: Vec<MetadataRecord>,
     pub(super) folders: Vec<NewFolders>,
+    /// Partitions that the process has descriptors for.
+    pub(super) partitions_max: usize,
     delta: ImageDelta,
     /// Records that are worth no commit of their own.
     housekeeping: usize,
@@ -99,7 +104,7 @@ impl Controller {
     /// # Errors
     /// The disk fails, or the metadata log holds what this broker does not understand.
     pub fn open(context: ControllerContext) -> Result<(Self, FolderReport), ControllerError> {
-        let ControllerContext { vfs, data_dir, config, mut random, clock } = context;
+        let ControllerContext { vfs, data_dir, config, partitions_max, mut random, clock } = context;
         let now_ms = clock.now_ms();
         let (log, values) = MetadataLog::open(vfs.clone(), &data_dir, now_ms)?;
         let mut image = load(&values)?;
@@ -123,6 +128,7 @@ impl Controller {
             image: ArcSwap::from_pointee(image),
             config: ArcSwap::from_pointee(config),
             listener: OnceLock::new(),
+            partitions_max,
             state: Mutex::new(state),
             clock,
         };
@@ -181,6 +187,7 @@ impl Controller {
             image: MetadataImage::clone(&self.image.load()),
             records: Vec::new(),
             folders: Vec::new(),
+            partitions_max: self.partitions_max,
             delta: ImageDelta::default(),
             housekeeping: 0,
         };

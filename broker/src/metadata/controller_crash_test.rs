@@ -33,6 +33,7 @@ fn open(vfs: &FaultVfs, seed: u64) -> Result<(Controller, FolderReport), Control
         vfs: Arc::new(vfs.clone()),
         data_dir: DATA_DIR.into(),
         config: BrokerConfig::default(),
+        partitions_max: usize::MAX,
         random: StdRng::seed_from_u64(seed),
         clock: Arc::new(ManualClock::at(5)),
     })?;
@@ -117,6 +118,9 @@ const STEPS: &[Step] = &[
             ConfigChange::Alter(set("log.retention.ms", "77")),
             false,
         )
+    },
+    |controller| {
+        controller.alter_group_configs("g", ConfigChange::Alter(set("consumer.session.timeout.ms", "50000")), false)
     },
     |controller| delete(controller, &["a"]),
     |controller| create(controller, &[("a", 1), ("e", 1)]),

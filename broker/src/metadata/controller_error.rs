@@ -5,6 +5,7 @@ use std::sync::Arc;
 use ottla_protocol::Uuid;
 use thiserror::Error;
 
+use super::alter_configs::{CONFIGURED_GROUPS_MAX, GROUP_NAME_BYTES_MAX};
 use super::image::ReplayError;
 use super::metadata_log::CHANGE_BYTES_MAX;
 use super::metadata_record::MetadataRecordError;
@@ -77,14 +78,16 @@ pub enum ControllerError {
         count: i32,
     },
     /// INVALID_PARTITIONS: more than this broker can serve without degrading.
-    #[error("{requested} partitions more would make {total}; max.partitions is {limit}")]
+    #[error("{requested} partitions more would make {total}; {why} {limit}")]
     TooManyPartitions {
         /// How many more were asked for.
         requested: usize,
         /// How many there would be.
         total: usize,
-        /// `max.partitions`.
+        /// How many there may be.
         limit: usize,
+        /// What sets the limit, for people.
+        why: &'static str,
     },
     /// INVALID_REPLICATION_FACTOR.
     #[error("the replication factor must be 1, or -1 for the default, not {replication_factor}: there is one broker")]
@@ -100,6 +103,17 @@ pub enum ControllerError {
         /// What is wrong with it.
         reason: String,
     },
+    /// INVALID_REQUEST: no name, or a very long one.
+    #[error("the name of a group with a configuration of its own has 1 to {GROUP_NAME_BYTES_MAX} bytes, not {bytes}")]
+    InvalidGroupName {
+        /// The length of the name asked for.
+        bytes: usize,
+    },
+    /// POLICY_VIOLATION.
+    #[error(
+        "{CONFIGURED_GROUPS_MAX} groups have a configuration of their own, and no more may: set `group.consumer.*` of the broker"
+    )]
+    TooManyConfiguredGroups,
     /// INVALID_REQUEST: an explicit assignment already says it.
     #[error("with an explicit replica assignment, {field} must be -1, not {value}")]
     AssignmentAndCount {

@@ -32,6 +32,7 @@ fn open(vfs: &FaultVfs, random: &mut StdRng) -> Controller {
         vfs: Arc::new(vfs.clone()),
         data_dir: "/data".into(),
         config: BrokerConfig::from_values([("max.partitions", "12")]).unwrap(),
+        partitions_max: usize::MAX,
         random: StdRng::seed_from_u64(random.random()),
         clock: Arc::new(ManualClock::at(5)),
     };

@@ -6,6 +6,7 @@ use std::path::Path;
 
 use rand::SeedableRng;
 
+use super::super::alter_configs::{CONFIGURED_GROUPS_MAX, GROUP_NAME_BYTES_MAX};
 use super::*;
 use crate::clock::ManualClock;
 use crate::config::{AlterOp, Alteration, BrokerScope, ConfigError};
@@ -17,10 +18,36 @@ fn open_with(dir: &Path, config: BrokerConfig) -> (Controller, FolderReport) {
         vfs: Arc::new(RealVfs),
         data_dir: dir.to_owned(),
         config,
+        partitions_max: usize::MAX,
         random: StdRng::seed_from_u64(std::process::id().into()),
         clock: Arc::new(ManualClock::at(5)),
     };
     Controller::open(context).unwrap()
+}
+
+#[test]
+fn partitions_without_descriptors_are_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let context = ControllerContext {
+        vfs: Arc::new(RealVfs),
+        data_dir: dir.path().to_owned(),
+        config: BrokerConfig::default(),
+        partitions_max: 5,
+        random: StdRng::seed_from_u64(1),
+        clock: Arc::new(ManualClock::at(5)),
+    };
+    let (controller, _) = Controller::open(context).unwrap();
+    create(&controller, new_topic("a", 3)).unwrap();
+    let refused = create(&controller, new_topic("b", 3)).unwrap_err();
+    assert!(matches!(refused, ControllerError::TooManyPartitions { requested: 3, total: 6, limit: 5, .. }));
+    assert!(refused.to_string().contains("ulimit"), "{refused}");
+    create(&controller, new_topic("b", 2)).unwrap();
+    // Groups are still possible; but nobody gets around the limit by a name.
+    let refused = create(&controller, new_topic("__consumer_offsets", 101)).unwrap_err();
+    assert!(matches!(refused, ControllerError::TooManyPartitions { total: 6, limit: 5, .. }), "{refused}");
+    create(&controller, new_topic("__consumer_offsets", 100)).unwrap();
+    assert!(create(&controller, new_topic("__transaction_state", 1)).is_err());
+    assert!(create(&controller, new_topic("c", 1)).is_err());
 }
 
 fn open(dir: &Path) -> Controller {
@@ -270,6 +297,37 @@ fn broker_configs_take_effect_and_come_back() {
     assert_eq!(controller.config().topic_defaults.retention_ms, 88);
     controller.alter_broker_configs(BrokerScope::PerBroker, ConfigChange::Replace(vec![]), false).unwrap();
     assert_eq!(controller.config().topic_defaults.retention_ms, 77);
+}
+
+#[test]
+fn a_group_keeps_its_own_configuration_and_few_groups_have_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let controller = open(dir.path());
+    let session = |value: &str| ConfigChange::Alter(vec![set("consumer.session.timeout.ms", value)]);
+    controller.alter_group_configs("g", session("50000"), true).unwrap();
+    assert!(controller.image().group_configs("g").is_none());
+    controller.alter_group_configs("g", session("50000"), false).unwrap();
+    for refused in ["", &"x".repeat(GROUP_NAME_BYTES_MAX + 1)] {
+        let result = controller.alter_group_configs(refused, session("50000"), false);
+        assert_refused!(result, ControllerError::InvalidGroupName { .. });
+    }
+    assert_refused!(controller.alter_group_configs("g", session("44999"), false), ControllerError::Config(_));
+    drop(controller);
+    let controller = open(dir.path());
+    assert_eq!(controller.image().group_configs("g").unwrap()["consumer.session.timeout.ms"], "50000");
+    controller.alter_group_configs("g", ConfigChange::Replace(vec![]), false).unwrap();
+    assert!(controller.image().group_configs("g").is_none());
+
+    let mut image = MetadataImage::clone(&controller.image());
+    for number in 0..CONFIGURED_GROUPS_MAX {
+        let configs = BTreeMap::from([("consumer.session.timeout.ms".to_owned(), "50000".to_owned())]);
+        let record = MetadataRecord::GroupConfigs { group: number.to_string(), configs };
+        image.replay(&record, &mut ImageDelta::default()).unwrap();
+    }
+    controller.image.store(Arc::new(image));
+    let one_more = controller.alter_group_configs("g", session("50000"), false);
+    assert_refused!(one_more, ControllerError::TooManyConfiguredGroups);
+    controller.alter_group_configs("7", session("51000"), false).unwrap();
 }
 
 #[test]

@@ -76,7 +76,7 @@ fn plan_partitions(
             check_brokers(partition, broker_ids, config.node_id)?;
         }
     }
-    check_partition_limit(plan, added, config)?;
+    check_partition_limit(plan, &topic.name, added, config)?;
     if wish.validate_only {
         return Ok(Arc::new(TopicImage { partition_count: wish.count, ..TopicImage::clone(&topic) }));
     }

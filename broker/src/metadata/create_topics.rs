@@ -9,8 +9,11 @@ use super::controller_error::ControllerError;
 use super::image::TopicImage;
 use super::metadata_record::MetadataRecord;
 use super::partition_folder::NewFolders;
-use super::topic_name::{CLUSTER_METADATA_TOPIC, TopicName};
+use super::topic_name::{CLUSTER_METADATA_TOPIC, INTERNAL_TOPICS, TopicName};
 use crate::config::{AlterOp, Alteration, BrokerConfig, alter_topic};
+
+/// Partitions of internal topics that count against no limit: two topics of 50, as Kafka has them.
+pub(crate) const INTERNAL_PARTITIONS: usize = 100;
 
 /// A topic to be created.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -82,7 +85,7 @@ fn plan_topic(
         .collect();
     let configs = alter_topic(config, &Default::default(), &alterations)?;
     let partition_count = partition_count(&topic, config)?;
-    check_partition_limit(plan, partition_count, config)?;
+    check_partition_limit(plan, &name, partition_count, config)?;
 
     let created = TopicImage { name, id: unused_id(plan, state), partition_count, configs };
     if topic.validate_only {
@@ -169,13 +172,31 @@ pub(super) fn check_brokers(partition: i32, broker_ids: &[i32], node_id: i32) ->
     Ok(())
 }
 
-/// Refuses more partitions than `max.partitions`: a broker beyond its descriptors and memory serves nobody well.
-pub(super) fn check_partition_limit(plan: &Plan, more: i32, config: &BrokerConfig) -> Result<(), ControllerError> {
+/// Refuses more partitions of this topic than `max.partitions`, or than there are descriptors for: a broker beyond its descriptors
+/// and memory serves nobody well. Partitions of internal topics do not count, up to [`INTERNAL_PARTITIONS`]: a broker that is full of
+/// topics still has groups.
+pub(super) fn check_partition_limit(
+    plan: &Plan,
+    topic: &TopicName,
+    more: i32,
+    config: &BrokerConfig,
+) -> Result<(), ControllerError> {
     let requested = usize::try_from(more).unwrap_or(0);
-    let limit = usize::try_from(config.max_partitions).unwrap_or(0);
-    let total = plan.image.partition_total().saturating_add(requested);
+    let configured = usize::try_from(config.max_partitions).unwrap_or(0);
+    let (limit, why) = match configured <= plan.partitions_max {
+        true => (configured, "max.partitions is"),
+        false => (plan.partitions_max, "half of the files that the broker may open (ulimit -n) are"),
+    };
+    let internal = INTERNAL_TOPICS.iter().filter_map(|name| plan.image.topic(name));
+    let mut internal: usize = internal.map(|topic| topic.partition_indexes().len()).sum();
+    let mut others = plan.image.partition_total() - internal;
+    match topic.is_internal() {
+        true => internal = internal.saturating_add(requested),
+        false => others = others.saturating_add(requested),
+    }
+    let total = others.saturating_add(internal.saturating_sub(INTERNAL_PARTITIONS));
     match total > limit {
-        true => Err(ControllerError::TooManyPartitions { requested, total, limit }),
+        true => Err(ControllerError::TooManyPartitions { requested, total, limit, why }),
         false => Ok(()),
     }
 }

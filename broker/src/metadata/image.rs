@@ -1,4 +1,4 @@
-//! The metadata at one moment: topics by name and by id, dynamic configuration, ids. Immutable once published.
+//! The metadata at one moment: topics by name and by id, dynamic configuration of broker and groups, ids. Immutable once published.
 //!
 //! [`MetadataImage::replay`] is the only thing that changes metadata, live and at load alike. The controller clones the
 //! image, replays what it has committed, and publishes the clone; topics are shared between the two, so a clone
@@ -109,6 +109,8 @@ pub struct MetadataImage {
     collision_names: HashMap<String, TopicName>,
     removed: Vec<Arc<TopicImage>>,
     broker_configs: Arc<DynamicBrokerConfigs>,
+    /// Groups that have values of their own; none of them is empty.
+    group_configs: Arc<BTreeMap<String, BTreeMap<String, String>>>,
     next_producer_id: i64,
     /// A plain number, since a cluster starts in epoch 0.
     leader_epoch: i32,
@@ -167,6 +169,18 @@ impl MetadataImage {
     #[must_use]
     pub fn broker_configs(&self) -> &DynamicBrokerConfigs {
         &self.broker_configs
+    }
+
+    /// The values that a group has of its own, if any.
+    #[must_use]
+    pub fn group_configs(&self, group: &str) -> Option<&BTreeMap<String, String>> {
+        self.group_configs.get(group)
+    }
+
+    /// How many groups have values of their own.
+    #[must_use]
+    pub fn configured_group_count(&self) -> usize {
+        self.group_configs.len()
     }
 
     /// Producer ids from this on were never handed out.
@@ -245,6 +259,13 @@ impl MetadataImage {
                 });
                 delta.broker_configs_altered = true;
             }
+            MetadataRecord::GroupConfigs { group, configs } => {
+                let all = Arc::make_mut(&mut self.group_configs);
+                match configs.is_empty() {
+                    true => all.remove(group),
+                    false => all.insert(group.clone(), configs.clone()),
+                };
+            }
             MetadataRecord::ProducerIds { next_producer_id } => {
                 rises("next producer id", self.next_producer_id, *next_producer_id)?;
                 self.next_producer_id = *next_producer_id;
@@ -274,6 +295,12 @@ impl MetadataImage {
             let DynamicBrokerConfigs { cluster_wide, per_broker } = DynamicBrokerConfigs::clone(&self.broker_configs);
             records.push(MetadataRecord::BrokerConfigs { cluster_wide, per_broker });
         }
+        records.extend(
+            self.group_configs.iter().map(|(group, configs)| MetadataRecord::GroupConfigs {
+                group: group.clone(),
+                configs: configs.clone(),
+            }),
+        );
         // What was removed goes first: its name may have been taken again.
         for topic in &self.removed {
             records.push(topic_record(topic));

@@ -83,6 +83,13 @@ pub enum MetadataRecord {
         /// Overrides for this broker.
         per_broker: BTreeMap<String, String>,
     },
+    /// All values that a group has of its own, replacing those before.
+    GroupConfigs {
+        /// The group.
+        group: String,
+        /// Key to value; empty when it has none any more.
+        configs: BTreeMap<String, String>,
+    },
     /// Producer ids below this may have been handed out.
     ProducerIds {
         /// The first id that was certainly not.
@@ -162,6 +169,7 @@ mod tests {
             MetadataRecord::TopicConfigs { topic_id: id, configs: configs.clone() },
             MetadataRecord::RemoveTopic { topic_id: id },
             MetadataRecord::RemovalsCompleted {},
+            MetadataRecord::GroupConfigs { group: "g".to_owned(), configs: configs.clone() },
             MetadataRecord::BrokerConfigs { cluster_wide: configs, per_broker: BTreeMap::new() },
             MetadataRecord::ProducerIds { next_producer_id: 1_000 },
             MetadataRecord::LeaderEpoch { leader_epoch: 2 },

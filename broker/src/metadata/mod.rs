@@ -23,6 +23,7 @@ pub use alter_configs::{ConfigChange, TopicConfigChange};
 pub use controller::{Controller, ControllerContext};
 pub use controller_error::ControllerError;
 pub use create_partitions::NewPartitions;
+pub(crate) use create_topics::INTERNAL_PARTITIONS;
 pub use create_topics::{NewTopic, ReplicaAssignment};
 pub use delete_topics::TopicReference;
 pub use image::{DynamicBrokerConfigs, ImageDelta, MetadataImage, ReplayError, TopicAlteration, TopicImage};

@@ -5,6 +5,7 @@
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::os::fd::AsRawFd;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,6 +23,9 @@ use crate::metrics::ConnectionClose;
 
 /// How long accept pauses when there are no descriptors or no memory.
 const PAUSE: Duration = Duration::from_millis(200);
+
+/// The part of all descriptors that no connection takes: one sixteenth.
+const KEPT_FOR_LOGS: u64 = 16;
 
 /// A bound address.
 pub(super) struct BoundListener {
@@ -74,6 +78,10 @@ impl BoundListener {
     fn admit(&self, network: &Arc<Network>, stream: TcpStream, peer: SocketAddr) {
         network.metrics.connections_accepted.add(1);
         let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
+        if takes_from_the_logs(&stream) {
+            let why = "nearly all files that the process may open (ulimit -n) are, and the last are for the logs";
+            return network.record(&Close::new(ConnectionClose::TooMany, why), peer);
+        }
         let limits = ConnectionLimits::of(&(network.config)(), peer.ip());
         let place = match network.table.enter(peer.ip(), limits, network.clock.monotonic()) {
             Ok(place) => place,
@@ -142,6 +150,13 @@ fn bind(address: SocketAddr, config: &BrokerConfig) -> io::Result<TcpListener> {
     socket.bind(&address.into())?;
     socket.listen(config.socket_listen_backlog_size)?;
     TcpListener::from_std(socket.into())
+}
+
+/// Whether a connection has one of the last descriptors: a log that cannot open a file goes offline, a client comes again. The system
+/// gives out the lowest number that is free, so the number tells how many are taken.
+fn takes_from_the_logs(stream: &TcpStream) -> bool {
+    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current.unwrap_or(u64::MAX);
+    u64::try_from(stream.as_raw_fd()).is_ok_and(|number| number >= limit - limit / KEPT_FOR_LOGS)
 }
 
 /// Whether accept failed for want of descriptors or memory.

@@ -20,7 +20,7 @@ use crate::storage::validate::{RefusedRecord, ValidateError, ValidateRules, vali
 use crate::storage::vfs::FileSlice;
 use crate::storage::{
     AbortedTxn, AppendError, AppendOutcome, DiskReserve, EpochEndOffset, Flusher, Log, LogConfig, LogObserver,
-    LogOffsets, ReadError, StorageError, TimestampOffset, ValidatedBatch,
+    LogOffsets, LogRead, ReadError, StorageError, TimestampOffset, ValidatedBatch,
 };
 use crate::types::{LeaderEpoch, Offset, TopicPartition};
 
@@ -277,7 +277,13 @@ impl Partition {
         }
     }
 
-    /// Reads from the batch that holds `from`. At most `max_bytes`, but with `at_least_one` a whole batch.
+    /// Reads for a coordinator that loads its state: everything there is, whatever clients do.
+    pub(crate) fn read_own(&self, from: Offset, max_bytes: usize) -> Result<LogRead, ReadError> {
+        self.log.read(from, max_bytes, self.offsets().high_watermark, true)
+    }
+
+    /// Reads from the batch that holds `from`, for a client. At most `max_bytes`, but with `at_least_one` a whole batch. There may be
+    /// nothing to read for a while where answers hold too many files.
     pub(crate) fn read(
         &self,
         from: Offset,
@@ -287,7 +293,7 @@ impl Partition {
     ) -> Result<PartitionRead, ReadError> {
         let offsets = self.offsets();
         let up_to = if committed_only { offsets.last_stable } else { offsets.high_watermark };
-        let read = self.log.read(from, max_bytes, up_to, at_least_one)?;
+        let read = self.log.read_to_send(from, max_bytes, up_to, at_least_one)?;
         let aborted = match &read.slice {
             Some(_) if committed_only => self.log.aborted_transactions(from, up_to)?,
             _ => Vec::new(),

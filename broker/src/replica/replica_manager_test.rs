@@ -26,6 +26,7 @@ impl Fixture {
             vfs: Arc::new(RealVfs),
             data_dir: dir.path().to_owned(),
             config: config.clone(),
+            partitions_max: usize::MAX,
             random: StdRng::seed_from_u64(1),
             clock: Arc::clone(&clock),
         };

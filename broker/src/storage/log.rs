@@ -3,7 +3,7 @@
 //! Owns the segments, the offsets and what follows from them: producer state, leader epochs, the poison that a failed
 //! write leaves. Does not own when a flush happens (the flusher and the checkpoints do) or the high watermark (the
 //! partition does). By lifecycle: `log/append.rs`, `log/roll.rs`, `log/flush.rs`, `log/read.rs`, `log/timestamp.rs`,
-//! `log/trim.rs`, `log/retention.rs`, `log/replace.rs`, `log/close.rs`; what was there before the start is `recovery.rs`.
+//! `log/trim.rs`, `log/retention.rs`, `log/replace.rs`, `log/scrub.rs`, `log/close.rs`; what was there before the start is `recovery.rs`.
 //!
 //! Invariants: `log_start <= flushed <= log_end`, asserted where they move, in release builds too. The bytes in a segment
 //! are those of the wire batch after offset, epoch and timestamp assignment. After one failed write or sync nothing more is
@@ -12,6 +12,7 @@
 //! Locks, in the order in which they may be taken: `restructuring`, `flushing`, `writer`. Readers take neither: they load the list of
 //! segments, and one atomic word that says how far the active one reaches.
 
+use std::collections::VecDeque;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, Ordering};
@@ -23,7 +24,7 @@ use parking_lot::Mutex;
 use super::cache_checksums::CacheChecksums;
 use super::error::StorageError;
 use super::log_config::LogConfig;
-use super::open_files::OpenFiles;
+use super::open_files::{KeptHandle, OpenFiles};
 use super::recovery::{self, OpenMode, RecoveryReport};
 use super::segment::{ActiveSegment, Cadence, SealedSegment, Segment};
 use super::vfs::Vfs;
@@ -37,6 +38,7 @@ mod read;
 mod replace;
 mod retention;
 mod roll;
+mod scrub;
 mod timestamp;
 
 mod trim;
@@ -45,6 +47,7 @@ pub use append::AppendOutcome;
 pub(super) use close::LEADER_EPOCH_CHECKPOINT;
 pub use flush::LogObserver;
 pub use read::LogRead;
+pub use scrub::ScrubbedSegment;
 pub use timestamp::TimestampOffset;
 
 /// What the logs of a data directory share.
@@ -142,8 +145,8 @@ pub(super) struct Writer {
     pub(super) producers: ProducerState,
     pub(super) epochs: LeaderEpochCache,
     pub(super) cadence: Cadence,
-    /// Sealed since the last flush, with the handle that wrote them: an error of the disk is reported to that handle.
-    pub(super) unflushed: Vec<Arc<ActiveSegment>>,
+    /// Sealed since the last flush.
+    pub(super) unflushed: Vec<UnflushedSegment>,
     /// Files were created since the folder was last synced.
     pub(super) dir_is_dirty: bool,
     /// Bytes of a refused batch were cut off since the last flush: they must not be back after a power cut.
@@ -154,8 +157,17 @@ pub(super) struct Writer {
     pub(super) checksums_on_record: CacheChecksums,
     /// The offset that the last checkpoint of this log came to.
     pub(super) checkpointed: Option<Offset>,
+    /// The producer snapshots of the last checkpoints, the oldest first.
+    pub(super) checkpoint_snapshots: VecDeque<Offset>,
     /// While the log ends here, everything that closing would save is saved and durable.
     pub(super) saved_at: Option<Offset>,
+}
+
+/// A sealed segment that is not durable yet, with the handle that wrote it: an error of the disk is reported to that handle.
+pub(super) struct UnflushedSegment {
+    pub(super) segment: Arc<ActiveSegment>,
+    /// The handle counts among those that may be open.
+    _kept: KeptHandle,
 }
 
 impl Log {

@@ -25,12 +25,17 @@ use super::log::{Log, LogContext};
 use super::log_config::LogConfig;
 use super::open_files::OpenFiles;
 use super::producer_state::ProducerLimits;
-use super::recovery::OpenMode;
+use super::recovery::{OpenMode, RecoveryReport};
 use super::vfs::DiskSpace;
 use crate::types::{Offset, TopicPartition};
 
 /// Closing a log is waiting for the disk, which serves many at once better than one after the other.
 const CLOSING_THREADS: usize = 16;
+
+/// How often a start says how far it is: after so many logs that were left in order,
+const CLEAN_LOGS_BETWEEN_NEWS: usize = 1_000;
+/// or so many times for all that have to be checked.
+const NEWS_OF_RECOVERY: usize = 20;
 
 /// What all logs of a data directory share.
 #[derive(Debug, Clone)]
@@ -111,6 +116,8 @@ impl LogManager {
             checkpoints: Mutex::new(None),
             stopping: Arc::default(),
         };
+        // Often enough to see that it goes on, whether there are few large logs or many small ones.
+        let told_every = if clean { CLEAN_LOGS_BETWEEN_NEWS } else { logs.len().div_ceil(NEWS_OF_RECOVERY).max(1) };
         let progress = AtomicUsize::new(0);
         let opened = in_parallel(manager.threads, &logs, |log| {
             let mode = {
@@ -123,26 +130,36 @@ impl LogManager {
             };
             let opened = manager.open_log(log, mode, now_ms);
             let done = progress.fetch_add(1, Ordering::Relaxed) + 1;
-            if done.is_multiple_of(1000) {
+            if done.is_multiple_of(told_every) && done < logs.len() {
                 tracing::info!("opened {done} of {} logs", logs.len());
             }
             opened
         });
+        if !clean && !logs.is_empty() {
+            report_recovery(&opened);
+        }
         let opened = opened.into_iter().filter_map(Result::ok);
-        manager.logs.store(Arc::new(opened.map(|log| (log.topic_partition().clone(), log)).collect()));
+        manager.logs.store(Arc::new(opened.map(|(log, _)| (log.topic_partition().clone(), log)).collect()));
         Ok(Arc::new(manager))
     }
 
-    fn open_log(&self, log: &LogToOpen, mode: OpenMode, now_ms: i64) -> Result<Arc<Log>, StorageError> {
+    fn open_log(
+        &self,
+        log: &LogToOpen,
+        mode: OpenMode,
+        now_ms: i64,
+    ) -> Result<(Arc<Log>, RecoveryReport), StorageError> {
         let dir = self.data_dir.path().join(log.topic_partition.to_string());
         let created = self.data_dir.vfs().create_dir(&dir).map_err(StorageError::io("create", &dir));
         let (name, config) = (log.topic_partition.clone(), Arc::clone(&log.config));
         match created.and_then(|()| Log::open(self.context.clone(), &dir, name, config, mode, now_ms)) {
             Ok((log, report)) => {
                 if report.cut_bytes > 0 || !report.corrupt.is_empty() || report.checked_bytes > 64 << 20 {
-                    tracing::info!(log = %log.topic_partition(), ?report, "recovered");
+                    let RecoveryReport { checked_bytes, cut_bytes, indexes_rebuilt, .. } = report;
+                    let damaged_ranges = report.corrupt.len();
+                    tracing::info!(log = %log.topic_partition(), checked_bytes, cut_bytes, damaged_ranges, indexes_rebuilt, quarantined = ?report.quarantined, "recovered a log");
                 }
-                Ok(log)
+                Ok((log, report))
             }
             Err(error) => {
                 tracing::error!(log = %log.topic_partition, %error, "a log cannot be opened and is offline");
@@ -168,7 +185,7 @@ impl LogManager {
             if self.log(&log.topic_partition).is_some() {
                 return Err(StorageError::LogExists { log: log.topic_partition.to_string() });
             }
-            self.open_log(log, OpenMode::default(), now_ms)
+            self.open_log(log, OpenMode::default(), now_ms).map(|(log, _)| log)
         });
         let mut table = HashMap::clone(&self.logs.load());
         table.extend(opened.iter().flatten().map(|log| (log.topic_partition().clone(), Arc::clone(log))));
@@ -342,6 +359,20 @@ impl LogManager {
             None => self.data_dir.mark_clean(),
         }
     }
+}
+
+/// One line for all logs after a start that had to check them.
+fn report_recovery(opened: &[Result<(Arc<Log>, RecoveryReport), StorageError>]) {
+    let reports: Vec<&RecoveryReport> = opened.iter().flatten().map(|(_, report)| report).collect();
+    let sum = |part: fn(&RecoveryReport) -> u64| -> u64 { reports.iter().map(|report| part(report)).sum() };
+    tracing::info!(
+        logs = opened.len(),
+        offline = opened.len() - reports.len(),
+        checked_bytes = sum(|report| report.checked_bytes),
+        cut_bytes = sum(|report| report.cut_bytes),
+        damaged_ranges = sum(|report| report.corrupt.len() as u64),
+        "what was not flushed is checked"
+    );
 }
 
 /// Runs `work` on all items, on so many threads; the results are in the items' order.

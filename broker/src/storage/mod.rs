@@ -29,6 +29,7 @@ mod open_transactions;
 mod producer_entry;
 mod recovery;
 mod replacement;
+mod scrubber;
 mod sealed_caches;
 mod segment;
 mod segment_batches;
@@ -46,6 +47,8 @@ mod full_disk_test;
 #[cfg(test)]
 mod model_test;
 #[cfg(test)]
+mod start_cost_test;
+#[cfg(test)]
 mod test_batch;
 
 pub use batch_header::HEADER_BYTES;
@@ -55,13 +58,16 @@ pub use disk_reserve::{DiskReserve, ReserveChange};
 pub use error::{AppendError, ReadError, StorageError};
 pub use flusher::Flusher;
 pub use leader_epoch::{EpochEndOffset, LeaderEpochCache};
-pub use log::{AppendOutcome, CorruptRange, Log, LogContext, LogObserver, LogOffsets, LogRead, TimestampOffset};
+pub use log::{
+    AppendOutcome, CorruptRange, Log, LogContext, LogObserver, LogOffsets, LogRead, ScrubbedSegment, TimestampOffset,
+};
 pub use log_config::{FlushMode, LogConfig};
 pub use log_manager::{LogManager, LogManagerConfig, LogToOpen};
 pub use open_files::OpenFiles;
 pub use open_transactions::EndTxnMarker;
 pub use producer_state::{ProducerLimits, ProducerState, ProducerStateError};
 pub use recovery::{OpenMode, RecoveryReport};
+pub use scrubber::{ScrubStatus, Scrubber};
 pub use throttle::{SharedThrottle, Throttle, Unthrottled};
 pub use txn_index::AbortedTxn;
 pub use validated_batch::ValidatedBatch;

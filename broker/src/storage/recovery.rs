@@ -8,7 +8,7 @@
 //! read are copied to the quarantine folder before they are cut. Indexes, snapshots and checkpoints are believed only as
 //! far as the batches bear them out. When [`load`] returns, what it found is durable.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -31,7 +31,7 @@ mod replay;
 mod scan;
 
 pub(super) use check::{first_epoch, holds_good_batch};
-pub(super) use index_builder::{INDEX_BYTES_MAX, IndexBuilder, decode as decode_index};
+pub(super) use index_builder::{INDEX_BYTES_MAX, IndexBuilder, build_indexes, decode as decode_index};
 pub(super) use replay::{CONTROL_BATCH_BYTES_MAX, EPOCHS_BYTES_MAX, SNAPSHOT_BYTES_MAX, end_txn_marker};
 pub(super) use scan::{Event, Scan, ScanStart, find_damage, verify};
 
@@ -101,7 +101,8 @@ struct Recovery<'a> {
     log_start: Offset,
     report: RecoveryReport,
     dir_is_dirty: bool,
-    /// The caches of segments from this offset on are not believed: they may be older than the batches beside them.
+    /// What caches say of batches from this offset on is not believed: they may be older than the batches beside them, or know of
+    /// some that a power cut has taken.
     in_doubt_from: Offset,
     /// The producer snapshot that was read is that of the end of the log.
     snapshot_is_newest: bool,
@@ -198,8 +199,10 @@ fn try_load(
     let is_empty = active.size_bytes == 0 && recovery.segments.len() == 1;
     let (producers, mut epochs, mut epochs_are_dirty) = recovery.replay(log_end)?;
     epochs_are_dirty |= epochs.truncate_from_end(log_end) | epochs.truncate_from_start(log_start);
+    // Behind its recovery point nothing was written, also if the broker was killed.
+    let is_durable = clean || (!recovery.sync_failed && mode.recovery_point.is_some_and(|point| log_end <= point));
     let as_saved =
-        clean && !recovery.dir_is_dirty && recovery.report.indexes_rebuilt == 0 && recovery.snapshot_is_newest;
+        is_durable && !recovery.dir_is_dirty && recovery.report.indexes_rebuilt == 0 && recovery.snapshot_is_newest;
     if recovery.dir_is_dirty && !is_empty {
         context.vfs().sync_dir(dir).map_err(StorageError::io("sync", dir))?;
     }
@@ -217,6 +220,7 @@ fn try_load(
         epochs_are_dirty,
         checksums_on_record: recovery.on_record.clone(),
         checkpointed: (is_empty || as_saved).then_some(log_end),
+        checkpoint_snapshots: VecDeque::new(),
         saved_at: (is_empty || as_saved).then_some(log_end),
     };
     let segments = recovery.into_segments(active, log_start);

@@ -26,7 +26,8 @@ enum State {
     #[default]
     WrittenHere,
     Known(SegmentChecksums),
-    Damaged,
+    /// One of them is not what it was; what they were, where that is known.
+    Damaged(Option<SegmentChecksums>),
 }
 
 impl SealedCaches {
@@ -37,7 +38,13 @@ impl SealedCaches {
 
     /// One of the files is not what it should be.
     pub(super) fn distrust(&self) {
-        *self.state.lock() = State::Damaged;
+        let mut state = self.state.lock();
+        *state = State::Damaged(state.known());
+    }
+
+    /// What the files had when they were sound, as far as it is known.
+    pub(super) fn last_known(&self) -> Option<SegmentChecksums> {
+        self.state.lock().known()
     }
 
     /// Whether the time index, which `read` brings, may be relied upon.
@@ -51,7 +58,7 @@ impl SealedCaches {
         let is_sound = match *self.state.lock() {
             State::WrittenHere => true,
             State::Known(checksums) => checksums.time_index.is_of(&read()?),
-            State::Damaged => false,
+            State::Damaged(_) => false,
         };
         if !is_sound {
             self.distrust();
@@ -65,11 +72,21 @@ impl SealedCaches {
         if let State::WrittenHere = *state {
             // Beside a search, which has found this out without them.
             let _sound = self.time_index_is_sound.set(true);
-            *state = read().map_or(State::Damaged, State::Known);
+            *state = read().map_or(State::Damaged(None), State::Known);
         }
         match *state {
             State::Known(checksums) => Some(checksums),
-            State::WrittenHere | State::Damaged => None,
+            State::WrittenHere | State::Damaged(_) => None,
+        }
+    }
+}
+
+impl State {
+    fn known(self) -> Option<SegmentChecksums> {
+        match self {
+            State::WrittenHere => None,
+            State::Known(checksums) => Some(checksums),
+            State::Damaged(checksums) => checksums,
         }
     }
 }

@@ -114,6 +114,14 @@ impl Segment {
         }
     }
 
+    /// The file, to be held for a while; `None` when too many are held already. That of the active segment is open anyway.
+    pub(super) fn file_to_hold(&self) -> io::Result<Option<Arc<dyn VfsFile>>> {
+        match self {
+            Segment::Sealed(segment) => segment.file.get_to_hold(),
+            Segment::Active(segment) => Ok(Some(Arc::clone(&segment.file))),
+        }
+    }
+
     pub(super) fn verified(&self) -> &Verified {
         match self {
             Segment::Sealed(segment) => &segment.verified,
@@ -478,6 +486,22 @@ pub(super) struct SealedSegment {
     pub(super) caches: SealedCaches,
 }
 
+/// What is in the files of a sealed segment's indexes.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct FoundIndexes {
+    /// The offset index and the time index; `None` where one of them is missing or too short.
+    pub(super) of_batches: Option<[Checksum; 2]>,
+    pub(super) transaction_index: Checksum,
+}
+
+/// Which indexes of a segment are what they were.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Soundness {
+    /// The offset index and the time index.
+    pub(super) indexes: bool,
+    pub(super) transaction_index: bool,
+}
+
 /// The sizes of a segment's files, as a folder lists them.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct SegmentSizes {
@@ -503,7 +527,8 @@ impl SealedSegment {
 
     /// Bytes of its indexes, the larger of the two.
     pub(super) fn index_bytes(&self) -> u64 {
-        self.offset_index.size_bytes::<OffsetEntry>().max(self.time_index.size_bytes::<TimeEntry>())
+        let [offset_bytes, time_bytes] = self.index_sizes();
+        offset_bytes.max(time_bytes)
     }
 
     /// A segment whose indexes are there and were found in order.
@@ -543,6 +568,54 @@ impl SealedSegment {
         self
     }
 
+    /// Bytes of its offset index and of its time index.
+    pub(super) fn index_sizes(&self) -> [u64; 2] {
+        [self.offset_index.size_bytes::<OffsetEntry>(), self.time_index.size_bytes::<TimeEntry>()]
+    }
+
+    /// Holds what was found in the files of its indexes against what is known of them, whatever was found before. What nothing is
+    /// known of is on record from now on.
+    pub(super) fn compare_caches(&self, found: FoundIndexes) -> Soundness {
+        let all = found.of_batches.map(|[offset_index, time_index]| SegmentChecksums {
+            offset_index,
+            time_index,
+            transaction_index: found.transaction_index,
+        });
+        let sound = self.caches.checksums(|| all.ok_or_else(|| io::ErrorKind::NotFound.into()));
+        let soundness = Soundness {
+            indexes: sound.is_some_and(|sound| found.of_batches == Some([sound.offset_index, sound.time_index])),
+            // Also where nothing is on record for the others any more.
+            transaction_index: self
+                .caches
+                .last_known()
+                .is_none_or(|known| known.transaction_index == found.transaction_index),
+        };
+        if !soundness.indexes || !soundness.transaction_index {
+            self.caches.distrust();
+        }
+        soundness
+    }
+
+    /// The same segment with other offset and time indexes, just built; its transaction index has this, unless another is known.
+    pub(super) fn with_indexes(
+        &self,
+        pool: &Arc<OpenFiles>,
+        dir: &Path,
+        built: SegmentChecksums,
+        transaction_index: Checksum,
+    ) -> SealedSegment {
+        let sizes = SegmentSizes {
+            log_bytes: self.size_bytes,
+            offset_index_bytes: Some(built.offset_index.len),
+            time_index_bytes: Some(built.time_index.len),
+            modified_ms: self.last_append_ms,
+        };
+        let transaction_index = self.caches.last_known().map_or(transaction_index, |known| known.transaction_index);
+        let on_record = SegmentChecksums { transaction_index, ..built };
+        let segment = SealedSegment::new(pool, dir, self.base_offset, self.next_offset, sizes, 0);
+        SealedSegment { verified: Arc::clone(&self.verified), ..segment.with_checksums(on_record) }
+    }
+
     /// Whether the time index is what it was when it was saved: found out when it is first asked for.
     fn time_index_is_sound(&self) -> io::Result<bool> {
         self.caches.time_index_is_sound(|| self.time_index.read_all::<TimeEntry>())
@@ -550,14 +623,16 @@ impl SealedSegment {
 
     /// What its indexes contain; `None` if one of them is damaged, or cannot be read.
     pub(super) fn checksums(&self, dir: &Path) -> Option<SegmentChecksums> {
-        self.caches.checksums(|| {
-            let transaction_index = segment_path(dir, self.base_offset, extension::TRANSACTION_INDEX);
-            let transaction_index = read_file(self.file.vfs(), &transaction_index, self.size_bytes)?;
-            Ok(SegmentChecksums {
-                offset_index: Checksum::of(&self.offset_index.read_all::<OffsetEntry>()?),
-                time_index: Checksum::of(&self.time_index.read_all::<TimeEntry>()?),
-                transaction_index: Checksum::of(&transaction_index.unwrap_or_default()),
-            })
+        self.caches.checksums(|| self.read_checksums(dir))
+    }
+
+    fn read_checksums(&self, dir: &Path) -> io::Result<SegmentChecksums> {
+        let transaction_index = segment_path(dir, self.base_offset, extension::TRANSACTION_INDEX);
+        let transaction_index = read_file(self.file.vfs(), &transaction_index, self.size_bytes)?;
+        Ok(SegmentChecksums {
+            offset_index: Checksum::of(&self.offset_index.read_all::<OffsetEntry>()?),
+            time_index: Checksum::of(&self.time_index.read_all::<TimeEntry>()?),
+            transaction_index: Checksum::of(&transaction_index.unwrap_or_default()),
         })
     }
 }

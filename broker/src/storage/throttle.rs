@@ -1,6 +1,6 @@
 //! How fast work in the background may read and write, and when it has to stop.
 //!
-//! Owns the pace of compaction and merging, so that they leave the disk to producers and consumers. Time is an argument: it
+//! Owns the pace of compaction, merging and scrubbing, so that they leave the disk to producers and consumers. Time is an argument: it
 //! comes from the clock, and the waiting is the caller's thread's.
 
 use std::time::Duration;
@@ -11,7 +11,7 @@ use super::error::StorageError;
 use crate::clock::Clock;
 
 /// What work in the background asks before it goes on.
-pub trait Throttle {
+pub trait Throttle: Sync {
     /// Waits until so many bytes may be read or written.
     ///
     /// # Errors

@@ -76,9 +76,14 @@ pub(super) fn append(vfs: &dyn Vfs, path: &Path, aborted: &AbortedTxn) -> io::Re
 /// All entries, in the order of their markers; none if there is no file. `limit_bytes` bounds the file.
 pub(super) fn read(vfs: &dyn Vfs, path: &Path, limit_bytes: u64) -> io::Result<Vec<AbortedTxn>> {
     let bytes = read_file(vfs, path, limit_bytes)?.unwrap_or_default();
+    decode_all(&bytes)
+        .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "transaction index of an unknown version"))
+}
+
+/// The whole entries in these bytes; `None` if one of them is of an unknown version.
+pub(super) fn decode_all(bytes: &[u8]) -> Option<Vec<AbortedTxn>> {
     let (entries, _torn) = bytes.as_chunks::<ENTRY_BYTES>();
-    let decoded = entries.iter().map(AbortedTxn::decode).collect::<Option<Vec<_>>>();
-    decoded.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "transaction index of an unknown version"))
+    entries.iter().map(AbortedTxn::decode).collect()
 }
 
 /// The content of a file with these entries.

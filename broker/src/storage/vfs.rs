@@ -14,6 +14,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 mod fault;
+mod read_once;
 mod real;
 
 pub use fault::{Fault, FaultVfs};
@@ -24,6 +25,9 @@ pub use real::RealVfs;
 pub enum Access {
     /// For reading; it must exist.
     Read,
+    /// For reading what nobody else is known to want; it must exist. The page cache is left as it was, as far as the file system
+    /// can: what was in it stays, what was not is dropped again.
+    ReadOnce,
     /// For reading and writing; it must exist.
     Write,
     /// For reading and writing; created empty if it is missing, kept as it is if it exists.

@@ -11,7 +11,9 @@ use ottla_client::{Admin, ClientConfig, GroupDescription, GroupOffsets, TopicPar
 
 use super::progress::progress;
 use super::reasons::{Watch, reasons};
+use super::settings::own_settings;
 use super::view::{GroupView, MemberView, PartitionView};
+use super::{all_went_well, in_words};
 use crate::command_line::Bootstrap;
 use crate::interrupt::Interrupt;
 use crate::output::{Output, OutputFormat, or_dash, plural, print, print_json, span, table};
@@ -60,7 +62,7 @@ pub(super) async fn run(command: DescribeCommand) -> Result<()> {
     let admin = Admin::connect(client.clone()).await?;
     let mut watch = Watch::default();
     loop {
-        let views = tokio::select! {
+        let (views, failures) = tokio::select! {
             views = views(&admin, &client, &command.groups, &mut watch) => views?,
             _ = interrupt.next() => break,
         };
@@ -70,8 +72,12 @@ pub(super) async fn run(command: DescribeCommand) -> Result<()> {
                 OutputFormat::Json => print_json(&views)?,
                 OutputFormat::Table => print(&text())?,
             }
-            break;
+            admin.close().await;
+            return all_went_well(failures);
         };
+        for failure in failures {
+            anstream::eprintln!("{failure}");
+        }
         match command.output.output {
             OutputFormat::Json => print(&(serde_json::to_string(&views)? + "\n"))?,
             OutputFormat::Table => print(&format!("-- {}\n{}\n", format_timestamp(now_ms()), text()))?,
@@ -89,18 +95,27 @@ fn now_ms() -> i64 {
     Timestamp::now().as_millisecond()
 }
 
-async fn views(admin: &Admin, client: &ClientConfig, groups: &[String], watch: &mut Watch) -> Result<Vec<GroupView>> {
+/// What there is to see of each group, and of which groups there is nothing, in words.
+async fn views(
+    admin: &Admin,
+    client: &ClientConfig,
+    groups: &[String],
+    watch: &mut Watch,
+) -> Result<(Vec<GroupView>, Vec<String>)> {
     let names: Vec<&str> = groups.iter().map(String::as_str).collect();
     let mut described = admin.describe_groups(&names).await;
     let mut offsets = admin.group_offsets(&names).await;
-    let mut views = Vec::new();
+    let (mut views, mut failures) = (Vec::new(), Vec::new());
     for name in groups {
         let nothing = || format!("the group {name} was named twice");
-        let group = described.remove(name).with_context(nothing)??;
-        let offsets = offsets.remove(name).with_context(nothing)??;
-        views.push(view(admin, client, group, offsets, watch).await?);
+        let group = described.remove(name).with_context(nothing)?;
+        let offsets = offsets.remove(name).with_context(nothing)?;
+        match group.and_then(|group| Ok((group, offsets?))) {
+            Ok((group, offsets)) => views.push(view(admin, client, group, offsets, watch).await?),
+            Err(error) => failures.push(in_words(&error, name)),
+        }
     }
-    Ok(views)
+    Ok((views, failures))
 }
 
 async fn view(
@@ -112,8 +127,10 @@ async fn view(
 ) -> Result<GroupView> {
     let wanted = wanted(admin, &group).await?;
     let progress = progress(admin, client.clone(), offsets, wanted).await?;
+    let settings = own_settings(admin, &group.group_id).await?;
     let now_ms = now_ms();
     let mut view = GroupView::new(group, &progress, now_ms);
+    view.settings = settings;
     view.reasons = reasons(&view, now_ms);
     let stuck = watch.stuck(&view, now_ms);
     view.reasons.extend(stuck);
@@ -155,6 +172,10 @@ fn text(view: &GroupView) -> String {
         plural(view.members.len() as i64, "member"),
         plural(view.lag, "record"),
     );
+    if !view.settings.is_empty() {
+        let settings: Vec<String> = view.settings.iter().map(|(key, value)| format!("{key}={value}")).collect();
+        out.push_str(&format!("settings of its own: {}\n", settings.join(", ")));
+    }
     if !view.members.is_empty() {
         let header = ["member", "client", "host", "last heard", "partitions"];
         out.push('\n');

@@ -1,4 +1,4 @@
-//! `reset-offsets --from-file`: offsets of partitions as CSV without a header, `topic,partition,offset`, as Kafka's
+//! Files of `reset-offsets`: offsets of partitions as CSV without a header, `topic,partition,offset`, as Kafka's
 //! `kafka-consumer-groups --export` writes for one group; for several it puts the group in front.
 
 use std::collections::BTreeMap;
@@ -9,6 +9,11 @@ use std::path::Path;
 use anyhow::{Context, Result, bail, ensure};
 
 use ottla_client::TopicPartition;
+
+/// The lines of a file. Names of topics need no quotes.
+pub(super) fn write_offsets<'a>(offsets: impl Iterator<Item = (&'a str, i32, i64)>) -> String {
+    offsets.map(|(topic, partition, offset)| format!("{topic},{partition},{offset}\n")).collect()
+}
 
 /// The offsets that a file has for `group`.
 pub(super) fn read_offsets_file(path: &Path, group: &str) -> Result<BTreeMap<TopicPartition, i64>> {
@@ -55,6 +60,8 @@ mod tests {
         assert_eq!(parse("t,0,5\n\"u\",12,0\n".as_bytes(), "g").expect("good"), expected);
         let several = "g,t,0,5\nother,t,1,9\ng,u,12,0\n";
         assert_eq!(parse(several.as_bytes(), "g").expect("good"), expected);
+        let written = write_offsets(expected.iter().map(|(at, offset)| (&*at.topic, at.partition, *offset)));
+        assert_eq!(parse(written.as_bytes(), "g").expect("good"), expected);
     }
 
     #[test]

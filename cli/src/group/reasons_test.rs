@@ -45,6 +45,7 @@ fn group(state: GroupState) -> GroupView {
         assignor: "range".to_owned(),
         group_epoch: None,
         assignment_epoch: None,
+        settings: BTreeMap::new(),
         lag: 0,
         members: vec![member("a", &[0]), member("b", &[1])],
         partitions: vec![partition(0, 5, Some("a")), partition(1, 5, Some("b"))],

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
-use clap::Args;
+use clap::{Args, ValueEnum};
 use serde::Serialize;
 
 use ottla_client::{
@@ -15,9 +15,9 @@ use ottla_client::{
 
 use super::all_went_well;
 use super::chosen_partitions::ChosenPartitions;
-use super::offsets_file::read_offsets_file;
+use super::offsets_file::{read_offsets_file, write_offsets};
 use crate::command_line::Bootstrap;
-use crate::output::{Output, OutputFormat, or_dash, plural, print, print_json, table};
+use crate::output::{or_dash, plural, print, print_json, table};
 use crate::start_position::StartPosition;
 
 const AFTER_HELP: &str = "\
@@ -27,13 +27,14 @@ exist is created. An offset outside of a partition's log is moved to its start o
 time after the newest record means the end.
 
 The file of --from-file has no header and a line TOPIC,PARTITION,OFFSET for each partition, as
-Kafka's `kafka-consumer-groups --reset-offsets --export` writes it.
+--output csv writes it, and Kafka's `kafka-consumer-groups --reset-offsets --export`.
 
 Examples:
   ottla group reset-offsets readers --all-topics --to earliest
   ottla group reset-offsets readers --topic flights --to 2013-07-01T00:00:00Z --execute
   ottla group reset-offsets readers --topic flights:0,1 --to 4711 --execute
   ottla group reset-offsets readers --all-topics --shift-by -100 --execute
+  ottla group reset-offsets readers --all-topics --shift-by 0 --output csv >offsets.csv
   ottla group reset-offsets readers --from-file offsets.csv --execute";
 
 #[derive(Debug, Args)]
@@ -62,10 +63,21 @@ pub(super) struct ResetOffsetsCommand {
     /// Do it
     #[arg(long)]
     execute: bool,
-    #[command(flatten)]
-    output: Output,
+    /// How to print the result
+    #[arg(short = 'o', long, value_enum, default_value_t = ResetOutput::Table)]
+    output: ResetOutput,
     #[command(flatten)]
     bootstrap: Bootstrap,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum ResetOutput {
+    /// For people
+    Table,
+    /// For programs: one JSON document
+    Json,
+    /// For --from-file, and for Kafka's tools: a line TOPIC,PARTITION,OFFSET for each partition
+    Csv,
 }
 
 /// What happens, or would happen, to one partition.
@@ -115,9 +127,13 @@ pub(super) async fn run(command: ResetOffsetsCommand) -> Result<()> {
 }
 
 fn show(command: &ResetOffsetsCommand, resets: &[Reset]) -> Result<()> {
-    match command.output.output {
-        OutputFormat::Json => print_json(&resets)?,
-        OutputFormat::Table => {
+    match command.output {
+        ResetOutput::Json => print_json(&resets)?,
+        ResetOutput::Csv => {
+            let rows = resets.iter().map(|reset| (reset.topic.as_str(), reset.partition, reset.new_offset));
+            print(&write_offsets(rows))?;
+        }
+        ResetOutput::Table => {
             let row = |reset: &Reset| {
                 let (partition, new_offset) = (reset.partition.to_string(), reset.new_offset.to_string());
                 [reset.topic.clone(), partition, or_dash(reset.committed_offset), new_offset]

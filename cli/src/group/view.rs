@@ -22,6 +22,8 @@ pub(super) struct GroupView {
     pub(super) assignor: String,
     pub(super) group_epoch: Option<i32>,
     pub(super) assignment_epoch: Option<i32>,
+    /// What it has of its own, and not from the broker.
+    pub(super) settings: BTreeMap<String, String>,
     pub(super) lag: i64,
     pub(super) members: Vec<MemberView>,
     pub(super) partitions: Vec<PartitionView>,
@@ -96,6 +98,7 @@ impl GroupView {
             assignor: group.assignor,
             group_epoch: group.group_epoch,
             assignment_epoch: group.assignment_epoch,
+            settings: BTreeMap::new(),
             lag: progress.values().filter_map(Progress::lag).sum(),
             partitions: progress.iter().map(partition).collect(),
             members,

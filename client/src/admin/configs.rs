@@ -1,4 +1,4 @@
-//! Reading and changing the configs of topics and brokers.
+//! Reading and changing the configs of topics, brokers and groups.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -25,6 +25,8 @@ pub enum ConfigResource {
     Broker(i32),
     /// The defaults of all brokers.
     AllBrokers,
+    /// A group, by name, whether there is one or not (Kafka 3.9 and later).
+    Group(String),
 }
 
 impl ConfigResource {
@@ -34,6 +36,7 @@ impl ConfigResource {
             ConfigResource::Topic(name) => (2, name.clone()),
             ConfigResource::Broker(id) => (4, id.to_string()),
             ConfigResource::AllBrokers => (4, String::new()),
+            ConfigResource::Group(name) => (32, name.clone()),
         }
     }
 
@@ -42,6 +45,7 @@ impl ConfigResource {
             (2, name) => Some(ConfigResource::Topic(name.to_owned())),
             (4, "") => Some(ConfigResource::AllBrokers),
             (4, id) => id.parse().ok().map(ConfigResource::Broker),
+            (32, name) => Some(ConfigResource::Group(name.to_owned())),
             _ => None,
         }
     }
@@ -53,6 +57,7 @@ impl fmt::Display for ConfigResource {
             ConfigResource::Topic(name) => write!(f, "topic {name}"),
             ConfigResource::Broker(id) => write!(f, "broker {id}"),
             ConfigResource::AllBrokers => f.write_str("all brokers"),
+            ConfigResource::Group(name) => write!(f, "group {name}"),
         }
     }
 }
@@ -73,6 +78,8 @@ pub enum ConfigSource {
     Default,
     /// Changed at run time for one broker's loggers.
     DynamicBrokerLogger,
+    /// Set for the group.
+    Group,
     /// A source that this client does not know, by its number.
     Other(i8),
 }
@@ -86,6 +93,7 @@ impl From<i8> for ConfigSource {
             4 => ConfigSource::StaticBroker,
             5 => ConfigSource::Default,
             6 => ConfigSource::DynamicBrokerLogger,
+            8 => ConfigSource::Group,
             other => ConfigSource::Other(other),
         }
     }
@@ -363,6 +371,7 @@ fn is_override(resource: &ConfigResource, source: ConfigSource) -> bool {
             ConfigResource::Topic(_) => ConfigSource::Topic,
             ConfigResource::Broker(_) => ConfigSource::DynamicBroker,
             ConfigResource::AllBrokers => ConfigSource::DynamicDefaultBroker,
+            ConfigResource::Group(_) => ConfigSource::Group,
         }
 }
 
@@ -385,7 +394,10 @@ mod tests {
 
     #[test]
     fn resources_make_the_round_trip() {
-        for resource in [ConfigResource::Topic("t".into()), ConfigResource::Broker(3), ConfigResource::AllBrokers] {
+        let group = ConfigResource::Group("g".into());
+        for resource in
+            [ConfigResource::Topic("t".into()), ConfigResource::Broker(3), ConfigResource::AllBrokers, group]
+        {
             let (resource_type, name) = resource.wire();
             assert_eq!(ConfigResource::from_wire(resource_type, &name), Some(resource));
         }

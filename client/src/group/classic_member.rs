@@ -10,6 +10,8 @@
 //! any -- poll interval exceeded --> Stale -- polled --> Preparing;   any -- unsubscribe --> Leaving --> Idle
 //! ```
 //!
+//! Who leaves in the middle of a rebalance goes on with it for as long as something is being handed over.
+//!
 //! Invariants: one hand-over at a time; no JoinGroup while partitions that have to be given up first are still owned
 //! (all of them, unless every assignor is cooperative); heartbeats go on whenever there is a generation and no JoinGroup or
 //! SyncGroup is on its way, also while the caller takes its time with a hand-over.
@@ -71,6 +73,9 @@ pub(crate) struct ClassicMember {
     /// What the leader assigned by: other numbers mean another assignment.
     led_by: Option<(BTreeSet<Arc<str>>, PartitionCounts)>,
     handing_over: Option<Change>,
+    /// The caller wants to leave in the middle of a rebalance: what is owned is handed over beside it, since commits need a
+    /// generation that the coordinator takes. The state is left with the rebalance, or once nothing is owned.
+    leaving: bool,
     /// A JoinGroup, SyncGroup or the leader's question is on its way.
     asking: bool,
     beating: bool,
@@ -95,6 +100,7 @@ impl ClassicMember {
             joined_with: BTreeSet::new(),
             led_by: None,
             handing_over: None,
+            leaving: false,
             asking: false,
             beating: false,
             heartbeat_at: None,
@@ -107,9 +113,14 @@ impl ClassicMember {
         if let Some(heartbeat) = self.heartbeat(now) {
             return heartbeat;
         }
+        if self.leaving && (self.owned.is_empty() || !self.is_rebalancing()) {
+            self.leave_now();
+        }
         let next_heartbeat = self.heartbeat_at.filter(|_| self.may_beat() && !self.beating);
-        if self.handing_over.is_some() {
-            return Step::Wait(next_heartbeat);
+        match (self.leaving, self.handing_over.is_some()) {
+            (true, false) => return self.hand_over(self.everything()),
+            (false, true) => return Step::Wait(next_heartbeat),
+            (true, true) | (false, false) => {}
         }
         loop {
             match &self.state {
@@ -141,7 +152,7 @@ impl ClassicMember {
                 }
                 State::Leaving if self.asking => return Step::Wait(None),
                 State::Leaving => {
-                    let change = Change { revoked: self.owned.clone(), lost: self.fenced, ..Change::default() };
+                    let change = self.everything();
                     return if change.is_empty() { self.leave() } else { self.hand_over(change) };
                 }
                 State::Joining | State::Assigning(_) | State::Syncing(_) if self.asking => return Step::Wait(None),
@@ -174,6 +185,7 @@ impl ClassicMember {
     /// Reads these topics from now on.
     pub(crate) fn subscribe(&mut self, topics: BTreeSet<Arc<str>>) {
         self.subscription = topics;
+        self.leaving = false;
         if matches!(self.state, State::Idle | State::Leaving) {
             self.rejoin = None;
             self.retry_at = None;
@@ -185,8 +197,10 @@ impl ClassicMember {
     /// Gives everything up and leaves; [`Step::Left`] follows.
     pub(crate) fn unsubscribe(&mut self) {
         self.subscription.clear();
-        self.asking = false;
-        self.state = State::Leaving;
+        self.leaving = self.is_rebalancing() && !self.owned.is_empty();
+        if !self.leaving {
+            self.leave_now();
+        }
     }
 
     /// Joins again as soon as possible.
@@ -233,8 +247,7 @@ impl ClassicMember {
     /// A commit was refused because the group does not know this member any more.
     pub(crate) fn fenced_by_commit(&mut self) {
         if self.may_beat() {
-            self.lose_membership(true);
-            self.state = State::Preparing;
+            self.rejoin_as_new();
         }
     }
 
@@ -249,6 +262,26 @@ impl ClassicMember {
         if self.owned.is_empty() {
             self.fenced = false;
         }
+    }
+
+    /// A JoinGroup is on its way, or its answer asks for more.
+    fn is_rebalancing(&self) -> bool {
+        match self.state {
+            State::Joining => self.asking,
+            State::Assigning(_) | State::Syncing(_) => true,
+            _ => false,
+        }
+    }
+
+    fn leave_now(&mut self) {
+        self.leaving = false;
+        self.asking = false;
+        self.state = State::Leaving;
+    }
+
+    /// The hand-over of all that is owned.
+    fn everything(&self) -> Change {
+        Change { revoked: self.owned.clone(), lost: self.fenced, ..Change::default() }
     }
 
     fn may_beat(&self) -> bool {

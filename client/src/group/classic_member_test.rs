@@ -326,6 +326,44 @@ fn unsubscribing_gives_up_leaves_and_waits_for_the_answer_even_from_within_a_joi
 }
 
 #[test]
+fn who_leaves_in_the_middle_of_a_rebalance_goes_on_with_it_until_the_last_commits_are_through() {
+    let mut script = Script::subscribed(&[Assignor::CooperativeSticky]);
+    script.settle(1, Assignor::CooperativeSticky, &[0]);
+    script.heartbeat_says(ErrorCode::RebalanceInProgress);
+    script.join();
+    script.member.unsubscribe();
+    assert_eq!(script.hand_over().revoked, partitions(&[0]));
+    let old = script.member.identity().unwrap();
+    assert!(script.member.has_moved_on(&old), "a commit that is refused now is repeated");
+    // No commit is taken between the join and the sync: it leads, and without it there is no sync.
+    script.answer_join(2, true, Assignor::CooperativeSticky);
+    assert!(matches!(script.next(), Step::CountPartitions(_)));
+    script.member.partitions_counted(script.now, Ok([(Arc::from("t"), 1)].into()));
+    assert_eq!(script.sync().generation_id, 2);
+    script.answer_sync(&[0]);
+    assert_eq!(script.member.identity().unwrap().epoch, 2, "the one to commit in");
+    script.pass(Duration::from_secs(3));
+    assert_eq!(script.heartbeat(), 2, "its session goes on meanwhile");
+    script.wait();
+    script.member.handed_over();
+    assert!(matches!(script.next(), Step::Send(MemberRequest::Leave(_))), "nothing of its new share is taken over");
+    script.member.left();
+    assert!(matches!(script.next(), Step::Left));
+}
+
+#[test]
+fn who_is_fenced_while_it_leaves_leaves_all_the_same() {
+    let mut script = Script::subscribed(&[Assignor::CooperativeSticky]);
+    script.settle(1, Assignor::CooperativeSticky, &[0]);
+    script.member.unsubscribe();
+    script.hand_over();
+    script.member.fenced_by_commit();
+    assert_eq!(script.member.identity(), None);
+    script.member.handed_over();
+    assert!(matches!(script.next(), Step::Left), "there is no membership to end");
+}
+
+#[test]
 fn other_topics_or_other_numbers_of_partitions_mean_another_join() {
     let mut script = Script::subscribed(&[Assignor::Range]);
     script.join();

@@ -5,7 +5,7 @@
 //! Topics go by their ids here; the names come from [`ConsumerMember::named`].
 //!
 //! Invariants: one heartbeat and one hand-over at a time; the broker is told that partitions are given up only after the
-//! caller gave them up; after a heartbeat that failed everything is said anew, since nobody knows what was heard.
+//! caller gave them up, and that they are owned as soon as they may come to be; after a heartbeat that failed everything is said anew, since nobody knows what was heard.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -360,12 +360,19 @@ impl ConsumerMember {
             self.told_subscription.clone_from(&self.subscription);
         }
         if joining || self.acknowledge && self.handing_over.is_none() || self.told_owned.is_none() {
-            let owned = if joining { BTreeSet::new() } else { self.owned.clone() };
+            let owned = if joining { BTreeSet::new() } else { self.reported() };
             request.topic_partitions = Some(to_wire(&owned));
             self.told_owned = Some(owned);
             self.acknowledge = false;
         }
         Step::Send(MemberRequest::ConsumerHeartbeat(request))
+    }
+
+    /// What the broker is to believe that this member has: also what it was told to take and has not begun with. Were that left
+    /// out, the broker could give it to another member with an answer that this one never gets.
+    fn reported(&self) -> BTreeSet<IdPartition> {
+        let beginning = self.handing_over.iter().flat_map(|(_, assigned)| assigned);
+        self.owned.iter().chain(&self.target).chain(beginning).copied().collect()
     }
 
     fn must_hand_over_first(&self) -> bool {

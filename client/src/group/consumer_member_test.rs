@@ -156,6 +156,35 @@ fn after_a_lost_heartbeat_everything_is_said_anew() {
 }
 
 #[test]
+fn what_it_was_told_and_has_not_begun_with_is_reported_as_owned() {
+    let lost = || Error::Disconnected { address: "b:1".into(), reason: "reset".into() };
+    let mut script = Script::settled(|_| ());
+    script.pass_interval();
+    script.beat();
+    script.answer(answer(2, Some(&[0, 1, 2, 3])));
+    assert_eq!(script.hand_over().assigned, partitions(&[3]));
+    // The caller takes its time, and the answer that would have taken 3 away again is lost: whoever left it out now would
+    // have given it up, and begins with it nevertheless.
+    script.pass_interval();
+    script.beat();
+    script.member.beaten(script.now, Err(lost())).unwrap();
+    script.now = script.wait().unwrap();
+    assert_eq!(script.beat().topic_partitions, Some(wire(&[0, 1, 2, 3])));
+    script.answer(answer(2, Some(&[0, 1, 2])));
+    // It is taken away while the caller begins with it: it is its own until it has given it up.
+    script.pass_interval();
+    script.beat();
+    script.member.beaten(script.now, Err(lost())).unwrap();
+    script.now = script.wait().unwrap();
+    assert_eq!(script.beat().topic_partitions, Some(wire(&[0, 1, 2, 3])));
+    script.answer(answer(2, None));
+    script.member.handed_over();
+    assert_eq!(script.hand_over().revoked, partitions(&[3]));
+    script.member.handed_over();
+    assert_eq!(script.beat().topic_partitions, Some(wire(&[0, 1, 2])));
+}
+
+#[test]
 fn who_is_fenced_has_lost_everything_and_joins_again_under_its_id() {
     for code in [ErrorCode::FencedMemberEpoch, ErrorCode::UnknownMemberId] {
         let mut script = Script::settled(|_| ());
@@ -244,7 +273,9 @@ fn what_has_no_name_yet_waits_and_the_rest_goes_on() {
     assert_eq!(script.hand_over().revoked, partitions(&[2]));
     assert!(matches!(script.next(), Step::NameTopics(_)));
     script.member.handed_over();
-    assert_eq!(script.beat().topic_partitions, Some(wire(&[0, 1])));
+    let told = TopicPartitions { topic_id: unknown, partitions: vec![0] };
+    let expected = [wire(&[0, 1]), vec![told]].concat();
+    assert_eq!(script.beat().topic_partitions, Some(expected), "it will have what it has no name for yet");
     script.answer(answer(2, None));
     script.member.named(script.now, Ok(BTreeMap::new()));
     let again = script.wait().unwrap();

@@ -276,11 +276,24 @@ impl Driver {
                 }
             }
         };
-        self.shared.state.lock().identity = match self.intent {
+        self.show_identity();
+        alarm
+    }
+
+    /// Lets commits be made in the member's name. Once it is no member any more, nothing that is in line can be: whoever waits
+    /// for that, a hand-over too, is told so.
+    fn show_identity(&self) {
+        let identity = match self.intent {
             Intent::ByHand => Some(Identity::none()),
             _ => self.member.as_ref().and_then(Member::identity),
         };
-        alarm
+        let mut state = self.shared.state.lock();
+        if identity.is_none() && state.identity.as_ref().is_some_and(|before| *before != Identity::none()) {
+            state
+                .commits
+                .forget_all(&self.shared.refusals.commit_failed("the group does not know this member any more"));
+        }
+        state.identity = identity;
     }
 
     fn send(&mut self, request: MemberRequest) {

@@ -124,7 +124,9 @@ impl Fleet {
     pub(crate) async fn close(&mut self, member: usize) {
         let member = &mut self.members[member];
         member.stop.take().unwrap().send(()).unwrap();
-        within(&mut member.task).await.unwrap();
+        // Sooner than it gives up on leaving, which it would do without a word.
+        let closed = tokio::time::timeout(Duration::from_secs(25), &mut member.task).await;
+        closed.expect("it leaves the group").unwrap();
     }
 
     /// Ends a member without a word.

@@ -80,9 +80,15 @@ class Invariants(unittest.TestCase):
 
     def test_a_member_that_was_stopped_repeats_what_it_has_in_hand(self):
         stopped = half().add("a", "stopped").assigned("b").consumed("b", 100, 200).committed("b", 200)
-        partition = stopped.consumed("a", 100, 150).committed("a", 150).revoked("a").check()
+        # What it had asked for before it was stopped.
+        stopped.add("a", "continued").committed("a", 100)
+        partition = stopped.consumed("a", 100, 150).committed("a", 150, success=False).revoked("a").check()
         self.assertEqual((partition.by_zombies, partition.committed), (50, 200))
         self.violates(half().add("a", "stopped").assigned("b").consumed("b", 100, 200).consumed("a", 100, 200).consumed("a", 199, 200), "after 199")
+
+    def test_a_member_that_was_stopped_commits_nothing_that_it_does_later(self):
+        stopped = half().add("a", "stopped").assigned("b").consumed("b", 100, 200).committed("b", 200)
+        self.violates(stopped.add("a", "continued").consumed("a", 100, 150).committed("a", 150), "committed 150 in partition 0, which it had lost at 100")
 
 
 if __name__ == "__main__":

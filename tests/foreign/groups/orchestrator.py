@@ -246,7 +246,7 @@ class Scenario:
         self.settles("one comes in its place", "a", "c", "e")
         self.members["c"].signal(signal.SIGSTOP, "stopped")
         self.settles("one is stopped past its session, and the others take over", "a", "e")
-        self.members["c"].signal(signal.SIGCONT)
+        self.members["c"].signal(signal.SIGCONT, "continued")
         self.settles("it wakes up, hears of it and takes its share again", "a", "c", "e")
         if self.broker:
             self.broker.kill()

@@ -7,7 +7,7 @@ use std::io::{ErrorKind, Write};
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, ensure};
-use ottla_tests::full_disk::{SmallDisk, play};
+use ottla_tests::full_disk::{SmallDisk, check_after_kill, fill_again, play};
 use ottla_tests::process::{OttlaOptions, OttlaProcess};
 
 /// Whatever is larger is not meant to be filled.
@@ -59,20 +59,43 @@ impl SmallDisk for FileSystem {
 
 fn main() -> Result<()> {
     let directory = PathBuf::from(std::env::args_os().nth(1).context("usage: full-disk DIRECTORY")?);
-    let mut disk = FileSystem { directory };
+    let disk = FileSystem { directory };
     let total_bytes = disk.total_bytes()?;
     ensure!(total_bytes <= DISK_BYTES_MAX, "a file system of {total_bytes} bytes is too large to be filled by a test");
     let reserve_bytes = total_bytes / RESERVE_PART;
-    let options = OttlaOptions {
-        data_dir: Some(disk.directory.join("data")),
-        settings: vec![("log.reserve.bytes".to_owned(), reserve_bytes.to_string())],
-        ..OttlaOptions::default()
+    let start = || {
+        OttlaProcess::start(OttlaOptions {
+            data_dir: Some(disk.directory.join("data")),
+            settings: vec![
+                ("log.reserve.bytes".to_owned(), reserve_bytes.to_string()),
+                ("offsets.topic.num.partitions".to_owned(), "1".to_owned()),
+            ],
+            ..OttlaOptions::default()
+        })
     };
-    let process = OttlaProcess::start(options)?;
-    play(process.address(), &mut disk, reserve_bytes)
-        .with_context(|| format!("the broker says:\n{}", process.output()))?;
+    let process = start()?;
+    let says = |process: &OttlaProcess| format!("the broker says:\n{}", process.output());
+    let mut disk = FileSystem { directory: disk.directory.clone() };
+    play(process.address(), &mut disk, reserve_bytes).with_context(|| says(&process))?;
+    let acknowledged = fill_again(process.address(), &mut disk, reserve_bytes).with_context(|| says(&process))?;
+    process.kill()?;
+    // A start without any space may be refused, in so many words; it takes nothing away.
+    match start() {
+        Ok(process) => {
+            println!("a broker starts on the full disk");
+            process.kill()?;
+        }
+        Err(refused) => {
+            let refused = format!("{refused:#}");
+            ensure!(refused.contains("No space left") || refused.contains("no space left"), "{refused}");
+            println!("a broker does not start on the full disk");
+        }
+    }
+    disk.give_back()?;
+    let process = start()?;
+    check_after_kill(process.address(), &acknowledged).with_context(|| says(&process))?;
     let ended = process.terminate()?;
     ensure!(ended.success(), "the broker ended with {ended}");
-    println!("a disk of {total_bytes} bytes was full, and is served again");
+    println!("a disk of {total_bytes} bytes was full, a broker was killed on it, and it is served again");
     Ok(())
 }

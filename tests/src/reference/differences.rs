@@ -604,6 +604,13 @@ pub const DIFFERENCES: &[Difference] = &[
         reason: "A tagged field of Ottla's own, which other clients skip: when the member was last heard of.",
     },
     Difference {
+        step: "group_configs/errors/operation_4",
+        path: "responses{@g}.*",
+        kafka: "*",
+        ottla: "*",
+        reason: "An unknown operation gets INVALID_REQUEST; Kafka answers UNKNOWN_SERVER_ERROR.",
+    },
+    Difference {
         step: "*",
         path: "*.is_awaited",
         kafka: "-1",

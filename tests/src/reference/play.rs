@@ -37,6 +37,8 @@ pub type Lines = Vec<(String, String)>;
 pub const RESOURCE_TOPIC: i8 = 2;
 /// The kind of a broker in the configuration APIs.
 pub const RESOURCE_BROKER: i8 = 4;
+/// The kind of a group in the configuration APIs.
+pub const RESOURCE_GROUP: i8 = 32;
 
 const COORDINATOR_LOAD_IN_PROGRESS: i16 = 14;
 const COORDINATOR_NOT_AVAILABLE: i16 = 15;

@@ -1,10 +1,14 @@
 //! Fetches that wait for ever, sessions without number, replicas that are none.
 
+use std::fs::OpenOptions;
+use std::io::Write;
 use std::time::Duration;
 
+use ottla_protocol::messages::create_topics::{CreatableTopic, CreateTopicsRequest};
 use ottla_protocol::messages::fetch::{FetchPartition, FetchRequest, FetchTopic, ReplicaState};
 use ottla_protocol::messages::list_offsets::{ListOffsetsPartition, ListOffsetsRequest, ListOffsetsTopic};
-use ottla_tests::connection::Reply;
+use ottla_tests::connection::{RawConnection, Reply};
+use ottla_tests::process::{OttlaOptions, OttlaProcess};
 
 use crate::victim::Victim;
 
@@ -58,6 +62,37 @@ fn offsets_and_epochs_that_are_not_there_get_their_codes() {
         let response = victim.ask(11, &fetch(partition.clone())).unwrap();
         assert_eq!(response.responses[0].partitions[0].error_code, code, "{partition:?}");
         victim.check(&format!("{partition:?}")).unwrap();
+    }
+}
+
+#[test]
+fn leader_epochs_from_before_and_after_get_their_codes() {
+    let directory = tempfile::tempdir().unwrap();
+    let start = || {
+        let options = OttlaOptions { data_dir: Some(directory.path().to_owned()), ..Default::default() };
+        OttlaProcess::start(options).unwrap()
+    };
+    let process = start();
+    let topic =
+        CreatableTopic { name: "healthy".to_owned(), num_partitions: 1, replication_factor: 1, ..Default::default() };
+    let mut connection = RawConnection::open(process.address()).unwrap();
+    connection.ask(7, &CreateTopicsRequest { topics: vec![topic], ..Default::default() }).unwrap();
+    process.kill().unwrap();
+    // What was torn off by a power cut: the log is cut back, and the epoch rises (KIP-320).
+    let log = directory.path().join("healthy-0/00000000000000000000.log");
+    OpenOptions::new().append(true).open(log).unwrap().write_all(b"the beginning of a batch").unwrap();
+
+    let process = start();
+    let mut connection = RawConnection::open(process.address()).unwrap();
+    for (epoch, code) in [(0, 74), (1, 0), (2, 75), (-1, 0)] {
+        let partition = FetchPartition { current_leader_epoch: epoch, ..Default::default() };
+        let response = connection.ask(11, &fetch(partition)).unwrap();
+        assert_eq!(response.responses[0].partitions[0].error_code, code, "epoch {epoch}");
+        let partition = ListOffsetsPartition { current_leader_epoch: epoch, timestamp: -1, ..Default::default() };
+        let topic = ListOffsetsTopic { name: "healthy".to_owned(), partitions: vec![partition] };
+        let request = ListOffsetsRequest { replica_id: -1, topics: vec![topic], ..Default::default() };
+        let response = connection.ask(4, &request).unwrap();
+        assert_eq!(response.topics[0].partitions[0].error_code, code, "epoch {epoch}");
     }
 }
 

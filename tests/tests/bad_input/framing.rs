@@ -112,7 +112,7 @@ fn a_trickle_is_given_up_while_a_slow_line_is_served() {
 fn unknown_apis_and_versions_close_the_connection() {
     let mut victim = Victim::start().unwrap();
     let requests =
-        [(999, 0), (-1, 0), (i16::MIN, i16::MIN), (4, 7), (14, 0), (0, 2), (0, 14), (1, 3), (3, -1), (19, 127)];
+        [(999, 0), (-1, 0), (i16::MIN, i16::MIN), (4, 7), (52, 0), (0, 2), (0, 14), (1, 3), (3, -1), (19, 127)];
     for (api_key, version) in requests {
         victim.refuses(&format!("key {api_key} v{version}"), &frame(api_key, version, NO_CLIENT_ID, &[0; 40])).unwrap();
     }

@@ -21,7 +21,13 @@ const GROUP_MAX_SIZE_REACHED: i16 = 81;
 
 /// A victim whose topic of groups is there, and whose groups begin at once.
 fn victim() -> Result<Victim> {
-    let mut victim = Victim::start_with(&[("group.initial.rebalance.delay.ms", "0")])?;
+    victim_with(&[])
+}
+
+/// The same with further settings.
+fn victim_with(settings: &[(&str, &str)]) -> Result<Victim> {
+    let settings = [&[("group.initial.rebalance.delay.ms", "0")], settings].concat();
+    let mut victim = Victim::start_with(&settings)?;
     let find = FindCoordinatorRequest { coordinator_keys: vec!["group".to_owned()], ..Default::default() };
     let found = victim.ask(6, &find)?.coordinators;
     ensure!(found[0].error_code == 0, "{found:?}");
@@ -147,6 +153,56 @@ fn assignments_from_whoever_has_none_to_give_change_nothing() {
     request.assignments.extend((0..100_000).map(share));
     assert_eq!(victim.ask(5, &request).unwrap().error_code, 0);
     victim.check("100,000 assignments").unwrap();
+}
+
+#[test]
+fn assignments_from_a_member_that_does_not_lead_change_nothing() {
+    let mut victim = victim().unwrap();
+    let mut follower = victim.connect().unwrap();
+    let first = victim.ask(3, &join("group", "")).unwrap();
+    follower.send(3, &join("group", "")).unwrap();
+    wait_for("both are in", PATIENCE, || Ok((state(&victim, "group")?.1 == 2).then_some(()))).unwrap();
+    let leader = victim.ask(3, &join("group", &first.member_id)).unwrap();
+    let (_, joined) = follower.read_response::<JoinGroupRequest>(3).unwrap();
+    assert_eq!((leader.error_code, joined.error_code, &joined.leader), (0, 0, &leader.member_id));
+
+    // It gives itself something while the leader's word is awaited: it waits like any other.
+    let mut usurping = sync_v3(sync("group", &joined, 1_000));
+    let of_leader = SyncGroupRequestAssignment { member_id: leader.member_id.clone(), assignment: Bytes::new() };
+    usurping.assignments.push(of_leader);
+    follower.send(3, &usurping).unwrap();
+    let of_follower =
+        SyncGroupRequestAssignment { member_id: joined.member_id.clone(), assignment: Bytes::from_static(b"little") };
+    let mut leading = sync_v3(sync("group", &leader, 10));
+    leading.assignments.push(of_follower);
+    // Whichever of the two comes first: what counts is the leader's.
+    assert_eq!(victim.ask(3, &leading).unwrap().assignment.len(), 10);
+    let (_, synced) = follower.read_response::<SyncGroupRequest>(3).unwrap();
+    assert_eq!((synced.error_code, synced.assignment.as_ref()), (0, &b"little"[..]));
+    let again = follower.ask(3, &usurping).unwrap();
+    assert_eq!((again.error_code, again.assignment.as_ref()), (0, &b"little"[..]), "and when the group is stable");
+    drop(follower);
+    victim.check("assignments of a follower").unwrap();
+}
+
+#[test]
+fn one_member_more_than_a_group_may_have_is_refused() {
+    let mut victim = victim_with(&[("group.max.size", "3")]).unwrap();
+    let leader = victim.ask(3, &join("group", "")).unwrap();
+    let mut waiting: Vec<RawConnection> = (0..2).map(|_| victim.connect().unwrap()).collect();
+    waiting.iter_mut().for_each(|connection| {
+        connection.send(3, &join("group", "")).unwrap();
+    });
+    wait_for("three are in", PATIENCE, || Ok((state(&victim, "group")?.1 == 3).then_some(()))).unwrap();
+    let joined = victim.ask(3, &join("group", &leader.member_id)).unwrap();
+    assert_eq!((joined.error_code, joined.members.len()), (0, 3));
+    for version in [0, 3, 9] {
+        assert_eq!(victim.ask(version, &join("group", "")).unwrap().error_code, GROUP_MAX_SIZE_REACHED, "v{version}");
+    }
+    assert_eq!(state(&victim, "group").unwrap().1, 3);
+    assert_eq!(victim.ask(3, &sync_v3(sync("group", &joined, 10))).unwrap().error_code, 0, "who is in may stay");
+    drop(waiting);
+    victim.check("a member too many").unwrap();
 }
 
 #[test]

@@ -4,7 +4,7 @@ use super::assignor::Assignor;
 use super::consumer_context::{ConsumerGroupConfig, MigrationPolicy};
 use crate::config::BrokerConfig;
 
-/// Settings of groups. All of them are read-only while the broker runs.
+/// Settings of groups. All of them are read-only while the broker runs; a group can have some of its own.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct GroupConfig {
     /// The shortest session of a member, in milliseconds.
@@ -38,10 +38,9 @@ impl GroupConfig {
             offsets_retention_ms: i64::from(config.offsets_retention_minutes).saturating_mul(60_000),
             offsets_retention_check_interval_ms: u64::try_from(config.offsets_retention_check_interval_ms).unwrap_or(1),
             consumer: ConsumerGroupConfig {
-                session_timeout_ms: config.group_consumer_session_timeout_ms,
-                heartbeat_interval_ms: config.group_consumer_heartbeat_interval_ms,
+                times: config.group_consumer_times,
+                bounds: config.group_consumer_bounds.clone(),
                 max_size: count(config.group_consumer_max_size),
-                assignment_interval_ms: u64::try_from(config.group_consumer_assignment_interval_ms).unwrap_or(0),
                 assignors: config
                     .group_consumer_assignors
                     .iter()

@@ -5,9 +5,10 @@ use std::sync::Arc;
 use super::assignor::Assignor;
 use super::consumer_member::ConsumerMember;
 use super::timers::Moment;
+use crate::config::{GroupTimeBounds, GroupTimes};
 use crate::metadata::MetadataImage;
 
-/// The topics as a shard last saw them. Every other image is another version, so that a group can tell with one comparison
+/// The topics, and the configurations of groups, as a shard last saw them. Every other image is another version, so that a group can tell with one comparison
 /// that nothing has changed.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct KnownTopics {
@@ -29,9 +30,16 @@ impl KnownTopics {
         &self.image
     }
 
-    /// What handlers work with.
-    pub(crate) fn context<'a>(&'a self, config: &'a ConsumerGroupConfig, now: Moment) -> ConsumerContext<'a> {
-        ConsumerContext { now, image: &self.image, image_version: self.version, config }
+    /// What the handlers of a group work with.
+    pub(crate) fn context<'a>(
+        &'a self,
+        group_id: &str,
+        config: &'a ConsumerGroupConfig,
+        now: Moment,
+    ) -> ConsumerContext<'a> {
+        let own = self.image.group_configs(group_id);
+        let times = own.map_or(config.times, |own| config.times.under(own, &config.bounds));
+        ConsumerContext { now, image: &self.image, image_version: self.version, config, times }
     }
 }
 
@@ -44,15 +52,17 @@ pub(crate) struct ConsumerContext<'a> {
     pub(crate) image: &'a MetadataImage,
     /// Another number for every other image, rising.
     pub(crate) image_version: u64,
-    /// The configuration.
+    /// The broker's configuration.
     pub(crate) config: &'a ConsumerGroupConfig,
+    /// The group's own, or the broker's.
+    pub(crate) times: GroupTimes,
 }
 
 impl ConsumerContext<'_> {
     /// When the session of a member ends that is heard of now. One of the classic protocol said itself how long it may be silent.
     pub(crate) fn session_deadline_ms(&self, member: &ConsumerMember) -> u64 {
         let timeout_ms =
-            member.classic.as_ref().map_or(self.config.session_timeout_ms, |classic| classic.session_timeout_ms);
+            member.classic.as_ref().map_or(self.times.session_timeout_ms, |classic| classic.session_timeout_ms);
         self.now.in_ms(timeout_ms)
     }
 
@@ -100,14 +110,12 @@ impl MigrationPolicy {
 /// The keys `group.consumer.*`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ConsumerGroupConfig {
-    /// How long a member may be silent, in milliseconds.
-    pub(crate) session_timeout_ms: i32,
-    /// How often members are told to send heartbeats, in milliseconds.
-    pub(crate) heartbeat_interval_ms: i32,
+    /// Those that a group can have of its own.
+    pub(crate) times: GroupTimes,
+    /// Within which bounds.
+    pub(crate) bounds: GroupTimeBounds,
     /// How many members a group may have.
     pub(crate) max_size: usize,
-    /// How many milliseconds lie between two target assignments of a group at least.
-    pub(crate) assignment_interval_ms: u64,
     /// The assignors that members may ask for, the first one for those that ask for none; never empty.
     pub(crate) assignors: Vec<Assignor>,
     /// Whether groups may move between the protocols.

@@ -216,7 +216,8 @@ impl<'a> ConsumerDraft<'a> {
 pub(crate) fn is_assignment_due(group: &ConsumerGroup, context: &ConsumerContext<'_>) -> bool {
     let made_at = group.assignment_timestamp_ms();
     // A clock that was set back must not stop assignments, so a difference in either direction counts.
-    let interval_is_over = context.now.wall_ms.abs_diff(made_at) >= context.config.assignment_interval_ms;
+    let interval_ms = u64::try_from(context.times.assignment_interval_ms).unwrap_or(0);
+    let interval_is_over = context.now.wall_ms.abs_diff(made_at) >= interval_ms;
     group.epoch() > group.assignment_epoch() && (made_at == 0 || interval_is_over)
 }
 

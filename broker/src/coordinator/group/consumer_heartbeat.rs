@@ -219,7 +219,7 @@ pub(crate) fn heartbeat(
     Ok(HeartbeatAnswer {
         member_id: member.member_id.clone(),
         member_epoch: member.epoch,
-        heartbeat_interval_ms: context.config.heartbeat_interval_ms,
+        heartbeat_interval_ms: context.times.heartbeat_interval_ms,
         assignment: is_told.then_some(assignment),
     })
 }
@@ -243,7 +243,7 @@ fn unchanged(
     Some(HeartbeatAnswer {
         member_id: member.member_id.clone(),
         member_epoch: member.epoch,
-        heartbeat_interval_ms: context.config.heartbeat_interval_ms,
+        heartbeat_interval_ms: context.times.heartbeat_interval_ms,
         assignment: None,
     })
 }

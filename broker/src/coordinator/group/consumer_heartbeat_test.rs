@@ -245,7 +245,7 @@ fn topics_that_come_grow_and_go_are_noticed_at_the_next_heartbeat() {
 #[test]
 fn assignments_are_made_no_more_often_than_the_interval_allows() {
     let mut group = TestGroup::new(&[("t", 4)]);
-    group.config.assignment_interval_ms = 1_000;
+    group.config.times.assignment_interval_ms = 1_000;
     group.join("m", &["t"]);
     let answer = group.join("n", &["t"]);
     assert_eq!((answer.member_epoch, answer.assignment), (2, Some(Assignment::default())));
@@ -259,7 +259,7 @@ fn assignments_are_made_no_more_often_than_the_interval_allows() {
 #[test]
 fn a_member_gives_up_at_once_what_it_no_longer_subscribes_to() {
     let mut group = TestGroup::new(&[("t", 2), ("u", 2)]);
-    group.config.assignment_interval_ms = 1_000;
+    group.config.times.assignment_interval_ms = 1_000;
     group.join("m", &["t", "u"]);
     let request = ConsumerHeartbeat { subscribed_topics: Some(vec!["u".to_owned()]), ..group.request("m", 2) };
     let answer = group.send(&request).unwrap();

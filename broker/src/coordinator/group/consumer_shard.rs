@@ -110,7 +110,7 @@ impl GroupShard {
         now: Moment,
         effects: &mut Effects,
     ) -> Result<HeartbeatAnswer, ConsumerGroupError> {
-        let context = self.topics.context(&self.config.consumer, now);
+        let context = self.topics.context(group_id, &self.config.consumer, now);
         request.check(group_id, &context)?;
         let mut draft = match self.groups.get(group_id) {
             Some(Group::Consumer(group)) => ConsumerDraft::of(group),
@@ -230,7 +230,7 @@ impl GroupShard {
         act: impl FnOnce(&mut ConsumerDraft<'_>, &mut ConsumerMemory, &ConsumerContext<'_>) -> Result<R, GroupError>,
     ) -> Result<R, GroupError> {
         let Some(Group::Consumer(group)) = self.groups.get(group_id) else { return Err(GroupError::UnknownMemberId) };
-        let context = self.topics.context(&self.config.consumer, now);
+        let context = self.topics.context(group_id, &self.config.consumer, now);
         let mut draft = ConsumerDraft::of(group);
         let result = self.memories.alter(group_id, &mut self.timers, |memory| {
             let result = act(&mut draft, memory, &context)?;
@@ -283,9 +283,9 @@ impl GroupShard {
 
     /// Gives the members of all consumer groups their sessions, once the whole log was replayed.
     pub(super) fn on_consumer_groups_loaded(&mut self, now: Moment) {
-        let context = self.topics.context(&self.config.consumer, now);
         for (group_id, group) in &self.groups {
             if let Group::Consumer(group) = group {
+                let context = self.topics.context(group_id, &self.config.consumer, now);
                 self.memories.alter(group_id, &mut self.timers, |memory| start_sessions(group, memory, &context));
             }
         }

@@ -15,6 +15,7 @@ use crate::coordinator::group::test_shard::{
     sync,
 };
 use crate::coordinator::group::{GroupConfig, Token};
+use crate::metadata::{ImageDelta, MetadataRecord};
 
 /// A shard that knows a topic of four partitions.
 struct Shard {
@@ -613,4 +614,38 @@ fn what_a_full_disk_refuses_has_not_happened_and_is_tried_again() {
     shard.shard.advance(1_000);
     assert_eq!(shard.described().state, "Empty");
     assert_eq!(shard.shard.shard.next_due_ms(), None);
+}
+
+#[test]
+fn a_group_has_times_of_its_own() {
+    let mut shard = Shard::with(|config| {
+        config.consumer.times.session_timeout_ms = 50_000;
+        config.consumer.times.assignment_interval_ms = 2_000;
+    });
+    shard.enter("m");
+    let own = [
+        ("consumer.session.timeout.ms", "45000"),
+        ("consumer.heartbeat.interval.ms", "7000"),
+        ("consumer.assignment.interval.ms", "0"),
+    ];
+    let configs = own.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+    let record = MetadataRecord::GroupConfigs { group: GROUP.to_owned(), configs };
+    shard.topics.image.replay(&record, &mut ImageDelta::default()).unwrap();
+    shard.observe();
+
+    // The next member gets its share without the broker's interval, and hears of the group's.
+    assert_eq!(shard.enter("n").heartbeat_interval_ms, 7_000);
+    assert_eq!(shard.described().assignment_epoch, shard.described().epoch);
+    // `m` has the session that it began with, `n` that of the group.
+    shard.shard.advance(45_001);
+    let ids: Vec<_> = shard.described().members.iter().map(|member| member.member_id.clone()).collect();
+    assert_eq!(ids, ["m"]);
+    shard.shard.advance(5_000);
+    assert!(shard.described().members.is_empty());
+
+    // After a restart, sessions begin with what the group has.
+    shard.enter("o");
+    shard.restart();
+    shard.shard.advance(45_001);
+    assert!(shard.described().members.is_empty());
 }

@@ -16,6 +16,7 @@ use super::consumer_leave::{expire_members, start_sessions};
 use super::consumer_memory::ConsumerMemory;
 use super::consumer_record::ConsumerGroupRecord;
 use super::timers::Moment;
+use crate::config::{GroupTimeBounds, GroupTimes};
 use crate::metadata::{ImageDelta, MetadataImage, MetadataRecord};
 use crate::types::TopicId;
 
@@ -37,10 +38,13 @@ pub(super) const START_MS: i64 = 1_700_000_000_000;
 /// A configuration that lets a group assign at once.
 pub(super) fn consumer_config() -> ConsumerGroupConfig {
     ConsumerGroupConfig {
-        session_timeout_ms: 45_000,
-        heartbeat_interval_ms: 5_000,
+        times: GroupTimes { session_timeout_ms: 45_000, heartbeat_interval_ms: 5_000, assignment_interval_ms: 0 },
+        bounds: GroupTimeBounds {
+            session_timeout_ms: 45_000..=60_000,
+            heartbeat_interval_ms: 5_000..=15_000,
+            assignment_interval_ms: 0..=15_000,
+        },
         max_size: 100,
-        assignment_interval_ms: 0,
         assignors: Assignor::ALL.to_vec(),
         migration_policy: MigrationPolicy::Bidirectional,
     }
@@ -69,6 +73,7 @@ impl TestGroup {
             image: &self.image,
             image_version: self.image_version,
             config: &self.config,
+            times: self.config.times,
         }
     }
 

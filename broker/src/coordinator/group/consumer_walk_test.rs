@@ -54,7 +54,7 @@ impl Walk {
     fn new(seed: u64) -> Self {
         let mut random = StdRng::seed_from_u64(seed);
         let mut group = TestGroup::new(&[("a", 4), ("b", 2)]);
-        group.config.assignment_interval_ms = if random.random_bool(0.5) { 0 } else { 1_000 };
+        group.config.times.assignment_interval_ms = if random.random_bool(0.5) { 0 } else { 1_000 };
         Walk {
             seed,
             random,

@@ -73,7 +73,7 @@ impl Walk {
         let mut random = StdRng::seed_from_u64(seed);
         let mut config = config();
         config.initial_rebalance_delay_ms = 500;
-        config.consumer.assignment_interval_ms = if random.random_bool(0.5) { 0 } else { 1_000 };
+        config.consumer.times.assignment_interval_ms = if random.random_bool(0.5) { 0 } else { 1_000 };
         let topics = TestGroup::new(&[(TOPIC, PARTITIONS)]);
         let mut walk = Walk { seed, random, shard: TestShard::with(config), topics, clients: Vec::new(), made: 0 };
         walk.observe();

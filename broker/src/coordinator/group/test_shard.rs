@@ -122,7 +122,9 @@ impl TestShard {
     /// A broker that was killed and starts again: what is in the log, and nobody who waits.
     pub(super) fn restart(&mut self) {
         self.lives += 1;
+        let topics = std::mem::take(&mut self.shard.topics);
         self.shard = GroupShard::new(Arc::clone(&self.config), StdRng::seed_from_u64(self.lives));
+        self.shard.topics = topics;
         for (key, value) in &self.log {
             let record = GroupRecord::decode(Some(key), value.as_ref()).unwrap().unwrap();
             self.shard.replay(&record, self.now);

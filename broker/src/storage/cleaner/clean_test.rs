@@ -1,8 +1,8 @@
 //! Goal: after a cleaning the log holds the newest record of each key at its own offset, and what must stay beside it.
 //! Method: real files and batches of every codec against a map of what was written; Kafka's rules one by one.
 
-use std::cell::Cell;
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 use ottla_protocol::records::{BatchBuilder, BatchFields, Compression, HEADER_BYTES};
@@ -271,16 +271,15 @@ fn a_record_larger_than_any_buffer_is_compacted_like_any_other() {
 
 /// Counts what passes, and stops the work at one of the calls.
 struct Meter {
-    bytes: Cell<u64>,
-    calls: Cell<u64>,
+    bytes: AtomicU64,
+    calls: AtomicU64,
     stop_at: u64,
 }
 
 impl Throttle for Meter {
     fn pass(&self, bytes: u64) -> Result<(), StorageError> {
-        self.calls.set(self.calls.get() + 1);
-        self.bytes.set(self.bytes.get() + bytes);
-        if self.calls.get() == self.stop_at { Err(StorageError::Stopped) } else { Ok(()) }
+        self.bytes.fetch_add(bytes, Ordering::Relaxed);
+        if self.calls.fetch_add(1, Ordering::Relaxed) + 1 == self.stop_at { Err(StorageError::Stopped) } else { Ok(()) }
     }
 }
 
@@ -291,13 +290,13 @@ fn every_byte_passes_the_throttle_and_a_stop_leaves_the_log_as_it_was_or_cleaned
     let expected = newest(&log);
     let mut calls = 0;
     for stop_at in 1.. {
-        let meter = Meter { bytes: Cell::new(0), calls: Cell::new(0), stop_at };
+        let meter = Meter { bytes: AtomicU64::new(0), calls: AtomicU64::new(0), stop_at };
         let cleaned = log.clean(Offset::ZERO, LIMITS, 1_000, &meter);
         assert_eq!(newest(&log), expected, "stopped at {stop_at}");
         let left = std::fs::read_dir(fixture.0.path().join("t-0")).unwrap().map(|file| file.unwrap().file_name());
         assert!(left.into_iter().all(|name| !name.to_string_lossy().ends_with("cleaned")), "stopped at {stop_at}");
         match cleaned {
-            Err(StorageError::Stopped) => calls = meter.calls.get(),
+            Err(StorageError::Stopped) => calls = meter.calls.load(Ordering::Relaxed),
             Ok(_) => break,
             Err(error) => panic!("{error}"),
         }
@@ -306,10 +305,10 @@ fn every_byte_passes_the_throttle_and_a_stop_leaves_the_log_as_it_was_or_cleaned
     assert_eq!(records(&log).len(), 7);
     let (_fixture, log) = a_hundred_of_seven_keys();
     let sealed_bytes = log.size_bytes() - batches(&log).pop().unwrap().size_in_bytes() as u64;
-    let meter = Meter { bytes: Cell::new(0), calls: Cell::new(0), stop_at: 0 };
+    let meter = Meter { bytes: AtomicU64::new(0), calls: AtomicU64::new(0), stop_at: 0 };
     let report = log.clean(Offset::ZERO, LIMITS, 1_000, &meter).unwrap();
     // Read once for the keys, and read and written again.
-    assert_eq!((meter.bytes.get(), report.records_removed), (3 * sealed_bytes, 93));
+    assert_eq!((meter.bytes.load(Ordering::Relaxed), report.records_removed), (3 * sealed_bytes, 93));
 }
 
 fn a_hundred_of_seven_keys() -> (Fixture, Arc<Log>) {

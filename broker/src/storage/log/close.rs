@@ -15,6 +15,9 @@ use crate::types::Offset;
 /// The name of the file that a partition's leader epochs are kept in.
 pub(in crate::storage) const LEADER_EPOCH_CHECKPOINT: &str = "leader-epoch-checkpoint";
 
+/// Producer snapshots of checkpoints that are kept.
+const CHECKPOINT_SNAPSHOTS: usize = 2;
+
 impl Log {
     /// Flushes, and writes down the caches that let recovery start at the offset it returns: the recovery point, which may
     /// be put on record from now on.
@@ -23,6 +26,7 @@ impl Log {
     /// As [`Log::flush`], or the leader epochs cannot be written. Another cache that cannot be written is no error.
     pub fn checkpoint(&self) -> Result<Offset, StorageError> {
         self.check_usable()?;
+        let producers = self.encode_producers();
         let (flushed, active) = loop {
             let flushed = self.flush_open_or_closing()?;
             let mut writer = self.writer.lock();
@@ -37,15 +41,49 @@ impl Log {
                 self.save_indexes(&active, &mut writer);
                 self.write_checksums(&mut writer);
                 self.write_epochs(&mut writer)?;
+                // One from within a sealed segment could outlive a compaction of it that it knows nothing of.
+                if let Some((offset, snapshot)) = producers.filter(|(offset, _)| *offset >= active.base_offset) {
+                    self.replace_checkpoint_snapshot(&mut writer, offset, &snapshot);
+                }
                 break (flushed, active);
             }
         };
+        // The snapshot has a checksum in it and needs no sync: without it more is read.
         for extension in [extension::OFFSET_INDEX, extension::TIME_INDEX] {
             let synced = self.sync_if_there(segment_path(&self.dir, active.base_offset, extension));
             synced.map_err(|error| self.poison_with(error))?;
         }
+        // Unlike another index one of transactions is not missed where it is lost as a whole: without any there is no file.
+        let path = segment_path(&self.dir, active.base_offset, extension::TRANSACTION_INDEX);
+        if self.sync_if_there(path).map_err(|error| self.poison_with(error))? {
+            let synced = self.vfs().sync_dir(&self.dir).map_err(StorageError::io("sync", &self.dir));
+            synced.map_err(|error| self.poison_with(error))?;
+        }
+        self.sync_if_there(self.dir.join(CACHE_CHECKSUMS)).map_err(|error| self.poison_with(error))?;
         self.writer.lock().checkpointed = Some(flushed);
         Ok(flushed)
+    }
+
+    /// What is known of producers at the end of the log; `None` if there is nothing new since the last checkpoint. A flush that
+    /// begins after this makes everything durable that it knows of.
+    fn encode_producers(&self) -> Option<(Offset, Vec<u8>)> {
+        let writer = self.writer.lock();
+        let log_end = self.segments.load().active.end().next_offset;
+        (writer.checkpointed != Some(log_end)).then(|| (log_end, writer.producers.encode_snapshot()))
+    }
+
+    /// Writes the producer snapshot of a checkpoint, and removes the last but one: the last is needed where a power cut takes the new
+    /// one. Those at the begin of a segment stay.
+    fn replace_checkpoint_snapshot(&self, writer: &mut Writer, offset: Offset, snapshot: &[u8]) {
+        self.write_snapshot_file(offset, snapshot);
+        writer.checkpoint_snapshots.push_back(offset);
+        if writer.checkpoint_snapshots.len() <= CHECKPOINT_SNAPSHOTS {
+            return;
+        }
+        let Some(old) = writer.checkpoint_snapshots.pop_front() else { return };
+        if old != offset && !self.segments.load().iter().any(|segment| segment.base_offset() == old) {
+            self.remove_if_there(old, extension::PRODUCER_SNAPSHOT);
+        }
     }
 
     /// Takes no more appends, flushes, saves indexes, epochs and producers, and makes all of it durable.
@@ -70,7 +108,7 @@ impl Log {
         self.save_indexes(&active, &mut writer);
         self.write_checksums(&mut writer);
         self.write_epochs(&mut writer)?;
-        self.write_producer_snapshot(&writer, flushed);
+        self.write_snapshot_file(flushed, &writer.producers.encode_snapshot());
         for (base, extension) in [
             (active.base_offset, extension::OFFSET_INDEX),
             (active.base_offset, extension::TIME_INDEX),
@@ -148,11 +186,11 @@ impl Log {
         Ok(())
     }
 
-    /// Syncs a cache; without entries there is no file.
-    pub(super) fn sync_if_there(&self, path: PathBuf) -> Result<(), StorageError> {
+    /// Syncs a cache, and says whether it is there; without entries there is no file.
+    pub(super) fn sync_if_there(&self, path: PathBuf) -> Result<bool, StorageError> {
         match self.vfs().open(&path, Access::Write) {
-            Ok(file) => file.sync_data().map_err(StorageError::io("sync", &path)),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+            Ok(file) => file.sync_data().map(|()| true).map_err(StorageError::io("sync", &path)),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(false),
             Err(error) => Err(StorageError::io("open", &path)(error)),
         }
     }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use super::Log;
+use super::{Log, UnflushedSegment};
 use crate::storage::error::StorageError;
 use crate::storage::segment::{ActiveSegment, extension, segment_path};
 use crate::types::Offset;
@@ -56,17 +56,20 @@ impl Log {
         Ok(up_to)
     }
 
-    fn sync(&self, sealed: &[Arc<ActiveSegment>], active: &ActiveSegment, dir: bool) -> Result<(), StorageError> {
-        for segment in sealed {
-            segment.file.sync_data().map_err(StorageError::io("sync", &segment.path))?;
-            for extension in [extension::OFFSET_INDEX, extension::TIME_INDEX, extension::TRANSACTION_INDEX] {
-                self.sync_if_there(segment_path(&self.dir, segment.base_offset, extension))?;
-            }
-        }
+    fn sync(&self, sealed: &[UnflushedSegment], active: &ActiveSegment, dir: bool) -> Result<(), StorageError> {
+        sealed.iter().try_for_each(|sealed| self.sync_sealed(&sealed.segment))?;
         active.file.sync_data().map_err(StorageError::io("sync", &active.path))?;
         if dir {
             self.vfs().sync_dir(&self.dir).map_err(StorageError::io("sync", &self.dir))?;
         }
         Ok(())
+    }
+
+    /// Makes a segment and its whole indexes durable.
+    pub(super) fn sync_sealed(&self, segment: &ActiveSegment) -> Result<(), StorageError> {
+        segment.file.sync_data().map_err(StorageError::io("sync", &segment.path))?;
+        [extension::OFFSET_INDEX, extension::TIME_INDEX, extension::TRANSACTION_INDEX]
+            .into_iter()
+            .try_for_each(|extension| self.sync_if_there(segment_path(&self.dir, segment.base_offset, extension)))
     }
 }

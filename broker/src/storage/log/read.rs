@@ -1,6 +1,7 @@
 //! Reading: an offset becomes a range of a file. Takes no lock and copies no record.
 
 use std::io;
+use std::path::Path;
 use std::sync::Arc;
 
 use super::{CorruptRange, Log, LogOffsets};
@@ -30,12 +31,14 @@ struct Wanted {
     up_to: Offset,
     max_bytes: usize,
     min_one_batch: bool,
+    /// The file is held for a while, on its way to a client.
+    to_send: bool,
 }
 
 /// What one look at a segment came to.
 enum Found {
     Slice(FileSlice, Offset),
-    /// There are batches, but they do not fit or lie behind `up_to`.
+    /// There are batches, but they do not fit or lie behind `up_to`, or too many files are in use.
     Nothing,
     /// The batch is damaged, or missing between others: offsets are dense.
     Damage,
@@ -55,6 +58,26 @@ impl Log {
         up_to: Offset,
         min_one_batch: bool,
     ) -> Result<LogRead, ReadError> {
+        self.read_wanted(Wanted { from, up_to, max_bytes, min_one_batch, to_send: false })
+    }
+
+    /// The same for an answer to a client, which holds the file until it is sent: while answers hold too many files, there is nothing
+    /// to read in a sealed segment.
+    ///
+    /// # Errors
+    /// As [`Log::read`].
+    pub fn read_to_send(
+        &self,
+        from: Offset,
+        max_bytes: usize,
+        up_to: Offset,
+        min_one_batch: bool,
+    ) -> Result<LogRead, ReadError> {
+        self.read_wanted(Wanted { from, up_to, max_bytes, min_one_batch, to_send: true })
+    }
+
+    fn read_wanted(&self, mut wanted: Wanted) -> Result<LogRead, ReadError> {
+        let from = wanted.from;
         self.check_open()?;
         let offsets = self.offsets();
         let out_of_range =
@@ -62,7 +85,7 @@ impl Log {
         if from < offsets.log_start || from > offsets.log_end {
             return Err(out_of_range());
         }
-        let mut wanted = Wanted { from, up_to: up_to.min(self.readable_end()), max_bytes, min_one_batch };
+        wanted.up_to = wanted.up_to.min(self.readable_end());
         let mut damage_was_looked_for = false;
         loop {
             let nothing = LogRead { slice: None, base_offset: None, offsets };
@@ -92,7 +115,9 @@ impl Log {
 
     fn read_segment(&self, segment: &Segment, wanted: &Wanted, damage: &[CorruptRange]) -> io::Result<Found> {
         let end = segment.end();
-        let file = segment.file()?;
+        // Answers hold so many files that there is none for this one: it is read when some of them are sent.
+        let file = if wanted.to_send { segment.file_to_hold()? } else { Some(segment.file()?) };
+        let Some(file) = file else { return Ok(Found::Nothing) };
         let first = match segment.search(&*file, wanted.from, end, damage)? {
             Search::Found(batch) if batch.header.base_offset <= wanted.from => batch,
             Search::Found(_) | Search::Behind | Search::Bad { .. } => return Ok(Found::Damage),
@@ -120,7 +145,7 @@ impl Log {
     }
 
     /// A copy, taken on the rare occasions when batches are checked.
-    fn epochs(&self) -> LeaderEpochCache {
+    pub(super) fn epochs(&self) -> LeaderEpochCache {
         self.writer.lock().epochs.clone()
     }
 
@@ -143,16 +168,28 @@ impl Log {
             .and_then(|file| recovery::find_damage(&*file, segment.base_offset(), segment.end(), &self.epochs()));
         let found = found.map_err(StorageError::io("read", segment.path()))?;
         segment.verified().add(0..segment.end().size_bytes);
-        for range in &found {
-            tracing::error!(log = %self.topic_partition, from = %range.from, to = %range.to, segment = %segment.path().display(), "batches are damaged on disk");
-        }
+        self.note_ranges(segment.path(), segment.base_offset(), &found);
+        Ok(())
+    }
+
+    /// Refuses these ranges from now on, all that were found in one segment. Those that are known already are not told again;
+    /// returns how many are new.
+    pub(super) fn note_ranges(&self, path: &Path, segment_base: Offset, found: &[CorruptRange]) -> usize {
+        let mut new: Vec<CorruptRange> = Vec::new();
         self.corrupt.rcu(|known| {
-            let mut ranges: Vec<CorruptRange> = known.iter().chain(&found).copied().collect();
+            let within = |range: &CorruptRange, other: &CorruptRange| {
+                other.segment_base == segment_base && other.from <= range.from && range.to <= other.to
+            };
+            new = found.iter().filter(|range| !known.iter().any(|other| within(range, other))).copied().collect();
+            let kept = known.iter().filter(|range| !new.iter().any(|other| within(range, other)));
+            let mut ranges: Vec<CorruptRange> = kept.chain(&new).copied().collect();
             ranges.sort_unstable_by_key(|range| (range.from, range.position));
-            ranges.dedup();
             ranges
         });
-        Ok(())
+        for range in &new {
+            tracing::error!(log = %self.topic_partition, from = %range.from, to = %range.to, segment = %path.display(), "batches are damaged on disk");
+        }
+        new.len()
     }
 
     /// Finds out what is damaged in a segment that was found to be; a failure to read it is only logged.

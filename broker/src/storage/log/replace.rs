@@ -73,7 +73,7 @@ impl Log {
         sealed.splice(at..at + old.len(), [Arc::new(merged)]);
         self.segments.store(Arc::new(Segments { sealed, active: Arc::clone(&segments.active) }));
         // They were durable, and are gone.
-        writer.unflushed.retain(|segment| !replaced.contains(&segment.base_offset));
+        writer.unflushed.retain(|unflushed| !replaced.contains(&unflushed.segment.base_offset));
         Ok(true)
     }
 

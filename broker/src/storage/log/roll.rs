@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Log, Segments, Writer};
+use super::{Log, Segments, UnflushedSegment, Writer};
 use crate::storage::batch_header::BatchHeader;
 use crate::storage::error::{StorageError, is_no_space};
 use crate::storage::index::{IndexEntry, OffsetEntry, TimeEntry};
@@ -61,7 +61,8 @@ impl Log {
 
     /// Starts a new segment at the end of the log. Nothing is durable yet: the next flush syncs the sealed segment and the
     /// folder before it says that anything is. It waits for the disk only where there was no flush since the roll before:
-    /// the name of a segment must not survive a power cut that the one before it does not survive.
+    /// the name of a segment must not survive a power cut that the one before it does not survive; and where so many segments wait for
+    /// a flush that there are no more descriptors for the handles that wrote them.
     ///
     /// # Errors
     /// The file cannot be created, or there is no space for the indexes of the one before: then nothing has changed, and the
@@ -83,30 +84,33 @@ impl Log {
         // A sealed segment has its whole indexes in their files.
         let saved = active.save_indexes(vfs, &mut writer.cadence);
         saved.map_err(|_full| StorageError::NoSpace { path: active.path.clone(), bytes: 0 })?;
+        let kept = self.context.open_files.keep();
+        if kept.is_none() {
+            self.sync_sealed(active).map_err(|error| self.poison_with(error))?;
+        }
         let file = vfs.open(&path, Access::CreateNew).map_err(|error| match is_no_space(&error) {
             true => StorageError::NoSpace { path: path.clone(), bytes: 0 },
             false => StorageError::io("create", &path)(error),
         })?;
         writer.dir_is_dirty = true;
-        self.write_producer_snapshot(writer, base_offset);
+        self.write_snapshot_file(base_offset, &writer.producers.encode_snapshot());
         let pool = &self.context.open_files;
         let next = Arc::new(ActiveSegment::new(pool, &self.dir, base_offset, file, SegmentContent::default()));
         let mut sealed = self.segments.load().sealed.clone();
         sealed.push(Arc::new(active.seal(pool, &self.dir)));
         self.segments.store(Arc::new(Segments { sealed, active: Arc::clone(&next) }));
-        writer.unflushed.push(Arc::clone(active));
+        writer.unflushed.extend(kept.map(|kept| UnflushedSegment { segment: Arc::clone(active), _kept: kept }));
         writer.cadence = Cadence { created_ms: now_ms, ..Cadence::default() };
         Ok(next)
     }
 
-    /// Writes what is known of producers at `offset`, which is the end of the log. A cache with a checksum in it: a failure
-    /// costs time at the next start, nothing else.
-    pub(super) fn write_producer_snapshot(&self, writer: &Writer, offset: Offset) {
+    /// Writes down what was known of producers at `offset`. A cache with a checksum in it: a failure costs time at the next
+    /// start, nothing else.
+    pub(super) fn write_snapshot_file(&self, offset: Offset, content: &[u8]) {
         let path = segment_path(&self.dir, offset, extension::PRODUCER_SNAPSHOT);
-        let content = writer.producers.encode_snapshot();
         let written = self.vfs().open(&path, Access::CreateOrKeep).and_then(|file| {
             file.set_len(0)?;
-            write_all_at(&*file, &content, &[], 0)
+            write_all_at(&*file, content, &[], 0)
         });
         if let Err(error) = written {
             // Half a one is none.

@@ -57,8 +57,10 @@ impl Log {
         let entries = self.vfs().read_dir(&self.dir).map_err(StorageError::io("list", &self.dir))?;
         let snapshots =
             entries.iter().filter_map(|entry| parse_segment_name(&entry.name, extension::PRODUCER_SNAPSHOT));
-        // A merged segment has none where it begins, but the one behind it has.
-        let offset = match snapshots.filter(|offset| *offset >= first_kept).min() {
+        // A merged segment has none where it begins, but the one behind it has. Those of checkpoints do not stay.
+        let stays =
+            |offset: &Offset| *offset >= first_kept && segments.iter().any(|segment| segment.base_offset() == *offset);
+        let offset = match snapshots.filter(stays).min() {
             Some(offset) => offset,
             None => self.write_late_snapshot()?,
         };
@@ -71,7 +73,7 @@ impl Log {
         let offset = {
             let writer = self.writer.lock();
             let log_end = self.segments.load().active.end().next_offset;
-            self.write_producer_snapshot(&writer, log_end);
+            self.write_snapshot_file(log_end, &writer.producers.encode_snapshot());
             log_end
         };
         self.flush()?;
@@ -105,7 +107,7 @@ impl Log {
             self.segments.store(Arc::new(Segments { sealed: kept.to_vec(), active }));
             let first_kept = kept.first().map_or(segments.active.base_offset, |segment| segment.base_offset);
             // What is gone needs no sync.
-            writer.unflushed.retain(|segment| segment.base_offset >= first_kept);
+            writer.unflushed.retain(|unflushed| unflushed.segment.base_offset >= first_kept);
             removed.to_vec()
         };
         for segment in removed {
@@ -121,7 +123,7 @@ impl Log {
         }
     }
 
-    fn remove_if_there(&self, base_offset: Offset, extension: &str) {
+    pub(super) fn remove_if_there(&self, base_offset: Offset, extension: &str) {
         let path = segment_path(&self.dir, base_offset, extension);
         match self.vfs().remove_file(&path) {
             Ok(()) => {}

@@ -11,8 +11,12 @@ use crate::storage::error::StorageError;
 use crate::storage::index::{IndexEntry, OffsetEntry, TimeEntry};
 use crate::storage::log::CorruptRange;
 use crate::storage::segment::{SegmentSizes, extension, segment_path};
+use crate::storage::txn_index;
 use crate::storage::vfs::{Access, Vfs, VfsFile, keep_modified, read_exact_at, read_file, write_all_at};
 use crate::types::{LeaderEpoch, Offset};
+
+/// A check of more than so many bytes takes long enough for somebody to wonder.
+const TOLD_ABOVE_BYTES: u64 = 64 << 20;
 
 /// How a segment ended.
 enum SegmentEnding {
@@ -35,24 +39,29 @@ impl Recovery<'_> {
             }
             let base = self.segments[at].base;
             if !self.clean {
-                self.in_doubt_from = self.in_doubt_from.min(base);
+                self.in_doubt_from = self.in_doubt_from.min(base.max(trusted_below));
             }
             let path = segment_path(self.dir, base, extension::LOG);
             let file = self.vfs().open(&path, Access::Write).map_err(StorageError::io("open", &path))?;
-            let SegmentSizes { log_bytes: size_bytes, modified_ms, .. } = self.segments[at].sizes;
+            let SegmentSizes { log_bytes: found_bytes, modified_ms, .. } = self.segments[at].sizes;
             if self.sync_failed {
                 self.remove_beside(base, &[extension::OFFSET_INDEX, extension::TIME_INDEX])?;
             }
             let on_record = self.on_record.get(&base).copied();
-            if !on_record.is_some_and(|on_record| self.transaction_index_is(base, on_record.transaction_index)) {
+            if !on_record.is_some_and(|it| self.transaction_index_holds(base, it.transaction_index, trusted_below)) {
                 self.in_doubt_from = self.in_doubt_from.min(base);
             }
             let trust = Trust { below: trusted_below, on_record };
-            let (mut builder, resume) = IndexBuilder::from_files(self.vfs(), self.dir, base, &*file, size_bytes, trust);
+            let (mut builder, resume) =
+                IndexBuilder::from_files(self.vfs(), self.dir, base, &*file, found_bytes, trust);
+            let unchecked_bytes = found_bytes.saturating_sub(resume.position);
+            if unchecked_bytes > TOLD_ABOVE_BYTES {
+                tracing::info!(log = %self.topic_partition, segment = %base, bytes = unchecked_bytes, "checking what was not flushed");
+            }
             let (next_offset, ending) = self.scan(at, &*file, &mut builder, resume, next_base, &mut epoch)?;
             self.segments[at].next_offset = Some(next_offset);
             self.segments[at].checked_from = resume.position;
-            let mut size_bytes = size_bytes;
+            let mut size_bytes = found_bytes;
             let good_behind = next_base.is_some() && self.any_good_batch_behind(at)?;
             match (ending, next_base) {
                 (ending, Some(next_base)) if good_behind => {
@@ -79,8 +88,10 @@ impl Recovery<'_> {
                 self.write_again(&path, &*file, size_bytes)?;
                 keep_modified(self.vfs(), &path, modified_ms);
             }
-            if !self.clean && size_bytes > 0 {
-                // What a broker that was killed had written may be in the page cache only.
+            // What a broker that was killed had written behind its last checkpoint may be in the page cache only.
+            let is_durable =
+                self.clean || size_bytes == 0 || (size_bytes == found_bytes && next_offset <= trusted_below);
+            if !is_durable || self.sync_failed {
                 file.sync_data().map_err(StorageError::io("sync", &path))?;
                 self.dir_is_dirty = true;
             }
@@ -148,6 +159,17 @@ impl Recovery<'_> {
         let path = segment_path(self.dir, base, extension::TRANSACTION_INDEX);
         let bytes = read_file(self.vfs(), &path, INDEX_BYTES_MAX);
         bytes.is_ok_and(|bytes| on_record.is_of(&bytes.unwrap_or_default()))
+    }
+
+    /// Whether the transaction index of a segment that is not trusted as a whole has everything that was saved of it, and behind that
+    /// only what speaks of batches that are read again.
+    fn transaction_index_holds(&self, base: Offset, on_record: Checksum, trusted_below: Offset) -> bool {
+        let path = segment_path(self.dir, base, extension::TRANSACTION_INDEX);
+        let Ok(bytes) = read_file(self.vfs(), &path, INDEX_BYTES_MAX) else { return false };
+        let bytes = bytes.unwrap_or_default();
+        let Some(saved) = on_record.prefix_of(&bytes) else { return false };
+        let behind = txn_index::decode_all(&bytes[saved.len()..]);
+        behind.is_some_and(|behind| behind.iter().all(|entry| entry.last_offset >= trusted_below))
     }
 
     fn scan(

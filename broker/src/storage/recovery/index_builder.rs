@@ -1,15 +1,17 @@
 //! Builds the two indexes of a segment from its batches, as appending them one by one would have.
 
+use std::io;
 use std::path::Path;
 
+use super::scan::{Event, Scan, ScanStart};
 use crate::storage::batch_header::BatchHeader;
 use crate::storage::batch_scan::{BatchCursor, SEARCH_BLOCK_BYTES, Step};
 use crate::storage::cache_checksums::{Checksum, SegmentChecksums};
 use crate::storage::error::StorageError;
 use crate::storage::index::{IndexEntry, OffsetEntry, TimeEntry};
-use crate::storage::segment::{Cadence, extension, segment_path};
+use crate::storage::segment::{Cadence, SegmentEnd, extension, segment_path};
 use crate::storage::vfs::{Vfs, VfsFile, read_file, replace_file};
-use crate::types::Offset;
+use crate::types::{LeaderEpoch, Offset};
 
 /// The largest index: `segment.index.bytes` is an i32.
 pub(in crate::storage) const INDEX_BYTES_MAX: u64 = i32::MAX as u64;
@@ -121,7 +123,7 @@ impl IndexBuilder {
     }
 
     /// What the files have once they were written.
-    pub(super) fn checksums(&self, base: Offset) -> SegmentChecksums {
+    pub(in crate::storage) fn checksums(&self, base: Offset) -> SegmentChecksums {
         SegmentChecksums {
             offset_index: Checksum::of(&encode(&self.offset_entries, base)),
             time_index: Checksum::of(&encode(&self.time_entries, base)),
@@ -143,6 +145,38 @@ impl IndexBuilder {
         let offsets = write_file(vfs, dir, base, extension::OFFSET_INDEX, &self.offset_entries, grows)?;
         Ok(usize::from(times) + usize::from(offsets))
     }
+}
+
+/// Builds the indexes of a sealed segment that is in use, from all of its batches that are good.
+///
+/// # Errors
+/// The segment cannot be read.
+pub(in crate::storage) fn build_indexes(
+    file: &dyn VfsFile,
+    base: Offset,
+    end: SegmentEnd,
+    index_interval_bytes: u32,
+) -> io::Result<IndexBuilder> {
+    let start = ScanStart {
+        segment_base: base,
+        position: 0,
+        expected: base,
+        limit: Some(end.next_offset),
+        epoch: LeaderEpoch::NONE,
+        epoch_behind: None,
+        epochs: None,
+    };
+    let mut scan = Scan::new(file, end.size_bytes, start);
+    let mut builder = IndexBuilder::default();
+    loop {
+        match scan.next()? {
+            Event::Batch { position, header } => builder.push(position, &header, index_interval_bytes),
+            Event::Damage(_) => {}
+            Event::Tail { .. } | Event::End => break,
+        }
+    }
+    builder.push_time_entry();
+    Ok(builder)
 }
 
 /// The largest timestamp of the batch that ends with `last_offset`, looked for from `position` on.

@@ -1,14 +1,17 @@
 //! Producer state, leader epochs and transaction indexes, from the snapshot that is nearest and the batches behind it.
 
+use super::index_builder::{INDEX_BYTES_MAX, decode};
 use super::scan::{Event, Scan, ScanStart};
 use super::{Recovery, SegmentState};
 use crate::storage::batch_header::{BatchHeader, HEADER_BYTES};
+use crate::storage::batch_scan::{BatchCursor, SEARCH_BLOCK_BYTES, Step};
 use crate::storage::checkpoint;
 use crate::storage::error::StorageError;
+use crate::storage::index::OffsetEntry;
 use crate::storage::log::{CorruptRange, LEADER_EPOCH_CHECKPOINT};
 use crate::storage::segment::{extension, segment_path};
 use crate::storage::txn_index::{self, AbortedTxn};
-use crate::storage::vfs::{Access, read_file, read_up_to_at, replace_file};
+use crate::storage::vfs::{Access, VfsFile, read_file, read_up_to_at, replace_file};
 use crate::storage::{EndTxnMarker, LeaderEpochCache, ProducerState};
 use crate::types::{LeaderEpoch, Offset};
 
@@ -45,7 +48,9 @@ impl Recovery<'_> {
                 continue;
             }
             let mut aborted = Vec::new();
-            self.for_each_batch(index, &mut epoch, |header, marker| {
+            // Leader epochs that are not on record are learnt from every batch.
+            let near = if epochs_known { from } else { base };
+            self.for_each_batch(index, near, &mut epoch, |header, marker| {
                 // What is known already is not to be noted again: an earlier offset would take the later entries away.
                 if epochs_ref.epoch_for_offset(header.base_offset) != Some(header.leader_epoch) {
                     epochs_changed |= epochs_ref.assign(header.leader_epoch, header.base_offset);
@@ -134,11 +139,12 @@ impl Recovery<'_> {
         }
     }
 
-    /// Walks over the good batches of a segment. What is damaged is noted, also where recovery trusted the segment: a batch
-    /// that nobody can read must not be taken for one that was appended, and those behind it count.
+    /// Walks over the good batches of a segment, from shortly before the offset `near` on. What is damaged is noted, also where
+    /// recovery trusted the segment: a batch that nobody can read must not be taken for one that was appended, and those behind it count.
     fn for_each_batch(
         &mut self,
         index: usize,
+        near: Offset,
         epoch: &mut LeaderEpoch,
         mut visit: impl FnMut(&BatchHeader, Option<EndTxnMarker>),
     ) -> Result<(), StorageError> {
@@ -146,16 +152,19 @@ impl Recovery<'_> {
         let path = segment_path(self.dir, base, extension::LOG);
         let read_error = |error| StorageError::io("read", &path)(error);
         let file = self.vfs().open(&path, Access::Read).map_err(StorageError::io("open", &path))?;
+        let (position, expected) = self.place_before(&*file, base, sizes.log_bytes, near);
         let start = ScanStart {
             segment_base: base,
-            position: 0,
-            expected: base,
+            position,
+            expected,
             limit: next_offset,
             epoch: *epoch,
             epoch_behind: self.epoch_behind(index),
             epochs: None,
         };
-        let mut scan = Scan::new(&*file, sizes.log_bytes, start);
+        let is_sound = self.report.corrupt.iter().all(|range| range.segment_base != base);
+        let checked_from = if is_sound { self.segments[index].checked_from } else { u64::MAX };
+        let mut scan = Scan::over_checked(&*file, sizes.log_bytes, start, checked_from);
         loop {
             let damage = match scan.next().map_err(read_error)? {
                 Event::Batch { position, header } => {
@@ -182,6 +191,25 @@ impl Recovery<'_> {
             if !self.report.corrupt.iter().any(is_known) {
                 self.note_damage(damage.from, damage.to, base, damage.position, damage.end_position);
             }
+        }
+    }
+
+    /// The position and the offset of a batch at or before the offset `near`: the last one that the offset index names, if it leads
+    /// there, else the first of the segment.
+    fn place_before(&self, file: &dyn VfsFile, base: Offset, size_bytes: u64, near: Offset) -> (u64, Offset) {
+        let path = segment_path(self.dir, base, extension::OFFSET_INDEX);
+        let index = if near > base { read_file(self.vfs(), &path, INDEX_BYTES_MAX).ok().flatten() } else { None };
+        let entries: Vec<OffsetEntry> = decode(&index.unwrap_or_default(), base);
+        let before = entries.partition_point(|entry| entry.offset < near).checked_sub(1);
+        let Some(entry) = before.map(|before| entries[before]) else { return (0, base) };
+        let mut cursor = BatchCursor::new(file, u64::from(entry.position), size_bytes, SEARCH_BLOCK_BYTES);
+        match cursor.next() {
+            Ok(Step::Batch { position, header })
+                if header.last_offset() == entry.offset && header.base_offset >= base =>
+            {
+                (position, header.base_offset)
+            }
+            _ => (0, base),
         }
     }
 

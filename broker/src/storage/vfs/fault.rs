@@ -175,7 +175,11 @@ impl Vfs for FaultVfs {
             _ if creates => state.disk.create_file(path),
             _ => state.disk.find_file(path),
         })?;
-        Ok(Arc::new(FaultFile { vfs: self.clone(), inode, writable: access != Access::Read }))
+        Ok(Arc::new(FaultFile {
+            vfs: self.clone(),
+            inode,
+            writable: !matches!(access, Access::Read | Access::ReadOnce),
+        }))
     }
 
     fn create_dir(&self, path: &Path) -> io::Result<()> {

@@ -8,6 +8,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
+use super::read_once::ReadOnceFile;
 use super::{Access, DirEntry, DiskSpace, Vfs, VfsFile, VfsLock};
 
 /// The operating system's file system.
@@ -30,6 +31,7 @@ impl Vfs for RealVfs {
         options.read(true);
         match access {
             Access::Read => &mut options,
+            Access::ReadOnce => return Ok(Arc::new(ReadOnceFile::open(path)?)),
             Access::Write => options.write(true),
             Access::CreateOrKeep => options.write(true).create(true).truncate(false),
             Access::CreateNew => options.write(true).create_new(true),

@@ -21,6 +21,7 @@ mod describe_topic_partitions;
 mod fetch;
 mod fetch_session;
 mod find_coordinator;
+mod group_configs;
 mod groups;
 mod incremental_alter_configs;
 mod init_producer_id;
@@ -63,6 +64,7 @@ pub fn all() -> Vec<Scenario> {
         join_group::scenarios(),
         describe_groups::scenarios(),
         consumer_group::scenarios(),
+        group_configs::scenarios(),
     ]
     .into_iter()
     .flatten()
