@@ -68,8 +68,9 @@ impl Log {
     /// Makes a segment and its whole indexes durable.
     pub(super) fn sync_sealed(&self, segment: &ActiveSegment) -> Result<(), StorageError> {
         segment.file.sync_data().map_err(StorageError::io("sync", &segment.path))?;
-        [extension::OFFSET_INDEX, extension::TIME_INDEX, extension::TRANSACTION_INDEX]
-            .into_iter()
-            .try_for_each(|extension| self.sync_if_there(segment_path(&self.dir, segment.base_offset, extension)))
+        for extension in [extension::OFFSET_INDEX, extension::TIME_INDEX, extension::TRANSACTION_INDEX] {
+            self.sync_if_there(segment_path(&self.dir, segment.base_offset, extension))?;
+        }
+        Ok(())
     }
 }
