@@ -110,8 +110,6 @@ fn partitions_are_served_up_to_half_of_the_descriptors_and_refused_beyond() -> R
             // They are to stay as they are.
             settings: vec![("log.merge.interval.ms".to_owned(), "3600000".to_owned())],
             descriptors: Some(DESCRIPTORS),
-            // The batches have a fixed time, long ago.
-            settings: vec![("log.retention.ms".to_owned(), "-1".to_owned())],
             ..OttlaOptions::default()
         })
     };
