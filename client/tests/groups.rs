@@ -67,6 +67,12 @@ impl Traffic {
                 tokio::time::sleep(Duration::from_millis(3)).await;
             }
             producer.close().await;
+            let (stats, sent) = (producer.stats(), counter.load(Ordering::Relaxed) * i64::from(PARTITIONS));
+            assert_eq!(
+                (stats.records_failed, stats.records_acknowledged as i64),
+                (0, sent),
+                "all of it is there to be read"
+            );
         });
         Traffic { produced, stop, task }
     }
