@@ -255,9 +255,11 @@ impl Connection {
         pieces.collect()
     }
 
-    /// Why the connection closed.
+    /// Why the connection closed. Its task has ended a moment before the reason is known: that is a lost connection, too, and
+    /// what was not sent can be sent on another.
     pub(crate) fn close_reason(&self) -> Error {
-        self.inner.shared.closed.get().cloned().unwrap_or(Error::Closed)
+        let shared = &self.inner.shared;
+        shared.closed.get().cloned().unwrap_or_else(|| shared.lost("the connection ends"))
     }
 
     fn timed_out(&self, api: ApiKey, after: Duration) -> Error {

@@ -270,3 +270,19 @@ async fn connects_over_ipv6() {
     let connection = Connection::open("::1", port, &config()).await.unwrap();
     assert_eq!(connection.address().as_ref(), format!("[::1]:{port}"));
 }
+
+/// A producer gave up on batches that came in this moment, instead of sending them again.
+#[tokio::test]
+async fn a_request_between_the_end_of_the_task_and_its_reason_can_be_repeated() {
+    let port = broker(|mut script| async move {
+        script.greet().await;
+        script.closed().await;
+    })
+    .await;
+    let connection = open(port).await;
+    let (queue, task) = mpsc::unbounded_channel();
+    connection.inner.shared.outgoing.lock().queue = Some(queue);
+    drop(task);
+    let error = metadata(&connection).await.unwrap_err();
+    assert!(error.is_retriable(), "{error}");
+}

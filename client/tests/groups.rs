@@ -58,15 +58,19 @@ impl Traffic {
         let counter = produced.clone();
         let (stop, mut stopped) = tokio::sync::oneshot::channel();
         let task = tokio::spawn(async move {
+            let mut deliveries = Vec::new();
             while stopped.try_recv().is_err() {
                 for partition in 0..PARTITIONS {
                     let record = ProducerRecord::new(topic.clone(), "x").partition(partition);
-                    producer.send(record).await.unwrap();
+                    deliveries.push(producer.send(record).await.unwrap());
                 }
                 counter.fetch_add(1, Ordering::Relaxed);
                 tokio::time::sleep(Duration::from_millis(3)).await;
             }
             producer.close().await;
+            for delivery in deliveries {
+                delivery.await.expect("all of it is there to be read");
+            }
         });
         Traffic { produced, stop, task }
     }

@@ -204,7 +204,12 @@ impl Fleet {
         let patience = Duration::from_secs(60);
         if tokio::time::timeout(patience, all).await.is_err() {
             let counts: Vec<usize> = (0..partitions).map(|partition| self.distinct(partition).len()).collect();
-            panic!("processed {counts:?} and not {count} of each");
+            let members =
+                self.members.iter().map(|member| (member.partitions.lock().clone(), member.reported.lock().clone()));
+            panic!(
+                "processed {counts:?} and not {count} of each; members have, and were told {:?}",
+                members.collect::<Vec<_>>()
+            );
         }
     }
 
