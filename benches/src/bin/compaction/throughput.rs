@@ -28,13 +28,17 @@ use crate::Options;
 const NOW_MS: i64 = 1_700_000_000_000;
 const SEGMENT_BYTES: u32 = 32 << 20;
 const BATCH_BYTES: usize = 64_000;
-const VALUE_BYTES: usize = 200;
 const BLOCK_BYTES: usize = 1 << 20;
 const LIMITS: CleanLimits = CleanLimits { map_bytes_max: 128 << 20, decompressed_bytes_max: 256 << 20 };
 
-/// Codec, and how often each key was written: all but one of its records go.
-pub(crate) const CASES: [(Compression, u64); 4] =
-    [(Compression::None, 2), (Compression::None, 10), (Compression::Lz4, 2), (Compression::Zstd, 2)];
+/// Codec, how often each key was written (all but one of its records go), and bytes of each value.
+pub(crate) const CASES: [(Compression, u64, usize); 5] = [
+    (Compression::None, 2, 200),
+    (Compression::None, 2, 1_000),
+    (Compression::None, 10, 200),
+    (Compression::Lz4, 2, 200),
+    (Compression::Zstd, 2, 200),
+];
 
 /// What the work on a whole log took.
 #[derive(Debug, Clone, Copy)]
@@ -48,13 +52,14 @@ struct Took {
 pub(crate) struct CompactedLog {
     codec: Compression,
     versions: u64,
+    value_bytes: usize,
     /// What the pass wrote in the round before: every round's is the same.
     written: Option<u64>,
 }
 
 impl CompactedLog {
-    pub(crate) fn new((codec, versions): (Compression, u64)) -> Self {
-        CompactedLog { codec, versions, written: None }
+    pub(crate) fn new((codec, versions, value_bytes): (Compression, u64, usize)) -> Self {
+        CompactedLog { codec, versions, value_bytes, written: None }
     }
 
     pub(crate) fn measure(&mut self, options: &Options, loop_first: bool, into: &mut Measurements) -> Result<()> {
@@ -78,7 +83,8 @@ impl CompactedLog {
         };
         self.written = Some(report.bytes_written);
         log.close()?;
-        let name = format!("compaction, {}, each key {} times", self.codec, self.versions);
+        let name =
+            format!("compaction, {}, values of {} B, each key {} times", self.codec, self.value_bytes, self.versions);
         let target = (self.codec == Compression::None).then_some(Target::OfRoofline(0.6));
         let rate = |took: Took| bytes as f64 / 1e6 / took.wall.as_secs_f64();
         into.add_beside(name.clone(), "MB/s", target, rate(took), rate(looped));
@@ -90,13 +96,13 @@ impl CompactedLog {
     /// Keys come in an order in which no two neighbours are written alike often.
     fn fill(&self, log: &Log, bytes: u64) -> Result<()> {
         let rules = ValidateRules::new(&TopicConfig::default(), LIMITS.decompressed_bytes_max);
-        let keys = (bytes / (VALUE_BYTES as u64 + 20) / self.versions).max(1);
+        let keys = (bytes / (self.value_bytes as u64 + 20) / self.versions).max(1);
         let mut record = 0;
         while record < keys * self.versions {
             let mut builder = BatchBuilder::with_capacity(BATCH_BYTES);
             while builder.size_in_bytes() < BATCH_BYTES {
                 let key = (record.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 16) % keys;
-                let value = value(record);
+                let value = value(record, self.value_bytes);
                 builder.append(NOW_MS, Some(&key.to_be_bytes()), Some(&value), &[]);
                 record += 1;
             }
@@ -108,10 +114,10 @@ impl CompactedLog {
 }
 
 /// Hexadecimal digits at random in one half, dots in the other: some codec makes a quarter of it.
-fn value(record: u64) -> [u8; VALUE_BYTES] {
-    let mut value = [b'.'; VALUE_BYTES];
+fn value(record: u64, bytes: usize) -> Vec<u8> {
+    let mut value = vec![b'.'; bytes];
     let mut random = record;
-    for byte in value.iter_mut().take(VALUE_BYTES / 2) {
+    for byte in value.iter_mut().take(bytes / 2) {
         random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         *byte = b"0123456789abcdef"[(random >> 60) as usize];
     }
