@@ -18,7 +18,7 @@ use super::offset_map::{KeyHash, OffsetMap};
 use super::transactions::Transactions;
 use crate::storage::batch_header::BatchHeader;
 use crate::storage::error::StorageError;
-use crate::storage::log::Log;
+use crate::storage::log::{Log, may_reach, replacement_bytes_max};
 use crate::storage::log_config::LogConfig;
 use crate::storage::replacement::{NewSegment, SEGMENT_BYTES_MAX};
 use crate::storage::segment::{FoundBatch, SealedSegment, Search, Segment, last_append_ms};
@@ -265,7 +265,7 @@ impl Pass<'_> {
             let covered = run.iter().take_while(|segment| segment.base_offset < self.report.cleaned_up_to).count();
             let mut rest = &run[..covered];
             while !rest.is_empty() {
-                let (group, behind) = rest.split_at(self.group_len(rest));
+                let (group, behind) = rest.split_at(self.group_len(rest)?);
                 self.rewrite_group(group)?;
                 rest = behind;
             }
@@ -273,17 +273,29 @@ impl Pass<'_> {
         Ok(())
     }
 
-    /// How many of these segments can become one: as large as one may be.
-    fn group_len(&self, segments: &[Arc<SealedSegment>]) -> usize {
+    /// How many of these segments can become one: as large as one may be and, where time deletes too, reaching no further back.
+    fn group_len(&self, segments: &[Arc<SealedSegment>]) -> Result<usize, StorageError> {
         let (mut size_bytes, mut index_bytes) = (0, 0);
-        let fits = |segment: &&Arc<SealedSegment>| {
+        let (mut oldest_ms, mut newest_ms) = (self.log.oldest_ms(&segments[0])?, None);
+        let mut len = 0;
+        for segment in segments.iter().take(SEGMENTS_MAX) {
             size_bytes += segment.size_bytes;
             index_bytes += segment.index_bytes();
-            size_bytes <= u64::from(self.config.segment_bytes)
-                && index_bytes <= u64::from(self.config.segment_index_bytes)
-                && segment.next_offset.0 - segments[0].base_offset.0 <= i64::from(i32::MAX)
-        };
-        segments.iter().take(SEGMENTS_MAX).take_while(fits).count().max(1)
+            // None, where one of them is not known.
+            oldest_ms = oldest_ms.min(self.log.oldest_ms(segment)?);
+            newest_ms = newest_ms.max(self.log.newest_ms(&Segment::Sealed(Arc::clone(segment)))?);
+            let is_kept_too_long =
+                self.config.retention_ms >= 0 && !may_reach(self.config, oldest_ms, newest_ms, self.now_ms);
+            if is_kept_too_long
+                || size_bytes > replacement_bytes_max(self.config)
+                || index_bytes > u64::from(self.config.segment_index_bytes)
+                || segment.next_offset.0 - segments[0].base_offset.0 > i64::from(i32::MAX)
+            {
+                break;
+            }
+            len += 1;
+        }
+        Ok(len.max(1))
     }
 
     fn rewrite_group(&mut self, group: &[Arc<SealedSegment>]) -> Result<(), StorageError> {
