@@ -175,6 +175,28 @@ fn members_and_what_they_have_are_shown_and_keep_their_offsets() {
 }
 
 #[test]
+fn a_member_that_has_never_committed_has_everything_to_read() {
+    let server = server();
+    // A group of before: the member by hand looks for no coordinator, and would come before there is one.
+    server.ok(&["group", "reset-offsets", "g", "--topic", "t", "--to", "5", "--execute"], "");
+    server.ok(&["group", "delete", "g", "--yes"], "");
+    let member = ClassicMember::join(&server.address, "g", "t", &[0, 1]);
+    let group = describe(&server, "g");
+    assert_eq!((&group["state"], &group["lag"]), (&"Stable".into(), &20.into()));
+    assert_eq!(group["partitions"][1]["is_never_committed"], true);
+    assert_eq!(
+        (&group["partitions"][1]["committed_offset"], &group["partitions"][1]["lag"]),
+        (&Value::Null, &10.into())
+    );
+    assert_eq!(group["partitions"][1]["lag_seconds"], 540.0);
+    let reason = "nothing committed yet for t:0,1: 20 records there, from the start of the log";
+    assert_eq!(group["reasons"], serde_json::json!([reason]));
+    let table = server.ok(&["group", "describe", "g"], "");
+    assert!(table.contains("1 member, 20 records behind") && table.contains(" never "), "{table}");
+    member.leave();
+}
+
+#[test]
 fn what_was_deleted_ahead_of_a_group_is_said() {
     let server = server_with(&["--set", "log.initial.task.delay.ms=0", "--set", "log.retention.check.interval.ms=10"]);
     server.ok(&["group", "reset-offsets", "g", "--topic", "t", "--to", "5", "--execute"], "");

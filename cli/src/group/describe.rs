@@ -21,8 +21,10 @@ use crate::timestamp::format_timestamp;
 
 const AFTER_HELP: &str = "\
 Columns of the second table (in JSON times are in seconds, and what is not known is null):
-  COMMITTED  the offset of the next record that the group is to read
-  LAG        records from there (or from START, where that is deleted) to END
+  COMMITTED  the offset of the next record that the group is to read; `never` where it has
+             committed nothing yet
+  LAG        records from there (or from START, where that is deleted, or nothing is committed)
+             to END
   LAG TIME   how much later than that next record the newest record of the partition was made, by
              the timestamps of the two records: how far behind the group is, whatever the time now
   WAITING    how long ago that next record was made, by its timestamp: how old what it reads is
@@ -32,8 +34,9 @@ reading of one record for each partition with a lag; what takes over 10 s is lef
 
 What holds a group up is said below the tables, as far as it can be seen at one moment: no
 members, a rebalance and for whom it waits, silent members (nothing heard for 10 s; only Ottla
-tells), partitions without an owner, committed offsets outside of the log. That a committed
-offset does not move while records wait is known only over time: --watch says so.
+tells), partitions without an owner, partitions with records of which nothing is committed yet,
+committed offsets outside of the log. That a committed offset does not move (or does not
+come) while records wait is known only over time: --watch says so.
 
 Examples:
   ottla group describe readers
@@ -208,7 +211,7 @@ fn partition_row(partition: &PartitionView) -> [String; 9] {
     [
         partition.topic.clone(),
         partition.partition.to_string(),
-        or_dash(partition.committed_offset),
+        if partition.is_never_committed { "never".to_owned() } else { or_dash(partition.committed_offset) },
         or_dash(partition.log_start_offset),
         or_dash(partition.log_end_offset),
         or_dash(partition.lag),
