@@ -77,6 +77,12 @@ fn a_group_is_moved_looked_at_and_deleted() {
     let caught_up = describe(&server, "g");
     assert_eq!((&caught_up["lag"], &caught_up["partitions"][0]["lag_seconds"]), (&0.into(), &0.0.into()));
 
+    // There is no terminal to ask at.
+    for delete in [&["group", "delete", "g"][..], &["group", "delete-offsets", "g", "--topic", "t"]] {
+        let refused = server.fails(delete, "y\n");
+        assert!(refused.contains("nothing was deleted: say --yes"), "{refused}");
+    }
+    assert_eq!(numbers(&describe(&server, "g")["partitions"], "partition"), [Some(0), Some(1)]);
     server.ok(&["group", "delete-offsets", "g", "--topic", "t:1", "--yes"], "");
     assert_eq!(numbers(&describe(&server, "g")["partitions"], "partition"), [Some(0)]);
     assert_eq!(server.ok(&["group", "delete", "g", "--yes"], ""), "deleted g\n");
@@ -119,6 +125,8 @@ fn offsets_come_from_a_file() {
     // What is written out is what is read in.
     let reset_as_csv = ["group", "reset-offsets", "g", "--all-topics", "--shift-by", "0", "--output", "csv"];
     assert_eq!(server.ok(&reset_as_csv, ""), "t,0,3\nt,1,10\n");
+    let twice = json(&server.ok(&["group", "describe", "g", "g", "--output", "json"], ""));
+    assert_eq!(twice.as_array().map(Vec::len), Some(1), "{twice}");
     // One group that is not there keeps nobody from seeing the other.
     let output = server.run(&["group", "describe", "h", "g", "--output", "json"], b"");
     assert_eq!(output.status.code(), Some(1));

@@ -105,12 +105,14 @@ async fn views(
     groups: &[String],
     watch: &mut Watch,
 ) -> Result<(Vec<GroupView>, Vec<String>)> {
-    let names: Vec<&str> = groups.iter().map(String::as_str).collect();
+    // A group that is named twice is shown once.
+    let mut seen = BTreeSet::new();
+    let names: Vec<&str> = groups.iter().map(String::as_str).filter(|name| seen.insert(*name)).collect();
     let mut described = admin.describe_groups(&names).await;
     let mut offsets = admin.group_offsets(&names).await;
     let (mut views, mut failures) = (Vec::new(), Vec::new());
-    for name in groups {
-        let nothing = || format!("the group {name} was named twice");
+    for name in names {
+        let nothing = || format!("nothing was answered about the group {name}");
         let group = described.remove(name).with_context(nothing)?;
         let offsets = offsets.remove(name).with_context(nothing)?;
         match group.and_then(|group| Ok((group, offsets?))) {
