@@ -190,6 +190,26 @@ fn a_group_goes_on_where_it_left_off() {
 }
 
 #[test]
+fn a_member_without_partitions_says_so_and_ends() {
+    let server = Server::start();
+    server.ok(&["produce", "t"], "0\n");
+    let mut first = ottla()
+        .args(["consume", "t", "--group", "g"])
+        .env("OTTLA_BOOTSTRAP_SERVER", &server.address)
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut written = [0; 2];
+    first.stdout.as_mut().unwrap().read_exact(&mut written).unwrap();
+    let second = server.run(&["consume", "t", "--group", "g", "--until-end"], b"");
+    first.kill().unwrap();
+    first.wait().unwrap();
+    let said = text(&second.stderr);
+    assert_eq!((second.status.code(), text(&second.stdout).as_str()), (Some(0), ""), "{said}");
+    assert!(said.contains("the group g has no partitions for this member, beside 1 other member"), "{said}");
+}
+
+#[test]
 fn a_member_that_is_told_to_stop_leaves_its_group_behind_what_it_wrote() {
     let server = Server::start();
     server.ok(&["produce", "t"], "0\n1\n2\n");
