@@ -185,7 +185,6 @@ impl ClassicGroup {
         self.leader = value.leader.as_deref().map(Arc::from);
         self.state = if value.members.is_empty() { ClassicState::Empty } else { ClassicState::Stable };
         self.state_since_ms = value.current_state_timestamp;
-        self.is_recorded = true;
         timers.disarm(&mut self.rebalance.join_timer);
         self.subscribed_topics = self.topics_of_members();
     }
@@ -322,7 +321,7 @@ impl ClassicGroup {
         self.is_recorded
     }
 
-    /// Says that offsets of the group stand in the log, if nothing else of it does.
+    /// Says that something of it stands in the log: a record of the group, or offsets at least.
     pub(super) fn set_recorded(&mut self) {
         self.is_recorded = true;
     }

@@ -429,6 +429,27 @@ fn a_full_group_takes_no_more() {
 }
 
 #[test]
+fn a_member_that_says_too_much_at_once_stays_what_it_was() {
+    let mut shard = TestShard::default();
+    let ids = shard.stable(2);
+    let too_much = |id: &str| JoinGroup { protocols: vec![("range".into(), vec![0; 13 << 20].into())], ..member(id) };
+    for id in &ids {
+        let before = shard.shard.describe_classic(GROUP);
+        let token = shard.join(too_much(id));
+        assert_eq!(shard.joined(token).unwrap().error, Some(GroupError::GroupMaxSizeReached));
+        assert_eq!((shard.shard.describe_classic(GROUP), shard.heartbeat(id, 1)), (before, Ok(())));
+    }
+    // In a rebalance it is waited for like any other, and a new member that is refused is not waited for.
+    let new = shard.new_id();
+    let joined = shard.join(member(&ids[0]));
+    shard.join(too_much(&ids[1]));
+    shard.join(too_much(&new));
+    assert_eq!((shard.state(), shard.joined(joined)), ("PreparingRebalance", None));
+    shard.join(member(&ids[1]));
+    assert_eq!((shard.state(), shard.joined(joined).unwrap().generation), ("CompletingRebalance", 2));
+}
+
+#[test]
 fn a_group_that_outgrew_its_limit_in_a_restart_rebalances_and_leaves_the_last_ones_out() {
     let mut shard = TestShard::default();
     let ids = shard.stable(3);

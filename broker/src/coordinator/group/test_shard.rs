@@ -91,6 +91,9 @@ impl TestShard {
             self.shard.replay(&read, self.now);
             self.log.push((key, value));
         }
+        let is_unrecorded = |group: &Group| matches!(group, Group::Classic(group) if !group.is_recorded());
+        let unrecorded = self.shard.groups().filter(|(_, group)| is_unrecorded(group));
+        assert_eq!(self.shard.unrecorded_names_bytes, unrecorded.map(|(id, _)| id.len()).sum::<usize>());
         if refused {
             answers.iter_mut().for_each(|(_, answer)| answer.refuse(GroupError::CoordinatorNotAvailable));
         }
@@ -127,30 +130,36 @@ impl TestShard {
     pub(super) fn restart(&mut self) {
         self.lives += 1;
         let before = descriptions(&self.shard);
-        self.shard = self.load(&self.log);
-        let after = descriptions(&self.shard);
-        for (group, described) in before.iter().filter(|(_, described)| described.is_on_record) {
+        let (shard, effects) = self.load(&self.log);
+        let after = descriptions(&shard);
+        // A group that is larger than it may be by now begins a rebalance.
+        let stays = |described: &Described| {
+            described.is_on_record
+                && described.classic.as_ref().is_none_or(|group| group.members.len() <= self.config.max_size)
+        };
+        for (group, described) in before.iter().filter(|(_, described)| stays(described)) {
             assert_eq!(after.get(group), Some(described), "a restart changes {group}");
         }
         let last: HashMap<&Bytes, usize> = self.log.iter().enumerate().map(|(index, (key, _))| (key, index)).collect();
         let is_kept = |index: usize| last[&self.log[index].0] == index && self.log[index].1.is_some();
         let compacted: Vec<_> =
             (0..self.log.len()).filter(|&index| is_kept(index)).map(|index| self.log[index].clone()).collect();
-        assert_eq!(descriptions(&self.load(&compacted)), after, "compaction changes groups");
+        assert_eq!(descriptions(&self.load(&compacted).0), after, "compaction changes groups");
+        self.shard = shard;
         self.asked.clear();
-        let effects = self.shard.on_loaded(self.now);
         self.apply(effects).unwrap();
     }
 
-    /// A shard that has read a log, before sessions begin.
-    fn load(&self, log: &[(Bytes, Option<Bytes>)]) -> GroupShard {
+    /// A shard that has read a log.
+    fn load(&self, log: &[(Bytes, Option<Bytes>)]) -> (GroupShard, Effects) {
         let mut shard = GroupShard::new(Arc::clone(&self.config), StdRng::seed_from_u64(self.lives));
         shard.topics = self.shard.topics.clone();
         for (key, value) in log {
             let record = GroupRecord::decode(Some(key), value.as_ref()).unwrap().unwrap();
             shard.replay(&record, self.now);
         }
-        shard
+        let effects = shard.on_loaded(self.now);
+        (shard, effects)
     }
 
     /// Lets time pass, and handles every deadline at its time.

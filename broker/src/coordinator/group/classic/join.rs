@@ -117,7 +117,14 @@ impl ClassicGroup {
         random: &mut StdRng,
         context: &mut Context<'_>,
     ) -> Result<(), (GroupError, String)> {
-        if !self.has_room_for(&request, context) {
+        if !self.has_bytes_for(&request) {
+            // A member that asks for too much at once stays what it was; an id that nobody joins with any more goes.
+            if self.drop_pending(&request.member_id, context) {
+                self.complete_join_if_all_are_there(context);
+            }
+            return Err((GroupError::GroupMaxSizeReached, String::new()));
+        }
+        if !self.has_place_for(&request, context) {
             self.drop_pending(&request.member_id, context);
             if self.members.contains_key(request.member_id.as_str()) {
                 self.remove_member(&request.member_id, GroupError::UnknownMemberId, context);
@@ -139,18 +146,22 @@ impl ClassicGroup {
 
     /// Whether the member fits in. While members join, those count who have joined: with a limit that was lowered, the last
     /// ones to come back stay out.
-    fn has_room_for(&self, request: &JoinGroup, context: &Context<'_>) -> bool {
+    fn has_place_for(&self, request: &JoinGroup, context: &Context<'_>) -> bool {
         let limit = context.config.max_size;
         let member = self.members.get(request.member_id.as_str());
-        let has_place = match self.state {
+        match self.state {
             ClassicState::Empty => true,
             ClassicState::PreparingRebalance => {
                 member.is_some_and(|member| member.awaiting_join.is_some()) || self.rebalance.awaiting_join < limit
             }
             ClassicState::CompletingRebalance | ClassicState::Stable => member.is_some() || self.members.len() < limit,
-        };
-        let taken = self.rebalance.members_bytes - member.map_or(0, ClassicMember::size_bytes);
-        has_place && taken + protocols_bytes(&request.protocols) <= MEMBERS_BYTES_MAX
+        }
+    }
+
+    /// Whether what the member says fits in beside what the others do.
+    fn has_bytes_for(&self, request: &JoinGroup) -> bool {
+        let said_before = self.members.get(request.member_id.as_str()).map_or(0, ClassicMember::size_bytes);
+        self.rebalance.members_bytes - said_before + protocols_bytes(&request.protocols) <= MEMBERS_BYTES_MAX
     }
 
     /// Whether the member wants what the group is, and speaks something that all others speak.
