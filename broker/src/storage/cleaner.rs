@@ -13,10 +13,11 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 
+use super::disk_reserve::SpaceClaim;
 use super::error::StorageError;
 use super::log::Log;
 use super::log_manager::LogManager;
-use super::throttle::SharedThrottle;
+use super::throttle::{SharedThrottle, Throttle};
 use crate::clock::Clock;
 
 mod clean;
@@ -115,6 +116,20 @@ impl Drop for LogCleaner {
     }
 }
 
+impl Throttle for Shared {
+    fn pass(&self, bytes: u64) -> Result<(), StorageError> {
+        self.throttle.pass(bytes)
+    }
+
+    fn claim_space(&self, bytes: u64) -> Result<SpaceClaim, StorageError> {
+        match self.logs.disk_space() {
+            Ok(space) => self.logs.disk_reserve().claim(space, bytes),
+            // As producers are served where nobody can tell.
+            Err(_) => Ok(SpaceClaim::default()),
+        }
+    }
+}
+
 impl Shared {
     fn clean_until_stopped(&self) {
         loop {
@@ -138,7 +153,7 @@ impl Shared {
             decompressed_bytes_max: config.decompressed_bytes_max,
         };
         let started = self.clock.monotonic();
-        let cleaned = log.clean(from, limits, now_ms, &self.throttle);
+        let cleaned = log.clean(from, limits, now_ms, self);
         if let Ok(report) = &cleaned {
             let took = self.clock.monotonic() - started;
             tracing::info!(log = %log.topic_partition(), %from, up_to = %report.cleaned_up_to, keys = report.keys, removed = report.records_removed, bytes_before = report.bytes_read, bytes_after = report.bytes_written, ?took, "compacted");
@@ -148,23 +163,35 @@ impl Shared {
     }
 
     fn merge_until_stopped(&self) {
+        let mut was_short = false;
         loop {
             let interval = (self.config)().merge_interval.max(Duration::from_millis(1));
             if !self.throttle.rest(interval) {
                 return;
             }
+            let mut is_short = false;
             for log in self.logs.logs() {
                 // Compaction joins the segments of its logs itself, and both at once would be in each other's way.
                 let Some(_turn) = self.progress.begin(log.topic_partition()) else { continue };
-                match log.merge_segments(self.clock.now_ms(), &self.throttle) {
+                match log.merge_segments(self.clock.now_ms(), self) {
                     Ok(_) | Err(StorageError::Poisoned { .. }) => {}
                     Err(StorageError::Stopped) => return,
                     Err(_) if log.is_closed() => {}
+                    Err(error @ StorageError::NoSpaceAboveReserve { .. }) => {
+                        if !was_short && !is_short {
+                            tracing::warn!(log = %log.topic_partition(), %error, "merging waits for space, of this log and of others that need as much; each is tried again at every look");
+                        }
+                        is_short = true;
+                    }
                     Err(error) => {
                         tracing::warn!(log = %log.topic_partition(), %error, "small segments could not be merged; it is tried again");
                     }
                 }
             }
+            if was_short && !is_short {
+                tracing::info!("there is space above log.reserve.bytes again: the segments of all logs are merged");
+            }
+            was_short = is_short;
         }
     }
 }

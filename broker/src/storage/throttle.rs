@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
 
+use super::disk_reserve::SpaceClaim;
 use super::error::StorageError;
 use crate::clock::Clock;
 
@@ -17,6 +18,14 @@ pub trait Throttle: Sync {
     /// # Errors
     /// The work is to stop.
     fn pass(&self, bytes: u64) -> Result<(), StorageError>;
+
+    /// Claims space for so many bytes of new files, for as long as the claim lives. Without an implementation there always is some.
+    ///
+    /// # Errors
+    /// They do not fit above the reserve.
+    fn claim_space(&self, _bytes: u64) -> Result<SpaceClaim, StorageError> {
+        Ok(SpaceClaim::default())
+    }
 }
 
 /// No limit.
