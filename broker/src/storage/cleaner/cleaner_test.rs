@@ -3,6 +3,7 @@
 //! looked at by itself and then the threads at work.
 
 use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -274,6 +275,67 @@ fn neither_compaction_nor_merging_writes_into_the_reserve_and_both_go_on_when_th
     wait_until("the other is merged", || log_of(&logs, "deleting").segment_count() == 2);
     cleaner.stop();
     logs.close().unwrap();
+}
+
+/// One log that is dirty and has segments to merge for each of these names, and a cleaner that has come to a first of them and
+/// waits there; its pace.
+fn at_work_slowly(
+    dir: &Path,
+    topics: &[&str],
+    threads: usize,
+) -> (Arc<LogManager>, LogCleaner, Arc<AtomicU64>, Arc<Log>) {
+    let config = LogConfig { compact: threads > 0, retention_ms: 1_000 * MINUTE_MS, ..compacted(0.0) };
+    let topics: Vec<_> = topics.iter().map(|topic| (*topic, config.clone())).collect();
+    let logs = open(dir, &topics);
+    logs.logs().iter().for_each(|log| fill(log, 0..10));
+    let pace = Arc::new(AtomicU64::new(1));
+    let paced_by = Arc::clone(&pace);
+    let source: CleanerConfigSource = Arc::new(move || CleanerConfig {
+        merge_interval: if threads > 0 { Duration::from_secs(3_600) } else { Duration::from_millis(1) },
+        ..steady(paced_by.load(Ordering::Relaxed) as f64)()
+    });
+    let clock = Arc::new(ManualClock::at(10 * MINUTE_MS));
+    let cleaner = LogCleaner::start(Arc::clone(&logs), clock, source, threads, || ());
+    let in_work = || logs.logs().into_iter().find(|log| cleaner.shared.progress.begin(log.topic_partition()).is_none());
+    wait_until("a log is worked on", || in_work().is_some());
+    let first = in_work().unwrap();
+    (logs, cleaner, pace, first)
+}
+
+#[test]
+fn another_pace_reaches_what_is_under_way_with_threads_that_compact_and_without() {
+    for threads in [0, 1] {
+        let dir = tempfile::tempdir().unwrap();
+        let (logs, cleaner, pace, log) = at_work_slowly(dir.path(), &["t"], threads);
+        assert_eq!((log.segment_count(), cleaner.status().passes), (10, 0));
+        pace.store(1 << 60, Ordering::Relaxed);
+        wait_until("the work is done", || log.segment_count() == 2);
+        cleaner.stop();
+        logs.close().unwrap();
+    }
+}
+
+#[test]
+fn logs_that_are_deleted_are_let_go_of_whoever_has_their_turn() {
+    for threads in [0, 1] {
+        let dir = tempfile::tempdir().unwrap();
+        let (logs, cleaner, pace, first) = at_work_slowly(dir.path(), &["a", "b", "c"], threads);
+        let mut others = logs.logs();
+        others.retain(|log| !Arc::ptr_eq(log, &first));
+        let (other, last) = (others.remove(0), others.remove(0));
+        for deleted in [other, first] {
+            logs.abandon([&deleted]);
+            let held = Arc::downgrade(&deleted);
+            drop(deleted);
+            wait_until("nobody holds it any more", || held.strong_count() == 0);
+        }
+        assert_eq!(last.segment_count(), 10);
+        pace.store(1 << 60, Ordering::Relaxed);
+        wait_until("the last has its turn", || last.segment_count() == 2);
+        assert_eq!(cleaner.status().failures, 0);
+        cleaner.stop();
+        logs.close().unwrap();
+    }
 }
 
 /// At work at every moment, and so fast.
