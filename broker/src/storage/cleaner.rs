@@ -13,10 +13,11 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 
+use super::disk_reserve::SpaceClaim;
 use super::error::StorageError;
 use super::log::Log;
 use super::log_manager::LogManager;
-use super::throttle::SharedThrottle;
+use super::throttle::{SharedThrottle, Throttle};
 use crate::clock::Clock;
 
 mod clean;
@@ -31,7 +32,7 @@ pub use clean::{CleanLimits, CleanReport};
 use progress::Progress;
 pub use progress::{CleanerStatus, UncleanableLog};
 
-/// What the cleaner is given; looked at before each round.
+/// What the cleaner is given; looked at before each round, and the pace at each step.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct CleanerConfig {
     /// `log.cleaner.enable`: without it nothing is compacted.
@@ -76,7 +77,7 @@ impl LogCleaner {
         cleaning_threads: usize,
         guard: impl Fn() -> G,
     ) -> LogCleaner {
-        let throttle = SharedThrottle::new(Arc::clone(&clock), config().bytes_per_second_max);
+        let throttle = SharedThrottle::new(Arc::clone(&clock));
         let progress = Progress::load(&logs);
         let shared = Arc::new(Shared { logs, clock, config, cleaning_threads, throttle, progress });
         let spawn = |name: String, work: fn(&Shared)| {
@@ -115,11 +116,31 @@ impl Drop for LogCleaner {
     }
 }
 
+/// The work on one log, which ends when the log is closed or deleted: its files are to go.
+struct WorkOn<'a> {
+    log: &'a Log,
+    shared: &'a Shared,
+}
+
+impl Throttle for WorkOn<'_> {
+    fn pass(&self, bytes: u64) -> Result<(), StorageError> {
+        let pace = || (!self.log.is_closed()).then(|| (self.shared.config)().bytes_per_second_max);
+        self.shared.throttle.pass(bytes, pace)
+    }
+
+    fn claim_space(&self, bytes: u64) -> Result<SpaceClaim, StorageError> {
+        match self.shared.logs.disk_space() {
+            Ok(space) => self.shared.logs.disk_reserve().claim(space, bytes),
+            // As producers are served where nobody can tell.
+            Err(_) => Ok(SpaceClaim::default()),
+        }
+    }
+}
+
 impl Shared {
     fn clean_until_stopped(&self) {
         loop {
             let config = (self.config)();
-            self.throttle.set_pace(config.bytes_per_second_max);
             let worked = config.is_enabled && self.clean_the_filthiest(&config);
             // A moment even when there is more to do, so that nobody waits for a stop.
             let rest = if worked { Duration::ZERO } else { config.backoff.max(Duration::from_millis(1)) };
@@ -138,7 +159,7 @@ impl Shared {
             decompressed_bytes_max: config.decompressed_bytes_max,
         };
         let started = self.clock.monotonic();
-        let cleaned = log.clean(from, limits, now_ms, &self.throttle);
+        let cleaned = log.clean(from, limits, now_ms, &WorkOn { log: &log, shared: self });
         if let Ok(report) = &cleaned {
             let took = self.clock.monotonic() - started;
             tracing::info!(log = %log.topic_partition(), %from, up_to = %report.cleaned_up_to, keys = report.keys, removed = report.records_removed, bytes_before = report.bytes_read, bytes_after = report.bytes_written, ?took, "compacted");
@@ -148,23 +169,38 @@ impl Shared {
     }
 
     fn merge_until_stopped(&self) {
+        let mut was_short = false;
         loop {
             let interval = (self.config)().merge_interval.max(Duration::from_millis(1));
             if !self.throttle.rest(interval) {
                 return;
             }
-            for log in self.logs.logs() {
+            let mut is_short = false;
+            // By name: who held the logs would keep the files of deleted ones from going.
+            let names: Vec<_> = self.logs.logs().iter().map(|log| log.topic_partition().clone()).collect();
+            for topic_partition in names {
                 // Compaction joins the segments of its logs itself, and both at once would be in each other's way.
-                let Some(_turn) = self.progress.begin(log.topic_partition()) else { continue };
-                match log.merge_segments(self.clock.now_ms(), &self.throttle) {
+                let Some(_turn) = self.progress.begin(&topic_partition) else { continue };
+                let Some(log) = self.logs.log(&topic_partition) else { continue };
+                match log.merge_segments(self.clock.now_ms(), &WorkOn { log: &log, shared: self }) {
                     Ok(_) | Err(StorageError::Poisoned { .. }) => {}
-                    Err(StorageError::Stopped) => return,
                     Err(_) if log.is_closed() => {}
+                    Err(StorageError::Stopped) => return,
+                    Err(error @ StorageError::NoSpaceAboveReserve { .. }) => {
+                        if !was_short && !is_short {
+                            tracing::warn!(log = %topic_partition, %error, "merging waits for space, of this log and of others that need as much; each is tried again at every look");
+                        }
+                        is_short = true;
+                    }
                     Err(error) => {
-                        tracing::warn!(log = %log.topic_partition(), %error, "small segments could not be merged; it is tried again");
+                        tracing::warn!(log = %topic_partition, %error, "small segments could not be merged; it is tried again");
                     }
                 }
             }
+            if was_short && !is_short {
+                tracing::info!("there is space above log.reserve.bytes again: the segments of all logs are merged");
+            }
+            was_short = is_short;
         }
     }
 }

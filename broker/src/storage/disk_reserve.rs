@@ -1,14 +1,17 @@
 //! The space that producers may not use, so that a full disk is a state and not an outage: what frees space and what keeps the
 //! broker going (commits, deletions, metadata) still finds some.
 //!
-//! Owns the decision whether the reserve is reached, made at each look at the file system (whose interval the server decides).
-//! Does not own who is refused: the partition asks before it takes what a client produces, and reads one atomic flag for it.
+//! Owns the decision whether the reserve is reached, made at each look at the file system (whose interval the server decides), and
+//! what compaction and merging may write above it. Does not own who is refused: the partition asks before it takes what a client
+//! produces, and reads one atomic flag for it.
 //!
 //! Invariant: the flag is what the last look found. Between two looks a disk may fill by what is written meanwhile; an
 //! append that meets the real end of the disk is refused by the log itself.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
+use super::error::StorageError;
 use super::vfs::DiskSpace;
 
 /// The reserve of a large disk, where none is configured.
@@ -22,6 +25,22 @@ const RESUMES_ABOVE_RESERVE: u64 = 16;
 #[derive(Debug, Default)]
 pub struct DiskReserve {
     reached: AtomicBool,
+    /// As of the last look.
+    reserve_bytes: AtomicU64,
+    /// What is about to be written above it.
+    claimed_bytes: AtomicU64,
+}
+
+/// Space above the reserve for what work in the background writes; dropping it gives it back, or up what was written.
+#[derive(Debug, Default)]
+pub struct SpaceClaim(Option<(Arc<DiskReserve>, u64)>);
+
+impl Drop for SpaceClaim {
+    fn drop(&mut self) {
+        if let Some((reserve, bytes)) = &self.0 {
+            reserve.claimed_bytes.fetch_sub(*bytes, Ordering::Relaxed);
+        }
+    }
 }
 
 /// What a look at the file system changed.
@@ -52,6 +71,7 @@ impl DiskReserve {
     pub fn observe(&self, space: DiskSpace, reserve_bytes: Option<u64>) -> ReserveChange {
         let by_default = || (space.total_bytes / 100 * DEFAULT_RESERVE_PERCENT).min(DEFAULT_RESERVE_BYTES_MAX);
         let reserve_bytes = reserve_bytes.unwrap_or_else(by_default);
+        self.reserve_bytes.store(reserve_bytes, Ordering::Relaxed);
         let was_reached = self.is_reached();
         let needed = match was_reached {
             true => reserve_bytes.saturating_add(reserve_bytes / RESUMES_ABOVE_RESERVE),
@@ -63,6 +83,21 @@ impl DiskReserve {
             (false, true) => ReserveChange::Reached { reserve_bytes },
             (true, false) => ReserveChange::Free { reserve_bytes },
             _ => ReserveChange::None,
+        }
+    }
+
+    /// Claims space for so many bytes above the reserve. What others have claimed counts until they are done, also the part that
+    /// they have written: rather too late than too much.
+    ///
+    /// # Errors
+    /// [`StorageError::NoSpaceAboveReserve`].
+    pub(super) fn claim(self: &Arc<Self>, space: DiskSpace, bytes: u64) -> Result<SpaceClaim, StorageError> {
+        let claimed_bytes = self.claimed_bytes.fetch_add(bytes, Ordering::Relaxed);
+        let claim = SpaceClaim(Some((Arc::clone(self), bytes)));
+        let (reserve_bytes, free_bytes) = (self.reserve_bytes.load(Ordering::Relaxed), space.usable_bytes);
+        match free_bytes >= reserve_bytes.saturating_add(claimed_bytes).saturating_add(bytes) {
+            true => Ok(claim),
+            false => Err(StorageError::NoSpaceAboveReserve { bytes, free_bytes, reserve_bytes }),
         }
     }
 }
@@ -99,6 +134,24 @@ mod tests {
         assert_eq!(look(1700), ReserveChange::Free { reserve_bytes: 1600 });
         assert_eq!(look(1600), ReserveChange::None);
         assert!(!disk.is_reached());
+    }
+
+    #[test]
+    fn what_is_claimed_fits_above_the_reserve_together() {
+        let disk = Arc::new(DiskReserve::default());
+        disk.observe(space(GIB, 1000), Some(600));
+        let claim = |bytes| disk.claim(space(GIB, 1000), bytes);
+        let refused = claim(401).unwrap_err().to_string();
+        assert!(["401", "600", "1000"].iter().all(|number| refused.contains(number)), "{refused}");
+        let first = claim(300).unwrap();
+        assert!(claim(101).is_err());
+        let second = claim(100).unwrap();
+        drop(first);
+        assert!(claim(301).is_err());
+        drop(second);
+        drop(claim(400).unwrap());
+        disk.observe(space(GIB, 0), Some(600));
+        assert!(disk.claim(space(GIB, 599), 0).is_err(), "below the reserve");
     }
 
     #[test]

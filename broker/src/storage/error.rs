@@ -29,6 +29,16 @@ pub enum StorageError {
         /// What was to be written.
         bytes: usize,
     },
+    /// What work in the background would write does not fit above the space that is kept free. Nothing was written.
+    #[error("{bytes} bytes to write do not fit above log.reserve.bytes ({reserve_bytes}) into {free_bytes} free bytes")]
+    NoSpaceAboveReserve {
+        /// What was to be written, in bytes.
+        bytes: u64,
+        /// What is free, in bytes.
+        free_bytes: u64,
+        /// `log.reserve.bytes`, as it is in force.
+        reserve_bytes: u64,
+    },
     /// A write or an fsync failed earlier, so nothing more is acknowledged through this log until the broker restarts.
     #[error("log {log} is offline since a failed write or sync: {cause}")]
     Poisoned {

@@ -41,7 +41,7 @@ impl Log {
     /// Merges what may be merged; returns how many files of segments there are fewer. Durable when it returns.
     ///
     /// # Errors
-    /// A segment cannot be read or written; what was merged before stays so. Damage is no error: its segment is left alone.
+    /// A segment cannot be read or written, or what is to be written would not fit above the reserve; what was merged before stays so. Damage is no error: its segment is left alone.
     pub fn merge_segments(&self, now_ms: i64, throttle: &dyn Throttle) -> Result<usize, StorageError> {
         if self.segment_count() < 3 {
             // Two sealed ones at least.
@@ -92,6 +92,7 @@ impl Log {
         config: &LogConfig,
         throttle: &dyn Throttle,
     ) -> Result<bool, StorageError> {
+        let _space = throttle.claim_space(segments.iter().map(|segment| segment.file_bytes()).sum())?;
         let (vfs, dir) = (self.vfs(), self.dir());
         let mut new = NewSegment::create(vfs, dir, segments[0].base_offset, config.index_interval_bytes)?;
         let copied = segments.iter().try_fold(true, |sound, segment| match sound {

@@ -72,7 +72,7 @@ impl Scrubber {
         pace: ScrubPace,
         guard: G,
     ) -> Scrubber {
-        let throttle = SharedThrottle::new(Arc::clone(&clock), pace() as f64);
+        let throttle = SharedThrottle::new(Arc::clone(&clock));
         let shared = Arc::new(Shared { logs, clock, pace, throttle, status: Mutex::default() });
         let scrubbing = Arc::clone(&shared);
         let work = move || {
@@ -105,17 +105,14 @@ impl Drop for Scrubber {
     }
 }
 
-/// The pace as it is at each read: it may be changed in the middle of a segment. A scrub that was switched off is to stop at
+/// The pace as it is at each read, and while it waits: it may be changed in the middle of a segment. A scrub that was switched off is to stop at
 /// once, since it holds files; what it had begun it begins again.
 impl Throttle for Shared {
     fn pass(&self, bytes: u64) -> Result<(), StorageError> {
-        match (self.pace)() {
-            0 => Err(StorageError::Stopped),
-            bytes_per_second => {
-                self.throttle.set_pace(bytes_per_second as f64);
-                self.throttle.pass(bytes)
-            }
-        }
+        self.throttle.pass(bytes, || match (self.pace)() {
+            0 => None,
+            bytes_per_second => Some(bytes_per_second as f64),
+        })
     }
 }
 

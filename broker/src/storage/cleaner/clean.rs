@@ -6,7 +6,7 @@
 //! write to a compacted topic, go. The last five batches of each producer stay, without records if need be, so that what is
 //! known of producers can be had from the log again.
 //!
-//! Does not own when a log is cleaned (`schedule.rs`), nor how a segment takes the place of others (`replacement.rs`).
+//! Does not own when a log is cleaned (`progress.rs`), nor how a segment takes the place of others (`replacement.rs`).
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -17,6 +17,7 @@ use super::dense_writer::DenseWriter;
 use super::offset_map::{KeyHash, OffsetMap};
 use super::transactions::Transactions;
 use crate::storage::batch_header::BatchHeader;
+use crate::storage::disk_reserve::SpaceClaim;
 use crate::storage::error::StorageError;
 use crate::storage::log::{Log, may_reach, replacement_bytes_max};
 use crate::storage::log_config::LogConfig;
@@ -109,7 +110,8 @@ impl Log {
     /// Cleans the log once, which was cleaned up to `cleaned_up_to` before. Durable when it returns.
     ///
     /// # Errors
-    /// A segment is damaged, or cannot be read or written, or the work was stopped. What was done before stays, and is done
+    /// A segment is damaged, or cannot be read or written, or what takes the place of some would not fit above the reserve beside
+    /// them, or the work was stopped. What was done before stays, and is done
     /// again by the next cleaning.
     pub fn clean(
         &self,
@@ -136,6 +138,7 @@ impl Log {
             }),
             report: CleanReport { cleaned_up_to, ..CleanReport::default() },
         };
+        pass.check_space(&runs)?;
         pass.map_keys(&runs, cleaned_up_to)?;
         pass.rewrite(&runs)?;
         Ok(pass.report)
@@ -199,6 +202,22 @@ enum Fate {
 }
 
 impl Pass<'_> {
+    /// Whether each group would find space now, so that keys are not mapped in vain.
+    fn check_space(&self, runs: &[Vec<Arc<SealedSegment>>]) -> Result<(), StorageError> {
+        for mut rest in runs.iter().map(Vec::as_slice) {
+            while !rest.is_empty() {
+                let (group, behind) = rest.split_at(self.group_len(rest));
+                drop(self.claim_space(group)?);
+                rest = behind;
+            }
+        }
+        Ok(())
+    }
+
+    fn claim_space(&self, group: &[Arc<SealedSegment>]) -> Result<SpaceClaim, StorageError> {
+        self.throttle.claim_space(group.iter().map(|segment| segment.file_bytes()).sum())
+    }
+
     /// Puts the keys of the dirty part into the map, as far as they find room.
     fn map_keys(&mut self, runs: &[Vec<Arc<SealedSegment>>], from: Offset) -> Result<(), StorageError> {
         for segment in runs.iter().flatten().filter(|segment| segment.next_offset > from) {
@@ -299,6 +318,7 @@ impl Pass<'_> {
     }
 
     fn rewrite_group(&mut self, group: &[Arc<SealedSegment>]) -> Result<(), StorageError> {
+        let _space = self.claim_space(group)?;
         let (vfs, dir) = (self.log.vfs(), self.log.dir());
         let new = NewSegment::create(vfs, dir, group[0].base_offset, self.config.index_interval_bytes)?;
         let mut writer = DenseWriter::new(new);

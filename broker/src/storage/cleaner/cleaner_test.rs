@@ -3,6 +3,7 @@
 //! looked at by itself and then the threads at work.
 
 use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -12,8 +13,8 @@ use super::clean::CleanLimits;
 use super::*;
 use crate::clock::ManualClock;
 use crate::storage::validated_batch::ValidatedBatch;
-use crate::storage::vfs::RealVfs;
-use crate::storage::{DataDir, LogConfig, LogManagerConfig, LogToOpen, ProducerLimits, Unthrottled};
+use crate::storage::vfs::{FaultVfs, RealVfs, Vfs};
+use crate::storage::{DataDir, DiskSpace, LogConfig, LogManagerConfig, LogToOpen, ProducerLimits, Unthrottled};
 use crate::types::{LeaderEpoch, Offset, TopicPartition};
 
 const MINUTE_MS: i64 = 60_000;
@@ -21,7 +22,11 @@ const LIMITS: CleanLimits = CleanLimits { map_bytes_max: 1 << 20, decompressed_b
 const PATIENCE: Duration = Duration::from_secs(60);
 
 fn open(dir: &Path, topics: &[(&str, LogConfig)]) -> Arc<LogManager> {
-    let data_dir = DataDir::open(Arc::new(RealVfs), dir).unwrap();
+    open_on(Arc::new(RealVfs), dir, topics)
+}
+
+fn open_on(vfs: Arc<dyn Vfs>, dir: &Path, topics: &[(&str, LogConfig)]) -> Arc<LogManager> {
+    let data_dir = DataDir::open(vfs, dir).unwrap();
     let config = LogManagerConfig { threads: 1, open_files_max: 64, producer_limits: ProducerLimits::default() };
     let logs = topics.iter().map(|(topic, config)| LogToOpen {
         topic_partition: TopicPartition::new(*topic, 0),
@@ -266,6 +271,111 @@ fn sealed_segments_of_any_topic_are_merged_at_the_next_look() {
     assert_eq!(cleaner.status().passes, 0, "log.cleaner.enable is off");
     cleaner.stop();
     logs.close().unwrap();
+}
+
+#[test]
+fn neither_compaction_nor_merging_writes_into_the_reserve_and_both_go_on_when_there_is_space() {
+    let disk = FaultVfs::new();
+    let deleting = LogConfig { compact: false, retention_ms: 1_000 * MINUTE_MS, ..compacted(1.0) };
+    let logs =
+        open_on(Arc::new(disk.clone()), Path::new("/data"), &[("deleting", deleting), ("compacted", compacted(0.0))]);
+    for log in logs.logs() {
+        fill(&log, 0..10);
+        log.flush().unwrap();
+    }
+    let (needed, largest) = (log_of(&logs, "deleting").size_bytes(), 1 << 20);
+    let space_of = |free_bytes| DiskSpace { total_bytes: 1 << 30, usable_bytes: free_bytes };
+    disk.set_capacity(Some(disk.used_bytes() + largest + needed / 2));
+    logs.disk_reserve().observe(space_of(1 << 30), Some(largest));
+    let clock = Arc::new(ManualClock::at(10 * MINUTE_MS));
+    let cleaner = LogCleaner::start(Arc::clone(&logs), Arc::clone(&clock) as _, steady(1e18), 1, || ());
+    wait_until("compaction waits for space", || cleaner.status().uncleanable.len() == 1);
+    let status = cleaner.status();
+    assert_eq!((status.passes, status.failures), (0, 0), "{status:?}");
+    assert!(status.uncleanable[0].reason.contains("log.reserve.bytes"), "{status:?}");
+    assert!(logs.logs().iter().all(|log| log.segment_count() == 10), "nothing was merged at any look");
+    let names = logs.logs().iter().flat_map(|log| disk.read_dir(log.dir()).unwrap()).collect::<Vec<_>>();
+    assert!(names.iter().all(|entry| !entry.name.ends_with(".cleaned")), "{names:?}");
+
+    disk.set_capacity(None);
+    clock.advance(Duration::from_secs(61));
+    wait_until("the log is compacted", || cleaner.status().passes >= 1 && cleaner.status().uncleanable.is_empty());
+    wait_until("the other is merged", || log_of(&logs, "deleting").segment_count() == 2);
+    cleaner.stop();
+    logs.close().unwrap();
+}
+
+/// One log that is dirty and has segments to merge for each of these names, and a cleaner that has come to a first of them and
+/// waits there; its pace.
+fn at_work_slowly(
+    dir: &Path,
+    topics: &[&str],
+    threads: usize,
+) -> (Arc<LogManager>, LogCleaner, Arc<AtomicU64>, Arc<Log>) {
+    let config = LogConfig { compact: threads > 0, retention_ms: 1_000 * MINUTE_MS, ..compacted(0.0) };
+    let topics: Vec<_> = topics.iter().map(|topic| (*topic, config.clone())).collect();
+    let logs = open(dir, &topics);
+    logs.logs().iter().for_each(|log| fill(log, 0..10));
+    let pace = Arc::new(AtomicU64::new(1));
+    let paced_by = Arc::clone(&pace);
+    let source: CleanerConfigSource = Arc::new(move || CleanerConfig {
+        merge_interval: if threads > 0 { Duration::from_secs(3_600) } else { Duration::from_millis(1) },
+        ..steady(paced_by.load(Ordering::Relaxed) as f64)()
+    });
+    let clock = Arc::new(ManualClock::at(10 * MINUTE_MS));
+    let cleaner = LogCleaner::start(Arc::clone(&logs), clock, source, threads, || ());
+    let in_work = || logs.logs().into_iter().find(|log| cleaner.shared.progress.begin(log.topic_partition()).is_none());
+    wait_until("a log is worked on", || in_work().is_some());
+    let first = in_work().unwrap();
+    (logs, cleaner, pace, first)
+}
+
+#[test]
+fn another_pace_reaches_what_is_under_way_with_threads_that_compact_and_without() {
+    for threads in [0, 1] {
+        let dir = tempfile::tempdir().unwrap();
+        let (logs, cleaner, pace, log) = at_work_slowly(dir.path(), &["t"], threads);
+        assert_eq!((log.segment_count(), cleaner.status().passes), (10, 0));
+        pace.store(1 << 60, Ordering::Relaxed);
+        wait_until("the work is done", || log.segment_count() == 2);
+        cleaner.stop();
+        logs.close().unwrap();
+    }
+}
+
+#[test]
+fn logs_that_are_deleted_are_let_go_of_whoever_has_their_turn() {
+    for threads in [0, 1] {
+        let dir = tempfile::tempdir().unwrap();
+        let (logs, cleaner, pace, first) = at_work_slowly(dir.path(), &["a", "b", "c"], threads);
+        let mut others = logs.logs();
+        others.retain(|log| !Arc::ptr_eq(log, &first));
+        let (other, last) = (others.remove(0), others.remove(0));
+        for deleted in [other, first] {
+            logs.abandon([&deleted]);
+            let held = Arc::downgrade(&deleted);
+            drop(deleted);
+            wait_until("nobody holds it any more", || held.strong_count() == 0);
+        }
+        assert_eq!(last.segment_count(), 10);
+        pace.store(1 << 60, Ordering::Relaxed);
+        wait_until("the last has its turn", || last.segment_count() == 2);
+        assert_eq!(cleaner.status().failures, 0);
+        cleaner.stop();
+        logs.close().unwrap();
+    }
+}
+
+/// At work at every moment, and so fast.
+fn steady(bytes_per_second_max: f64) -> CleanerConfigSource {
+    Arc::new(move || CleanerConfig {
+        is_enabled: true,
+        dedupe_buffer_bytes: 1 << 20,
+        bytes_per_second_max,
+        backoff: Duration::from_millis(1),
+        merge_interval: Duration::from_millis(1),
+        decompressed_bytes_max: 1 << 20,
+    })
 }
 
 fn wait_until(what: &str, condition: impl Fn() -> bool) {

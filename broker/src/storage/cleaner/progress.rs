@@ -70,6 +70,8 @@ struct Failed {
     reason: String,
     failures: u32,
     retry_at_ms: i64,
+    /// Nothing is wrong with the log: what takes its segments' place would not fit above the reserve.
+    waits_for_space: bool,
 }
 
 /// The right to work on a log; dropping it gives it back.
@@ -107,6 +109,7 @@ impl Progress {
     /// [`Progress::finish`].
     pub(super) fn begin_the_filthiest(&self, logs: &LogManager, now_ms: i64) -> Option<(Arc<Log>, Offset)> {
         let mut filthiest: Option<(f64, Arc<Log>, Offset)> = None;
+        self.0.lock().failed.retain(|name, _| logs.log(name).is_some());
         for log in logs.logs().into_iter().filter(|log| log.config().compact) {
             let (from, more_to_do) = {
                 let mut state = self.0.lock();
@@ -146,7 +149,10 @@ impl Progress {
         state.in_work.remove(name);
         match cleaned {
             Ok(report) => {
-                state.failed.remove(name);
+                let waited = state.failed.remove(name).is_some_and(|failed| failed.waits_for_space);
+                if waited && !state.is_short_of_space() {
+                    tracing::info!("there is space above log.reserve.bytes again: all logs are compacted");
+                }
                 state.status.passes += 1;
                 state.status.bytes_read += report.bytes_read;
                 state.status.bytes_written += report.bytes_written;
@@ -187,17 +193,30 @@ impl State {
         (up_to, more_to_do)
     }
 
+    fn is_short_of_space(&self) -> bool {
+        self.failed.values().any(|failed| failed.waits_for_space)
+    }
+
     fn note_failure(&mut self, log: &Log, error: &StorageError, now_ms: i64) {
         // The broker stops, or the topic was deleted.
         if matches!(error, StorageError::Stopped) || log.is_closed() {
             return;
         }
         let name = log.topic_partition();
+        if let StorageError::NoSpaceAboveReserve { .. } = error {
+            if !self.is_short_of_space() {
+                tracing::warn!(log = %name, %error, "compaction waits for space, of this log and of others that need as much; each is tried again every minute");
+            }
+            let (reason, retry_at_ms) = (error.to_string(), now_ms.saturating_add(RETRY_MS));
+            self.failed.insert(name.clone(), Failed { reason, failures: 0, retry_at_ms, waits_for_space: true });
+            return;
+        }
         self.status.failures += 1;
         let failures = self.failed.get(name).map_or(0, |failed| failed.failures).saturating_add(1);
         let wait_ms = RETRY_MS.saturating_mul(1 << (failures - 1).min(20)).min(RETRY_MS_MAX);
         tracing::error!(log = %name, %error, retry_in_ms = wait_ms, "a log cannot be compacted; the others are");
-        let failed = Failed { reason: error.to_string(), failures, retry_at_ms: now_ms.saturating_add(wait_ms) };
+        let retry_at_ms = now_ms.saturating_add(wait_ms);
+        let failed = Failed { reason: error.to_string(), failures, retry_at_ms, waits_for_space: false };
         self.failed.insert(name.clone(), failed);
     }
 

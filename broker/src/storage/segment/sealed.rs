@@ -80,6 +80,11 @@ impl SealedSegment {
         self.time_index.pin()
     }
 
+    /// Bytes of its log and its indexes: what a segment in its place takes at most.
+    pub(in crate::storage) fn file_bytes(&self) -> u64 {
+        self.size_bytes + self.index_sizes().iter().sum::<u64>()
+    }
+
     /// Bytes of its indexes, the larger of the two.
     pub(in crate::storage) fn index_bytes(&self) -> u64 {
         let [offset_bytes, time_bytes] = self.index_sizes();
