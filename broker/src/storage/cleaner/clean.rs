@@ -206,7 +206,7 @@ impl Pass<'_> {
     fn check_space(&self, runs: &[Vec<Arc<SealedSegment>>]) -> Result<(), StorageError> {
         for mut rest in runs.iter().map(Vec::as_slice) {
             while !rest.is_empty() {
-                let (group, behind) = rest.split_at(self.group_len(rest));
+                let (group, behind) = rest.split_at(self.group_len(rest)?);
                 drop(self.claim_space(group)?);
                 rest = behind;
             }
