@@ -415,6 +415,9 @@ async fn the_stream_has_records() {
     let producer = cluster.producer().await;
     producer.send(ProducerRecord::new(topic.as_str(), "5")).await.unwrap();
     assert_eq!(next(&mut consumer.stream()).await.unwrap().offset, 5);
+    assert!(consumer.member_id().is_some());
+    within(consumer.unsubscribe()).await;
+    assert_eq!(consumer.member_id(), None, "it has left");
     within(consumer.close()).await;
     cluster.stop().await;
 }
