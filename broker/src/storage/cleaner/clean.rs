@@ -140,7 +140,7 @@ impl Log {
         };
         pass.check_space(&runs)?;
         pass.map_keys(&runs, cleaned_up_to)?;
-        pass.rewrite(&runs)?;
+        pass.rewrite(runs)?;
         Ok(pass.report)
     }
 
@@ -204,14 +204,7 @@ enum Fate {
 impl Pass<'_> {
     /// Whether each group would find space now, so that keys are not mapped in vain.
     fn check_space(&self, runs: &[Vec<Arc<SealedSegment>>]) -> Result<(), StorageError> {
-        for mut rest in runs.iter().map(Vec::as_slice) {
-            while !rest.is_empty() {
-                let (group, behind) = rest.split_at(self.group_len(rest));
-                drop(self.claim_space(group)?);
-                rest = behind;
-            }
-        }
-        Ok(())
+        runs.iter().flat_map(|run| self.groups(run)).try_for_each(|group| self.claim_space(group).map(drop))
     }
 
     fn claim_space(&self, group: &[Arc<SealedSegment>]) -> Result<SpaceClaim, StorageError> {
@@ -273,23 +266,35 @@ impl Pass<'_> {
         }
     }
 
-    /// Rewrites all segments that the map speaks of, group by group.
-    fn rewrite(&mut self, runs: &[Vec<Arc<SealedSegment>>]) -> Result<(), StorageError> {
+    /// Rewrites all segments that the map speaks of, group by group. Whoever holds a replaced segment holds its files: those of a
+    /// group go with it.
+    fn rewrite(&mut self, runs: Vec<Vec<Arc<SealedSegment>>>) -> Result<(), StorageError> {
         let mut behind = self.log.first_segment_base();
-        for run in runs {
+        for mut run in runs {
             if behind != run[0].base_offset {
                 self.transactions.pass_over();
             }
             behind = run[run.len() - 1].next_offset;
-            let covered = run.iter().take_while(|segment| segment.base_offset < self.report.cleaned_up_to).count();
-            let mut rest = &run[..covered];
-            while !rest.is_empty() {
-                let (group, behind) = rest.split_at(self.group_len(rest));
-                self.rewrite_group(group)?;
-                rest = behind;
+            run.truncate(run.iter().take_while(|segment| segment.base_offset < self.report.cleaned_up_to).count());
+            let groups: Vec<usize> = self.groups(&run).map(<[_]>::len).collect();
+            let mut rest = run.into_iter();
+            for len in groups {
+                let group: Vec<_> = rest.by_ref().take(len).collect();
+                self.rewrite_group(&group)?;
             }
         }
         Ok(())
+    }
+
+    /// A run in parts that can become one segment each.
+    fn groups<'r>(&self, mut rest: &'r [Arc<SealedSegment>]) -> impl Iterator<Item = &'r [Arc<SealedSegment>]> {
+        let segments_max = self.log.segments_replaced_max();
+        std::iter::from_fn(move || {
+            let len = (!rest.is_empty()).then(|| self.group_len(rest).min(segments_max))?;
+            let (group, behind) = rest.split_at(len);
+            rest = behind;
+            Some(group)
+        })
     }
 
     /// How many of these segments can become one: as large as one may be.
