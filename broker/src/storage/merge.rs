@@ -10,6 +10,7 @@
 //! large segment is copied again and again for a trickle behind it, one above 64 MiB is copied only when the others double it.
 //! Where compaction has to leave young records alone (`min.compaction.lag.ms`), merging does too.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use super::error::StorageError;
@@ -49,11 +50,20 @@ impl Log {
         }
         let config = self.config();
         let mut fewer = 0;
+        let segments_max = self.segments_replaced_max();
         for mut run in self.replaceable_runs()? {
             run.truncate(self.first_young(&run, now_ms)?);
             let candidates = run.iter().map(|segment| self.candidate(segment)).collect::<Result<Vec<_>, _>>()?;
-            for group in groups(&candidates, &config, now_ms) {
-                let segments = &run[group];
+            let (mut rest, mut at) = (run.into_iter(), 0);
+            for group in parts(groups(&candidates, &config, now_ms), segments_max) {
+                // Whoever holds a replaced segment holds its files: those of a group go with it.
+                rest.by_ref().take(group.start - at).for_each(drop);
+                let segments: Vec<_> = rest.by_ref().take(group.len()).collect();
+                at = group.end;
+                if !is_worth_it(&candidates[group]) {
+                    continue;
+                }
+                let segments = &segments[..];
                 if self.merge(segments, &config, throttle)? {
                     fewer += segments.len() - 1;
                     let (from, to) = (segments[0].base_offset, segments[segments.len() - 1].next_offset);
@@ -129,6 +139,15 @@ fn copy(segment: &Arc<SealedSegment>, new: &mut NewSegment, throttle: &dyn Throt
             NextBatch::End => return Ok(true),
         }
     }
+}
+
+/// These ranges in such of at most so many, and of at least two.
+fn parts(groups: Vec<Range<usize>>, len_max: usize) -> impl Iterator<Item = Range<usize>> {
+    let parts = move |group: Range<usize>| {
+        let end = group.end;
+        group.step_by(len_max).map(move |start| start..end.min(start + len_max))
+    };
+    groups.into_iter().flat_map(parts).filter(|part| part.len() > 1)
 }
 
 /// Which of these adjacent segments become one: ranges of at least two.

@@ -1,7 +1,7 @@
 //! Goal: segments that may be merged are, those that may not are not, and nobody who reads or restarts can tell.
 //! Method: real files, small segments, everything read back at its offset; readers beside it.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use super::*;
 use crate::storage::batch_header::{BatchHeader, HEADER_BYTES};
@@ -22,8 +22,12 @@ impl Fixture {
     }
 
     fn open(&self, config: &LogConfig, mode: OpenMode) -> Arc<Log> {
+        self.open_with(&OpenFiles::new(Arc::new(RealVfs), 1024), config, mode)
+    }
+
+    fn open_with(&self, open_files: &Arc<OpenFiles>, config: &LogConfig, mode: OpenMode) -> Arc<Log> {
         let context = LogContext {
-            open_files: OpenFiles::new(Arc::new(RealVfs), 4),
+            open_files: Arc::clone(open_files),
             quarantine: self.0.path().join("quarantine"),
             producer_limits: ProducerLimits::default(),
         };
@@ -36,6 +40,19 @@ impl Fixture {
         let mut names: Vec<_> = names.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
         names.sort();
         names
+    }
+}
+
+/// Looks at how many handles are open at each step.
+struct Watching<'a> {
+    pool: &'a OpenFiles,
+    open_max: AtomicUsize,
+}
+
+impl Throttle for Watching<'_> {
+    fn pass(&self, _bytes: u64) -> Result<(), StorageError> {
+        self.open_max.fetch_max(self.pool.open_count(), Ordering::Relaxed);
+        Ok(())
     }
 }
 
@@ -244,6 +261,35 @@ fn a_damaged_segment_is_left_alone_and_its_neighbours_are_merged() {
     assert_eq!(log.corrupt_ranges().len(), 1);
     assert_eq!(log.merge_segments(9 * MINUTE_MS, &Unthrottled).unwrap(), 3 + 2);
     assert_eq!(std::fs::read(&path).unwrap(), bytes, "the damaged one is as it was");
+}
+
+#[test]
+fn many_segments_are_merged_and_compacted_with_few_descriptors() {
+    const SEGMENTS: i64 = 120;
+    for (limit, compact) in [(8, false), (96, true)] {
+        let fixture = Fixture::new();
+        let pool = OpenFiles::new(Arc::new(RealVfs), limit);
+        let config = LogConfig { retention_ms: -1, compact, ..by_the_minute(1 << 30) };
+        let log = fixture.open_with(&pool, &config, OpenMode::default());
+        trickle(&log, 0..SEGMENTS);
+        assert_eq!(log.segment_count() as i64, SEGMENTS);
+        let at_once = pool.segments_replaced_max();
+        let watching = Watching { pool: &pool, open_max: AtomicUsize::new(0) };
+        let limits = CleanLimits { map_bytes_max: 1 << 20, decompressed_bytes_max: 1 << 20 };
+        let now_ms = 1_000 * SEGMENTS * MINUTE_MS;
+        let (mut before, mut looks) = (usize::MAX, 0);
+        while log.segment_count() < before {
+            (before, looks) = (log.segment_count(), looks + 1);
+            match compact {
+                true => drop(log.clean(Offset::ZERO, limits, now_ms, &watching).unwrap()),
+                false => drop(log.merge_segments(now_ms, &watching).unwrap()),
+            }
+            assert!(log.segment_count() > before / at_once, "more than so many at once");
+        }
+        assert!((2..20).contains(&looks) && before == 2, "{before} segments after {looks} looks");
+        let open_max = watching.open_max.into_inner();
+        assert!(open_max > 0 && open_max <= limit, "{open_max} of {limit} were open");
+    }
 }
 
 #[test]

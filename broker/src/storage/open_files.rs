@@ -18,6 +18,11 @@ use parking_lot::Mutex;
 
 use super::vfs::{Access, Vfs, VfsFile};
 
+/// What one replacement of segments may pin, as a part of all handles.
+const PINNED_SHARE: usize = 8;
+/// A log and two indexes.
+const FILES_OF_SEGMENT: usize = 3;
+
 /// The handles that are open on demand, at most so many.
 #[derive(Debug)]
 pub struct OpenFiles {
@@ -26,6 +31,8 @@ pub struct OpenFiles {
     next_id: AtomicU64,
     /// Handles that are kept beside those in `state`, at most half of the limit.
     kept: AtomicUsize,
+    /// Handles of replaced files that stay open, see [`LazyFile::pin`]; among those that were opened.
+    pinned: AtomicUsize,
     /// Handles that were opened on demand and are open, whoever has them.
     opened: Arc<AtomicUsize>,
     state: Mutex<State>,
@@ -101,6 +108,7 @@ impl OpenFiles {
             limit: limit.max(1),
             next_id: AtomicU64::new(0),
             kept: AtomicUsize::new(0),
+            pinned: AtomicUsize::new(0),
             opened: Arc::default(),
             state: Mutex::default(),
         })
@@ -139,9 +147,16 @@ impl OpenFiles {
         Some(KeptHandle(Arc::clone(self)))
     }
 
-    /// How many may be open beside those that are kept.
+    /// How many may be open beside those that are kept or pinned.
     fn limit_of_rest(&self) -> usize {
-        (self.limit - self.kept.load(Ordering::Relaxed).min(self.limit)).max(1)
+        let taken = self.kept.load(Ordering::Relaxed) + self.pinned.load(Ordering::Relaxed);
+        self.limit.saturating_sub(taken).max(1)
+    }
+
+    /// How many segments may be replaced at once: their files stay open for those who read them, and a few may do so at the
+    /// same time. Two at least, lest nothing is ever joined.
+    pub(super) fn segments_replaced_max(&self) -> usize {
+        (self.limit / PINNED_SHARE / FILES_OF_SEGMENT).max(2)
     }
 }
 
@@ -167,6 +182,19 @@ impl State {
     }
 }
 
+/// A handle that stays open, and counts.
+#[derive(Debug)]
+struct PinnedFile {
+    file: Arc<dyn VfsFile>,
+    pool: Arc<OpenFiles>,
+}
+
+impl Drop for PinnedFile {
+    fn drop(&mut self) {
+        self.pool.pinned.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 /// A file that is opened when it is first read, and again after it was closed to make room.
 #[derive(Debug)]
 pub(super) struct LazyFile {
@@ -174,7 +202,7 @@ pub(super) struct LazyFile {
     id: u64,
     path: PathBuf,
     /// See [`LazyFile::pin`].
-    pinned: OnceLock<Arc<dyn VfsFile>>,
+    pinned: OnceLock<PinnedFile>,
 }
 
 impl LazyFile {
@@ -194,7 +222,7 @@ impl LazyFile {
 
     pub(super) fn get(&self) -> io::Result<Arc<dyn VfsFile>> {
         if let Some(pinned) = self.pinned.get() {
-            return Ok(Arc::clone(pinned));
+            return Ok(Arc::clone(&pinned.file));
         }
         if let Some(file) = self.pool.state.lock().touch(self.id) {
             return Ok(file);
@@ -203,7 +231,7 @@ impl LazyFile {
         let opened = self.pool.open(&self.path);
         // Pinned meanwhile: the name may be gone since, or another file's.
         if let Some(pinned) = self.pinned.get() {
-            return Ok(Arc::clone(pinned));
+            return Ok(Arc::clone(&pinned.file));
         }
         let file = opened?;
         let mut state = self.pool.state.lock();
@@ -227,7 +255,12 @@ impl LazyFile {
     /// to go on reading it.
     pub(super) fn pin(&self) -> io::Result<()> {
         let file = self.get()?;
-        let _first = self.pinned.set(file);
+        self.pool.pinned.fetch_add(1, Ordering::Relaxed);
+        let _first = self.pinned.set(PinnedFile { file, pool: Arc::clone(&self.pool) });
+        // It is counted here now, and room for others is made.
+        let mut state = self.pool.state.lock();
+        state.files.remove(&self.id);
+        state.evict(self.pool.limit_of_rest());
         Ok(())
     }
 
@@ -300,5 +333,27 @@ mod tests {
         });
         drop((files, kept));
         assert_eq!(pool.open_count(), 0);
+    }
+
+    #[test]
+    fn pinned_handles_are_among_those_that_may_be_open() {
+        let dir = tempfile::tempdir().unwrap();
+        let pool = OpenFiles::new(Arc::new(RealVfs), 16);
+        let files: Vec<LazyFile> = (0..64).map(|n| LazyFile::new(&pool, dir.path().join(format!("{n}")))).collect();
+        for file in &files {
+            RealVfs.open(file.path(), Access::CreateNew).unwrap();
+        }
+        let (replaced, others) = files.split_at(12);
+        for replaced in replaced {
+            // Twice, as after a replacement that could not be committed.
+            replaced.pin().unwrap();
+            replaced.pin().unwrap();
+            others.iter().for_each(|other| drop(other.get().unwrap()));
+            assert!(pool.open_count() <= 16, "{}", pool.open_count());
+        }
+        replaced.iter().for_each(|replaced| std::fs::remove_file(replaced.path()).unwrap());
+        assert!(replaced.iter().all(|replaced| replaced.get().is_ok()));
+        drop(files);
+        assert_eq!((pool.open_count(), pool.limit_of_rest()), (0, 16));
     }
 }

@@ -140,7 +140,7 @@ impl Log {
         };
         pass.check_space(&runs)?;
         pass.map_keys(&runs, cleaned_up_to)?;
-        pass.rewrite(&runs)?;
+        pass.rewrite(runs)?;
         Ok(pass.report)
     }
 
@@ -204,9 +204,10 @@ enum Fate {
 impl Pass<'_> {
     /// Whether each group would find space now, so that keys are not mapped in vain.
     fn check_space(&self, runs: &[Vec<Arc<SealedSegment>>]) -> Result<(), StorageError> {
-        for mut rest in runs.iter().map(Vec::as_slice) {
-            while !rest.is_empty() {
-                let (group, behind) = rest.split_at(self.group_len(rest)?);
+        for run in runs {
+            let mut rest = run.as_slice();
+            for len in self.groups(run)? {
+                let (group, behind) = rest.split_at(len);
                 drop(self.claim_space(group)?);
                 rest = behind;
             }
@@ -273,23 +274,36 @@ impl Pass<'_> {
         }
     }
 
-    /// Rewrites all segments that the map speaks of, group by group.
-    fn rewrite(&mut self, runs: &[Vec<Arc<SealedSegment>>]) -> Result<(), StorageError> {
+    /// Rewrites all segments that the map speaks of, group by group. Whoever holds a replaced segment holds its files: those of a
+    /// group go with it.
+    fn rewrite(&mut self, runs: Vec<Vec<Arc<SealedSegment>>>) -> Result<(), StorageError> {
         let mut behind = self.log.first_segment_base();
-        for run in runs {
+        for mut run in runs {
             if behind != run[0].base_offset {
                 self.transactions.pass_over();
             }
             behind = run[run.len() - 1].next_offset;
-            let covered = run.iter().take_while(|segment| segment.base_offset < self.report.cleaned_up_to).count();
-            let mut rest = &run[..covered];
-            while !rest.is_empty() {
-                let (group, behind) = rest.split_at(self.group_len(rest)?);
-                self.rewrite_group(group)?;
-                rest = behind;
+            run.truncate(run.iter().take_while(|segment| segment.base_offset < self.report.cleaned_up_to).count());
+            let groups = self.groups(&run)?;
+            let mut rest = run.into_iter();
+            for len in groups {
+                let group: Vec<_> = rest.by_ref().take(len).collect();
+                self.rewrite_group(&group)?;
             }
         }
         Ok(())
+    }
+
+    /// How long the parts of a run are that can become one segment each.
+    fn groups(&self, mut rest: &[Arc<SealedSegment>]) -> Result<Vec<usize>, StorageError> {
+        let segments_max = self.log.segments_replaced_max();
+        let mut groups = Vec::new();
+        while !rest.is_empty() {
+            let len = self.group_len(rest)?.min(segments_max);
+            groups.push(len);
+            rest = &rest[len..];
+        }
+        Ok(groups)
     }
 
     /// How many of these segments can become one: as large as one may be and, where time deletes too, reaching no further back.

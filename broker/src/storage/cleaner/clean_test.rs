@@ -27,7 +27,7 @@ impl Fixture {
 
     fn open(&self, config: &LogConfig, mode: OpenMode) -> Arc<Log> {
         let context = LogContext {
-            open_files: OpenFiles::new(Arc::new(RealVfs), 16),
+            open_files: OpenFiles::new(Arc::new(RealVfs), 1024),
             quarantine: self.0.path().join("quarantine"),
             producer_limits: ProducerLimits::default(),
         };

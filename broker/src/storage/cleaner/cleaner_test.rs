@@ -27,7 +27,7 @@ fn open(dir: &Path, topics: &[(&str, LogConfig)]) -> Arc<LogManager> {
 
 fn open_on(vfs: Arc<dyn Vfs>, dir: &Path, topics: &[(&str, LogConfig)]) -> Arc<LogManager> {
     let data_dir = DataDir::open(vfs, dir).unwrap();
-    let config = LogManagerConfig { threads: 1, open_files_max: 64, producer_limits: ProducerLimits::default() };
+    let config = LogManagerConfig { threads: 1, open_files_max: 1024, producer_limits: ProducerLimits::default() };
     let logs = topics.iter().map(|(topic, config)| LogToOpen {
         topic_partition: TopicPartition::new(*topic, 0),
         config: Arc::new(config.clone()),

@@ -14,6 +14,11 @@ use crate::storage::vfs::replace_file;
 use crate::types::Offset;
 
 impl Log {
+    /// How many segments may be replaced at once, by what descriptors there are.
+    pub(in crate::storage) fn segments_replaced_max(&self) -> usize {
+        self.context.open_files.segments_replaced_max()
+    }
+
     /// The sealed segments that may be replaced: durable as they are, and sound as far as that is known. In order, in runs
     /// of adjacent ones: what must not be replaced lies between them.
     ///
