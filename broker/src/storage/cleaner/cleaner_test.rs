@@ -102,6 +102,25 @@ fn the_filthiest_log_over_its_share_is_next_and_those_below_wait() {
 }
 
 #[test]
+fn whoever_loses_a_log_to_another_thread_takes_the_next_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let topics = [("a", compacted(0.0)), ("b", compacted(0.0)), ("c", compacted(0.0))];
+    let logs = open(dir.path(), &topics);
+    let progress = Progress::load(&logs);
+    logs.logs().iter().for_each(|log| fill(log, 0..4));
+    // All look before the first takes one.
+    let looks: Vec<_> = (0..4).map(|_| progress.due(&logs, 0)).collect();
+    let (first, from) = progress.begin_the_first(looks[0].clone()).unwrap();
+    let (second, _) = progress.begin_the_first(looks[1].clone()).unwrap();
+    assert!(!Arc::ptr_eq(&first, &second));
+    let cleaned = first.clean(from, LIMITS, 0, &Unthrottled);
+    progress.finish(&logs, &first, cleaned, 0);
+    let (third, _) = progress.begin_the_first(looks[2].clone()).unwrap();
+    assert!(!Arc::ptr_eq(&first, &third) && !Arc::ptr_eq(&second, &third), "the first is clean meanwhile");
+    assert!(progress.begin_the_first(looks[3].clone()).is_none());
+}
+
+#[test]
 fn a_record_waits_no_longer_than_the_largest_lag_also_when_merging_goes_on() {
     let dir = tempfile::tempdir().unwrap();
     let config = LogConfig { max_compaction_lag_ms: 20 * MINUTE_MS, ..compacted(1.0) };
