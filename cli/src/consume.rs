@@ -33,7 +33,8 @@ Examples:
   ottla consume 'flights|delays-.*' --group reports --pattern
 
 It ends at SIGINT or SIGTERM, after --max records, or at the end with --until-end: each time with
-exit code 0.";
+exit code 0. With --group, --until-end means the partitions that the group assigns to this member;
+one that gets none, because others have them all, says so and ends.";
 
 /// Records between two looks at signals and ends.
 const POLL_RECORDS: usize = 1000;

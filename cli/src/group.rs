@@ -19,7 +19,7 @@ use serde::Serialize;
 use ottla_client::{Admin, Error, ErrorCode, GroupState, GroupType, TopicPartition};
 
 use crate::command_line::Bootstrap;
-use crate::output::{Output, OutputFormat, confirmed, or_dash, plural, print, print_json, table};
+use crate::output::{Output, OutputFormat, confirm, or_dash, plural, print, print_json, table};
 use chosen_partitions::ChosenPartitions;
 use describe::DescribeCommand;
 use reset_offsets::ResetOffsetsCommand;
@@ -32,7 +32,7 @@ Examples:
   ottla group describe readers --watch 10
   ottla group reset-offsets readers --topic flights --to 2013-07-01
   ottla group reset-offsets readers --topic flights:0,1 --shift-by -100 --execute
-  ottla group delete-offsets readers --topic flights
+  ottla group delete-offsets readers --topic flights --yes
   ottla group delete readers --yes";
 
 #[derive(Debug, Args)]
@@ -78,7 +78,7 @@ struct DeleteCommand {
     /// The groups
     #[arg(required = true)]
     groups: Vec<String>,
-    /// Do not ask
+    /// Do not ask; needed where there is no terminal to ask at
     #[arg(short, long)]
     yes: bool,
     #[command(flatten)]
@@ -92,7 +92,7 @@ struct DeleteOffsetsCommand {
     /// A topic, or some of its partitions; may be repeated
     #[arg(short, long, required = true, value_name = "TOPIC[:PARTITION,...]")]
     topic: Vec<ChosenPartitions>,
-    /// Do not ask
+    /// Do not ask; needed where there is no terminal to ask at
     #[arg(short, long)]
     yes: bool,
     #[command(flatten)]
@@ -157,9 +157,7 @@ fn dash_for_empty(text: String) -> String {
 
 async fn delete(command: DeleteCommand) -> Result<()> {
     let question = format!("delete {} with all committed offsets?", command.groups.join(", "));
-    if !command.yes && !confirmed(&question)? {
-        bail!("nothing was deleted");
-    }
+    confirm(&question, command.yes)?;
     let admin = Admin::connect(command.bootstrap.client_config()).await?;
     let groups: Vec<&str> = command.groups.iter().map(String::as_str).collect();
     let deleted = admin.delete_groups(&groups).await;
@@ -176,9 +174,7 @@ async fn delete(command: DeleteCommand) -> Result<()> {
 
 async fn delete_offsets(command: DeleteOffsetsCommand) -> Result<()> {
     let question = format!("forget how far {} has read?", command.group);
-    if !command.yes && !confirmed(&question)? {
-        bail!("nothing was deleted");
-    }
+    confirm(&question, command.yes)?;
     let admin = Admin::connect(command.bootstrap.client_config()).await?;
     let committed = admin.group_offsets(&[&command.group]).await.remove(&command.group).transpose()?;
     let committed = committed.unwrap_or_default();

@@ -6,7 +6,7 @@
 use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 
-use anyhow::Result;
+use anyhow::{Result, bail, ensure};
 use clap::{Args, ValueEnum};
 use comfy_table::{ContentArrangement, Table};
 use serde::Serialize;
@@ -77,17 +77,24 @@ fn is_broken_pipe(error: &anyhow::Error) -> bool {
         .any(|cause| cause.kind() == io::ErrorKind::BrokenPipe)
 }
 
-/// Asks a person at a terminal; without one, whoever called the command meant it.
-pub(crate) fn confirmed(question: &str) -> Result<bool> {
+/// Goes on where the command line says `--yes`, or a person at a terminal does.
+///
+/// # Errors
+/// A no; and that there is nobody to ask, since a script that forgot `--yes` may not mean it.
+pub(crate) fn confirm(question: &str, yes: bool) -> Result<()> {
+    if yes {
+        return Ok(());
+    }
     if !io::stdin().is_terminal() {
-        return Ok(true);
+        bail!("{question} There is no terminal to ask at, and nothing was deleted: say --yes");
     }
     let mut out = io::stderr();
     write!(out, "{question} [y/N] ")?;
     out.flush()?;
     let mut answer = String::new();
     io::stdin().read_line(&mut answer)?;
-    Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
+    ensure!(matches!(answer.trim(), "y" | "Y" | "yes"), "nothing was deleted");
+    Ok(())
 }
 
 /// A count and its noun.

@@ -12,7 +12,7 @@ use ottla_client::{
 };
 
 use crate::command_line::{Bootstrap, parse_pair};
-use crate::output::{Output, OutputFormat, bytes, confirmed, or_dash, plural, print, print_json, table};
+use crate::output::{Output, OutputFormat, bytes, confirm, or_dash, plural, print, print_json, table};
 
 const AFTER_HELP: &str = "\
 Examples:
@@ -116,7 +116,7 @@ struct DeleteCommand {
     /// The topics
     #[arg(required = true)]
     topics: Vec<String>,
-    /// Do not ask
+    /// Do not ask; needed where there is no terminal to ask at
     #[arg(short, long)]
     yes: bool,
     #[command(flatten)]
@@ -359,9 +359,7 @@ async fn alter(command: AlterCommand) -> Result<()> {
 }
 
 async fn delete(command: DeleteCommand) -> Result<()> {
-    if !command.yes && !confirmed(&format!("delete {} with all records?", command.topics.join(", ")))? {
-        bail!("nothing was deleted");
-    }
+    confirm(&format!("delete {} with all records?", command.topics.join(", ")), command.yes)?;
     let admin = Admin::connect(command.bootstrap.client_config()).await?;
     let names: Vec<&str> = command.topics.iter().map(String::as_str).collect();
     let deleted = admin.delete_topics(&names).await?;

@@ -77,6 +77,12 @@ fn a_group_is_moved_looked_at_and_deleted() {
     let caught_up = describe(&server, "g");
     assert_eq!((&caught_up["lag"], &caught_up["partitions"][0]["lag_seconds"]), (&0.into(), &0.0.into()));
 
+    // There is no terminal to ask at.
+    for delete in [&["group", "delete", "g"][..], &["group", "delete-offsets", "g", "--topic", "t"]] {
+        let refused = server.fails(delete, "y\n");
+        assert!(refused.contains("nothing was deleted: say --yes"), "{refused}");
+    }
+    assert_eq!(numbers(&describe(&server, "g")["partitions"], "partition"), [Some(0), Some(1)]);
     server.ok(&["group", "delete-offsets", "g", "--topic", "t:1", "--yes"], "");
     assert_eq!(numbers(&describe(&server, "g")["partitions"], "partition"), [Some(0)]);
     assert_eq!(server.ok(&["group", "delete", "g", "--yes"], ""), "deleted g\n");
@@ -119,6 +125,8 @@ fn offsets_come_from_a_file() {
     // What is written out is what is read in.
     let reset_as_csv = ["group", "reset-offsets", "g", "--all-topics", "--shift-by", "0", "--output", "csv"];
     assert_eq!(server.ok(&reset_as_csv, ""), "t,0,3\nt,1,10\n");
+    let twice = json(&server.ok(&["group", "describe", "g", "g", "--output", "json"], ""));
+    assert_eq!(twice.as_array().map(Vec::len), Some(1), "{twice}");
     // One group that is not there keeps nobody from seeing the other.
     let output = server.run(&["group", "describe", "h", "g", "--output", "json"], b"");
     assert_eq!(output.status.code(), Some(1));
@@ -172,6 +180,28 @@ fn members_and_what_they_have_are_shown_and_keep_their_offsets() {
     assert!(reason.starts_with("no members since ") && reason.ends_with("10 records wait"), "{reason}");
     server.ok(&[reset.as_slice(), &["--execute"]].concat(), "");
     assert_eq!(describe(&server, "g")["lag"], 20);
+}
+
+#[test]
+fn a_member_that_has_never_committed_has_everything_to_read() {
+    let server = server();
+    // A group of before: the member by hand looks for no coordinator, and would come before there is one.
+    server.ok(&["group", "reset-offsets", "g", "--topic", "t", "--to", "5", "--execute"], "");
+    server.ok(&["group", "delete", "g", "--yes"], "");
+    let member = ClassicMember::join(&server.address, "g", "t", &[0, 1]);
+    let group = describe(&server, "g");
+    assert_eq!((&group["state"], &group["lag"]), (&"Stable".into(), &20.into()));
+    assert_eq!(group["partitions"][1]["is_never_committed"], true);
+    assert_eq!(
+        (&group["partitions"][1]["committed_offset"], &group["partitions"][1]["lag"]),
+        (&Value::Null, &10.into())
+    );
+    assert_eq!(group["partitions"][1]["lag_seconds"], 540.0);
+    let reason = "nothing committed yet for t:0,1: 20 records there, from the start of the log";
+    assert_eq!(group["reasons"], serde_json::json!([reason]));
+    let table = server.ok(&["group", "describe", "g"], "");
+    assert!(table.contains("1 member, 20 records behind") && table.contains(" never "), "{table}");
+    member.leave();
 }
 
 #[test]

@@ -5,6 +5,7 @@ mod harness;
 
 use std::io::Read;
 use std::process::Stdio;
+use std::time::{Duration, Instant};
 
 use harness::{Server, json, ottla, run, text, write};
 
@@ -187,6 +188,41 @@ fn a_group_goes_on_where_it_left_off() {
     assert!(from.contains("reset the group's offsets"), "{from}");
     let several = server.fails(&["consume", "t", "t2"], "");
     assert!(several.contains("--group"), "{several}");
+}
+
+#[test]
+fn a_member_without_partitions_says_so_and_ends() {
+    let server = Server::start();
+    server.ok(&["produce", "t"], "0\n");
+    let mut first = ottla()
+        .args(["consume", "t", "--group", "g"])
+        .env("OTTLA_BOOTSTRAP_SERVER", &server.address)
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut written = [0; 2];
+    first.stdout.as_mut().unwrap().read_exact(&mut written).unwrap();
+    let mut second = ottla()
+        .args(["consume", "t", "--group", "g", "--until-end"])
+        .env("OTTLA_BOOTSTRAP_SERVER", &server.address)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while second.try_wait().unwrap().is_none() && Instant::now() < deadline {
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    // Either has ended, or never will.
+    for child in [&mut first, &mut second] {
+        child.kill().unwrap();
+    }
+    first.wait().unwrap();
+    let second = second.wait_with_output().unwrap();
+    let said = text(&second.stderr);
+    assert_eq!((second.status.code(), text(&second.stdout).as_str()), (Some(0), ""), "{said}");
+    assert!(said.contains("the group g has no partitions for this member, beside 1 other member"), "{said}");
 }
 
 #[test]

@@ -36,6 +36,9 @@ fn a_topic_from_creation_to_deletion() {
         "flights has 5 partitions now\n"
     );
     assert!(server.fails(&["topic", "add-partitions", "flights", "--total", "2"], "").contains("INVALID_PARTITIONS"));
+    let refused = server.fails(&["topic", "delete", "flights"], "y\n");
+    assert!(refused.contains("delete flights with all records?") && refused.contains("say --yes"), "{refused}");
+    server.ok(&["topic", "describe", "flights"], "");
     server.ok(&["topic", "delete", "flights", "--yes"], "");
     assert!(server.fails(&["topic", "describe", "flights"], "").contains("UNKNOWN_TOPIC_OR_PARTITION"));
     assert!(server.fails(&["topic", "delete", "flights", "--yes"], "").contains("UNKNOWN_TOPIC_OR_PARTITION"));

@@ -86,7 +86,8 @@ pub enum SeekTo {
 ///
 /// Errors come in the stream, between the records: what may pass by itself (a lost connection, a leader that moved) is
 /// repeated in silence and logged; an error about one partition comes after the last record before it, and halts that
-/// partition until it is sought or resumed, while the others go on.
+/// partition until it is sought or resumed, while the others go on. Only the end of the membership in a group is final: it is
+/// told once, the stream ends, and there are records again after the next `subscribe`.
 #[derive(Debug)]
 pub struct Consumer {
     shared: Arc<Shared>,
@@ -204,7 +205,9 @@ impl Consumer {
     ///
     /// # Errors
     /// What is wrong with one partition, or with the cluster, in its place in the stream; call again to go on with the
-    /// others.
+    /// others. The end of the membership in the group is the exception ([`Error::GroupMembership`], or that the coordinator
+    /// cannot be used at all): after it every call fails at once with [`Error::NoMembership`], until the consumer subscribes
+    /// again.
     pub async fn recv(&mut self) -> Result<ConsumerRecord, Error> {
         self.attend().await;
         loop {

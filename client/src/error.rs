@@ -212,7 +212,7 @@ pub enum Error {
     Subscribed,
 
     /// The coordinator ended the membership, with Kafka's error code: the consumer gets no more records until it
-    /// subscribes again.
+    /// subscribes again. Told once; calls for records after it fail with [`Error::NoMembership`].
     #[error("the membership in group {group} ended: {code}{}{}", in_brackets(message), advised(*code))]
     GroupMembership {
         /// The group.
@@ -221,6 +221,17 @@ pub enum Error {
         code: ErrorCode,
         /// The broker's own words; empty if it sent none.
         message: String,
+    },
+
+    /// A call for records after the one that told that the membership has ended. Repeating it does not help.
+    #[error(
+        "no records come, the consumer is no member of group {group} any more: subscribe again, or close it ({cause})"
+    )]
+    NoMembership {
+        /// The group.
+        group: Arc<str>,
+        /// Why the membership ended, as it was told before.
+        cause: Arc<Error>,
     },
 
     /// Offsets that were not committed, because the partition is not this member's any more: whoever has it reads the
@@ -318,7 +329,8 @@ fn advice(code: ErrorCode) -> Option<&'static str> {
         ErrorCode::GroupMaxSizeReached => "the group has as many members as the broker's group.max.size allows",
         ErrorCode::FencedInstanceId => "another member runs with the same group_instance_id",
         ErrorCode::UnreleasedInstanceId => {
-            "a member with the same group_instance_id is still there; stop it, or wait for its session to end"
+            "a member with the same group_instance_id is still there; stop it, or if it was killed, subscribe again once its \
+             session is over: group.consumer.session.timeout.ms (by default 45 s) after it was last heard of"
         }
         ErrorCode::GroupIdNotFound => {
             "check the group's id; a member of a group of the other protocol sets GroupProtocol"
@@ -339,6 +351,7 @@ impl Error {
             Error::Broker(refusal) => Some(refusal.code),
             Error::OffsetOutOfRange { .. } => Some(ErrorCode::OffsetOutOfRange),
             Error::GroupMembership { code, .. } => Some(*code),
+            Error::NoMembership { cause, .. } => cause.code(),
             _ => None,
         }
     }
@@ -391,6 +404,19 @@ mod tests {
         );
         assert_eq!(error.code(), Some(ErrorCode::UnknownTopicOrPartition));
         assert!(error.is_retriable());
+    }
+
+    #[test]
+    fn a_static_member_that_comes_too_early_is_told_how_long_to_wait() {
+        let code = ErrorCode::UnreleasedInstanceId;
+        let error = Error::GroupMembership { group: "g".into(), code, message: String::new() };
+        assert_eq!(
+            error.to_string(),
+            "the membership in group g ended: UNRELEASED_INSTANCE_ID(111); a member with the same group_instance_id is still \
+             there; stop it, or if it was killed, subscribe again once its session is over: \
+             group.consumer.session.timeout.ms (by default 45 s) after it was last heard of"
+        );
+        assert!(!error.is_retriable());
     }
 
     #[test]

@@ -359,21 +359,45 @@ async fn partitions_that_are_added_are_shared_too() {
 }
 
 #[tokio::test]
-async fn the_stream_has_records_and_errors() {
-    async fn next<S: Stream + Unpin>(stream: &mut S) -> S::Item {
-        within(std::future::poll_fn(|context| Pin::new(&mut *stream).poll_next(context))).await.unwrap()
-    }
+async fn the_end_of_the_membership_is_told_once_and_ends_the_stream() {
     let cluster = TestCluster::start_with(QUICK_GROUPS).await;
-    let topic = numbered(&cluster, 1, 5).await;
+    let topic = numbered(&cluster, 1, 1).await;
     let mut config = group(GroupProtocol::Auto);
     config.remote_assignor = Some("nobody-has-this".to_owned());
     let mut consumer = member(&cluster, &config).await;
-    consumer.subscribe([topic.as_str()]).unwrap();
+    // Subscribing again is a new attempt.
     for _ in 0..2 {
-        let error = next(&mut consumer.stream()).await.unwrap_err();
-        assert_eq!(error.code(), Some(ErrorCode::UnsupportedAssignor), "again and again: {error}");
+        consumer.subscribe([topic.as_str()]).unwrap();
+        let mut stream = consumer.stream();
+        let error = next(&mut stream).await.unwrap().unwrap_err();
+        assert!(matches!(&error, Error::GroupMembership { code: ErrorCode::UnsupportedAssignor, .. }), "{error:?}");
+        assert!(next(&mut stream).await.is_none() && next(&mut stream).await.is_none(), "a loop over it ends");
+        drop(stream);
+        for _ in 0..2 {
+            let error = within(consumer.recv()).await.unwrap_err();
+            assert!(matches!(error, Error::NoMembership { .. }) && !error.is_retriable(), "{error:?}");
+            assert_eq!(error.code(), Some(ErrorCode::UnsupportedAssignor));
+            let said = error.to_string();
+            assert!(said.contains(&config.group_id) && said.contains("subscribe again, or close it"), "{said}");
+            assert!(said.contains("the assignor that remote_assignor names"), "and why: {said}");
+        }
+        assert!(next(&mut consumer.stream()).await.is_none());
     }
-    drop(consumer);
+    within(consumer.close()).await;
+    cluster.stop().await;
+}
+
+async fn next<S: Stream + Unpin>(stream: &mut S) -> Option<S::Item> {
+    within(std::future::poll_fn(|context| Pin::new(&mut *stream).poll_next(context))).await
+}
+
+#[tokio::test]
+async fn the_stream_has_records() {
+    async fn next<S: Stream + Unpin>(stream: &mut S) -> S::Item {
+        self::next(stream).await.unwrap()
+    }
+    let cluster = TestCluster::start_with(QUICK_GROUPS).await;
+    let topic = numbered(&cluster, 1, 5).await;
     let mut consumer = member(&cluster, &group(GroupProtocol::Auto)).await;
     consumer.subscribe([topic.as_str()]).unwrap();
     let mut stream = consumer.stream();
@@ -391,6 +415,9 @@ async fn the_stream_has_records_and_errors() {
     let producer = cluster.producer().await;
     producer.send(ProducerRecord::new(topic.as_str(), "5")).await.unwrap();
     assert_eq!(next(&mut consumer.stream()).await.unwrap().offset, 5);
+    assert!(consumer.member_id().is_some());
+    within(consumer.unsubscribe()).await;
+    assert_eq!(consumer.member_id(), None, "it has left");
     within(consumer.close()).await;
     cluster.stop().await;
 }

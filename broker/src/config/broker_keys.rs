@@ -69,7 +69,7 @@ pub(super) static GROUPS: &[KeyGroup] = &[
             long("log.cleaner.backoff.ms", "15000").at_least(0).cluster_wide()
                 .doc("How many milliseconds the cleaner waits when no log needs it."),
             long("log.merge.interval.ms", "30000").at_least(1).cluster_wide().ours()
-                .doc("How many milliseconds lie between two looks for small adjacent segments to merge into one: together no larger than `segment.bytes`, and spanning no more than a tenth of `retention.ms` (where time does not delete, an hour or a tenth of their age)."),
+                .doc("How many milliseconds lie between two looks for small adjacent segments to merge into one: together no larger than `segment.bytes` or a tenth of `retention.bytes`, and reaching from the oldest record to the newest over no more than a tenth of `retention.ms` (where time does not delete, an hour or a tenth of their age)."),
         ],
     },
     KeyGroup {

@@ -87,7 +87,9 @@ impl Slot {
             Err(error) => {
                 tracing::error!(
                     partition = index, %error,
-                    "groups cannot be loaded and are not served; look at the log with dump-log and restart the broker"
+                    "groups cannot be loaded and are not served; a restart alone does not change that: look at the records \
+                     with `ottla log dump --records`, and with `ottla log repair` at what it can mend \
+                     (docs/operations.md)"
                 );
                 *state = SlotState::Failed;
             }

@@ -85,7 +85,7 @@ impl Oracle {
         promises.batches += 1;
         let n = promises.batches;
         let count = 1 + (n % 3) as usize;
-        let mut batch = TestBatch::of(count, 30 + (n % 5) as usize * 40, 1_000 + n);
+        let mut batch = TestBatch::of(count, 30 + (n % 5) as usize * 40, n);
         batch.values[0][..8].copy_from_slice(&n.to_be_bytes());
         if n % 4 != 0 {
             let producer = n % 2;

@@ -17,7 +17,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use parking_lot::{Condvar, Mutex};
 
-use super::checkpoint::{self, LOG_STARTS, Offsets, RECOVERY_POINTS};
+use super::checkpoint::{self, CLEANED, LOG_STARTS, Offsets, RECOVERY_POINTS};
 use super::data_dir::DataDir;
 use super::disk_reserve::DiskReserve;
 use super::error::StorageError;
@@ -199,6 +199,14 @@ impl LogManager {
         for log in logs {
             points |= on_record.recovery_points.remove(&log.topic_partition).is_some();
             starts |= on_record.log_starts.remove(&log.topic_partition).is_some();
+        }
+        let mut cleaned = checkpoint::read(self.vfs(), self.data_dir(), CLEANED).unwrap_or_default();
+        let known = cleaned.len();
+        logs.iter().for_each(|log| {
+            cleaned.remove(&log.topic_partition);
+        });
+        if cleaned.len() < known {
+            self.write(CLEANED, &cleaned)?;
         }
         if points {
             self.write(RECOVERY_POINTS, &on_record.recovery_points)?;

@@ -3,9 +3,10 @@
 //! Owns which segments are merged, and the copying. Batches are copied as they are; that one file takes the place of several
 //! at once is `replacement.rs`'s business. Does not decide when to look (`cleaner.rs` does).
 //!
-//! Segments that are merged come to no more than `segment.bytes` together, and their newest records lie no further apart
-//! than a tenth of `retention.ms`; where time does not delete, than an hour or a tenth of their age, whichever is longer. As a
-//! segment is deleted when its newest record is too old, merging keeps no record longer than that beyond its time. Lest a
+//! Segments that are merged come to no more than `segment.bytes` together, nor than a tenth of `retention.bytes`, and their oldest
+//! and newest records lie no further apart than a tenth of `retention.ms`; where time does not delete, than an hour or a tenth of
+//! their age, whichever is longer. As a segment is deleted when its newest record is too old, merging keeps no record longer
+//! than that beyond its time, however often it is repeated. Lest a
 //! large segment is copied again and again for a trickle behind it, one above 64 MiB is copied only when the others double it.
 //! Where compaction has to leave young records alone (`min.compaction.lag.ms`), merging does too.
 
@@ -13,7 +14,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::error::StorageError;
-use super::log::Log;
+use super::log::{Log, may_reach, replacement_bytes_max};
 use super::log_config::LogConfig;
 use super::replacement::NewSegment;
 use super::segment::{SealedSegment, Segment, last_append_ms};
@@ -24,9 +25,6 @@ use super::throttle::Throttle;
 const SEGMENTS_MAX: usize = 128;
 /// A segment below is cheap to copy.
 const CHEAP_BYTES: u64 = 64 << 20;
-const HOUR_MS: i64 = 3_600_000;
-/// The part of the retention, or of the age, that merged segments may span.
-const SPAN_DIVISOR: i64 = 10;
 
 /// What is known of a segment that may be merged.
 #[derive(Debug, Clone, Copy)]
@@ -36,6 +34,8 @@ struct Candidate {
     offsets: (i64, i64),
     /// What its age is counted from, where anything tells.
     newest_ms: Option<i64>,
+    /// The time of its first batch, where anything tells.
+    oldest_ms: Option<i64>,
 }
 
 impl Log {
@@ -91,6 +91,7 @@ impl Log {
             index_bytes: segment.index_bytes(),
             offsets: (segment.base_offset.0, segment.next_offset.0),
             newest_ms: self.newest_ms(&Segment::Sealed(Arc::clone(segment)))?,
+            oldest_ms: self.oldest_ms(segment)?,
         })
     }
 
@@ -177,16 +178,16 @@ fn fit_together(candidates: &[Candidate], config: &LogConfig, now_ms: i64) -> bo
     let size_bytes: u64 = candidates.iter().map(|candidate| candidate.size_bytes).sum();
     let index_bytes: u64 = candidates.iter().map(|candidate| candidate.index_bytes).sum();
     let offsets = candidates[candidates.len() - 1].offsets.1 - candidates[0].offsets.0;
-    let newest = || candidates.iter().filter_map(|candidate| candidate.newest_ms);
-    let span_ms = newest().max().unwrap_or(0).saturating_sub(newest().min().unwrap_or(0));
-    let span_ms_max = match config.retention_ms {
-        ..0 => (now_ms.saturating_sub(newest().max().unwrap_or(now_ms)) / SPAN_DIVISOR).max(HOUR_MS),
-        limit_ms => limit_ms / SPAN_DIVISOR,
+    let newest_ms = candidates.iter().filter_map(|candidate| candidate.newest_ms).max();
+    let oldest_ms = match config.retention_ms {
+        ..0 => candidates.iter().filter_map(|candidate| candidate.oldest_ms.or(candidate.newest_ms)).min(),
+        // None, where one of them is not known.
+        _ => candidates.iter().map(|candidate| candidate.oldest_ms).min().flatten(),
     };
-    size_bytes <= u64::from(config.segment_bytes)
+    size_bytes <= replacement_bytes_max(config)
         && index_bytes <= u64::from(config.segment_index_bytes)
         && offsets <= i64::from(i32::MAX)
-        && span_ms <= span_ms_max
+        && may_reach(config, oldest_ms, newest_ms, now_ms)
 }
 
 fn is_worth_it(candidates: &[Candidate]) -> bool {

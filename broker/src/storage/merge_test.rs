@@ -135,10 +135,10 @@ fn neither_size_nor_time_is_stretched() {
     let log = fixture.open(&config, OpenMode::default());
     trickle(&log, 0..25);
     log.merge_segments(25 * MINUTE_MS, &Unthrottled).unwrap();
-    // Each spans five minutes at most: six segments.
-    assert_eq!(log.segment_count(), 5);
+    // Each spans five minutes at most, from the first batch to the last: five segments.
+    assert_eq!(log.segment_count(), 6);
     let before = log.offsets().log_end;
-    assert_eq!(log.apply_retention(25 * MINUTE_MS + 50 * MINUTE_MS + 10).unwrap(), 5, "all but nothing is kept longer");
+    assert_eq!(log.apply_retention(25 * MINUTE_MS + 50 * MINUTE_MS + 10).unwrap(), 6, "all but nothing is kept longer");
     assert_eq!(log.offsets().log_start, before);
 }
 
@@ -149,6 +149,7 @@ fn a_large_segment_is_not_copied_for_a_small_one() {
         index_bytes: 8,
         offsets: (at * 10, at * 10 + 10),
         newest_ms: Some(at * MINUTE_MS),
+        oldest_ms: Some(at * MINUTE_MS),
     };
     let config = LogConfig::default();
     let large = [candidate(500 << 20, 0), candidate(1 << 10, 1)];
@@ -166,7 +167,7 @@ fn a_large_segment_is_not_copied_for_a_small_one() {
 }
 
 #[test]
-fn records_of_the_future_or_without_a_time_are_not_merged_across_the_hours_of_their_appends() {
+fn records_of_the_future_or_without_a_time_are_not_merged_where_time_deletes() {
     for timestamp in [-1, i64::MAX / 2] {
         let fixture = Fixture::new();
         let config = LogConfig { retention_ms: 50 * MINUTE_MS, ..by_the_minute(1 << 20) };
@@ -176,12 +177,41 @@ fn records_of_the_future_or_without_a_time_are_not_merged_across_the_hours_of_th
         }
         assert_eq!(log.segment_count(), 25);
         log.merge_segments(25 * MINUTE_MS, &Unthrottled).unwrap();
-        assert_eq!(log.segment_count(), 5, "six minutes each, of which the last is the active one");
-        // The first has records of the minutes 0 to 5.
-        assert_eq!(log.apply_retention(55 * MINUTE_MS).unwrap(), 0);
-        assert_eq!(log.apply_retention(55 * MINUTE_MS + 1).unwrap(), 1);
-        assert_eq!(log.offsets().log_start, Offset(6));
+        assert_eq!(log.segment_count(), 25, "nothing tells how long a merged one would reach back");
+        assert_eq!(log.apply_retention(50 * MINUTE_MS).unwrap(), 0);
+        assert_eq!(log.apply_retention(50 * MINUTE_MS + 1).unwrap(), 1);
+        assert_eq!(log.offsets().log_start, Offset(1));
     }
+}
+
+#[test]
+fn merging_again_and_again_keeps_no_record_longer_than_a_tenth_beyond_its_time() {
+    let fixture = Fixture::new();
+    let by_time = LogConfig { retention_ms: 50 * MINUTE_MS, ..by_the_minute(1 << 20) };
+    let log = fixture.open(&by_time, OpenMode::default());
+    for minute in 0..200 {
+        trickle(&log, minute..minute + 1);
+        let now_ms = minute * MINUTE_MS + 3;
+        log.merge_segments(now_ms, &Unthrottled).unwrap();
+        log.apply_retention(now_ms).unwrap();
+        let kept = (log.offsets().log_end.0 - log.offsets().log_start.0) / 4;
+        assert!(kept <= 50 + 5 + 2, "{kept} minutes are kept after {minute}");
+        assert!(minute < 50 || kept >= 50, "{kept} minutes are kept after {minute}");
+        assert!(log.segment_count() < 25, "{} segments", log.segment_count());
+    }
+
+    let fixture = Fixture::new();
+    // A segment has about 340 bytes.
+    let by_size = LogConfig { retention_bytes: 20_000, ..by_the_minute(1 << 20) };
+    let log = fixture.open(&by_size, OpenMode::default());
+    for minute in 0..300 {
+        trickle(&log, minute..minute + 1);
+        let now_ms = minute * MINUTE_MS + 3;
+        log.merge_segments(now_ms, &Unthrottled).unwrap();
+        log.apply_retention(now_ms).unwrap();
+        assert!(log.size_bytes() <= 20_000 + 2_000 + 1_000, "{} bytes after {minute}", log.size_bytes());
+    }
+    assert!(log.size_bytes() >= 20_000 && log.segment_count() < 30, "{} segments", log.segment_count());
 }
 
 #[test]
@@ -196,7 +226,7 @@ fn where_time_does_not_delete_an_hour_or_a_tenth_of_the_age_becomes_one() {
     assert_eq!(log.segment_count(), 41);
     log.merge_segments(10 * 60 * MINUTE_MS, &Unthrottled).unwrap();
     assert_eq!(log.segment_count(), 8 + 1, "five quarters, which are an hour from newest to newest, become one");
-    log.merge_segments(100 * 60 * MINUTE_MS, &Unthrottled).unwrap();
+    log.merge_segments(120 * 60 * MINUTE_MS, &Unthrottled).unwrap();
     assert_eq!(log.segment_count(), 1 + 1, "ten hours are a tenth of their age");
 }
 

@@ -99,6 +99,8 @@ struct Recovery<'a> {
     sync_failed: bool,
     /// Where the log starts, as far as that is on record.
     log_start: Offset,
+    /// Everything before it was on the disk once: what is missing there is no torn tail.
+    durable_end: Offset,
     report: RecoveryReport,
     dir_is_dirty: bool,
     /// What caches say of batches from this offset on is not believed: they may be older than the batches beside them, or know of
@@ -157,6 +159,7 @@ fn try_load(
         clean: mode.clean,
         sync_failed: false,
         log_start: Offset::ZERO,
+        durable_end: mode.recovery_point.unwrap_or(Offset::ZERO),
         report: RecoveryReport::default(),
         dir_is_dirty: false,
         in_doubt_from: Offset(i64::MAX),

@@ -155,6 +155,35 @@ fn one_flipped_bit_costs_the_batch_that_it_is_in_and_nothing_else() {
 }
 
 #[test]
+fn the_last_batch_is_damaged_and_not_torn_where_it_was_on_the_disk_once() {
+    let fixture = fixture();
+    let (base, (_, path, position, bytes)) = fixture.batches.iter().next_back().unwrap();
+    let mut flipped = read(&fixture.disk, path);
+    flipped[*position as usize + bytes.len() - 1] ^= 1;
+    let mut short = read(&fixture.disk, path);
+    short.truncate(*position as usize + bytes.len() / 2);
+    let mut gone = short.clone();
+    gone.truncate(*position as usize);
+    for edited in [flipped, short, gone] {
+        for clean in [true, false] {
+            let mode = OpenMode { clean, recovery_point: Some(fixture.end), log_start: None };
+            let disk = fixture.with(path, &edited);
+            let (log, report) = open(&disk, mode);
+            assert_eq!((report.cut_bytes, report.quarantined.len()), (0, 0), "{mode:?}");
+            assert_eq!(log.offsets().log_end, fixture.end, "its offset is not given to another");
+            fixture.check_reads(&log, &[*base], &format!("{mode:?}"));
+            let outcome = log.append(TestBatch::of(1, 9, 0).build(), LeaderEpoch(99), 0).unwrap();
+            assert_eq!(outcome.base_offset, fixture.end);
+            let end = log.close().unwrap();
+            let (again, _) = open(&disk, OpenMode { recovery_point: Some(end), ..mode });
+            assert_eq!(again.offsets().log_end, end);
+            fixture.check_reads(&again, &[*base], &format!("{mode:?}, again"));
+            assert!(again.read(fixture.end, 1, end, true).unwrap().slice.is_some());
+        }
+    }
+}
+
+#[test]
 fn a_torn_tail_is_cut_and_kept_in_quarantine() {
     let fixture = fixture();
     let (base, (_, path, position, bytes)) = fixture.batches.iter().next_back().unwrap();

@@ -21,8 +21,10 @@ use crate::timestamp::format_timestamp;
 
 const AFTER_HELP: &str = "\
 Columns of the second table (in JSON times are in seconds, and what is not known is null):
-  COMMITTED  the offset of the next record that the group is to read
-  LAG        records from there (or from START, where that is deleted) to END
+  COMMITTED  the offset of the next record that the group is to read; `never` where it has
+             committed nothing yet
+  LAG        records from there (or from START, where that is deleted, or nothing is committed)
+             to END
   LAG TIME   how much later than that next record the newest record of the partition was made, by
              the timestamps of the two records: how far behind the group is, whatever the time now
   WAITING    how long ago that next record was made, by its timestamp: how old what it reads is
@@ -32,8 +34,9 @@ reading of one record for each partition with a lag; what takes over 10 s is lef
 
 What holds a group up is said below the tables, as far as it can be seen at one moment: no
 members, a rebalance and for whom it waits, silent members (nothing heard for 10 s; only Ottla
-tells), partitions without an owner, committed offsets outside of the log. That a committed
-offset does not move while records wait is known only over time: --watch says so.
+tells), partitions without an owner, partitions with records of which nothing is committed yet,
+committed offsets outside of the log. That a committed offset does not move (or does not
+come) while records wait is known only over time: --watch says so.
 
 Examples:
   ottla group describe readers
@@ -102,12 +105,14 @@ async fn views(
     groups: &[String],
     watch: &mut Watch,
 ) -> Result<(Vec<GroupView>, Vec<String>)> {
-    let names: Vec<&str> = groups.iter().map(String::as_str).collect();
+    // A group that is named twice is shown once.
+    let mut seen = BTreeSet::new();
+    let names: Vec<&str> = groups.iter().map(String::as_str).filter(|name| seen.insert(*name)).collect();
     let mut described = admin.describe_groups(&names).await;
     let mut offsets = admin.group_offsets(&names).await;
     let (mut views, mut failures) = (Vec::new(), Vec::new());
-    for name in groups {
-        let nothing = || format!("the group {name} was named twice");
+    for name in names {
+        let nothing = || format!("nothing was answered about the group {name}");
         let group = described.remove(name).with_context(nothing)?;
         let offsets = offsets.remove(name).with_context(nothing)?;
         match group.and_then(|group| Ok((group, offsets?))) {
@@ -208,7 +213,7 @@ fn partition_row(partition: &PartitionView) -> [String; 9] {
     [
         partition.topic.clone(),
         partition.partition.to_string(),
-        or_dash(partition.committed_offset),
+        if partition.is_never_committed { "never".to_owned() } else { or_dash(partition.committed_offset) },
         or_dash(partition.log_start_offset),
         or_dash(partition.log_end_offset),
         or_dash(partition.lag),

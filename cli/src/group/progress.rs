@@ -33,7 +33,12 @@ pub(super) struct Progress {
 }
 
 impl Progress {
-    /// Offsets from the next record to the end.
+    /// Whether it is known that nothing is committed.
+    pub(super) fn is_never_committed(&self) -> bool {
+        self.committed.is_none() && self.problem.is_none()
+    }
+
+    /// Offsets from the next record to the end; without a commit, those of the whole log.
     pub(super) fn lag(&self) -> Option<i64> {
         Some((self.log_end? - self.next()?).max(0))
     }
@@ -55,9 +60,13 @@ impl Progress {
         }
     }
 
-    /// Where a reader goes on: what is deleted behind the committed offset is not to be read any more.
+    /// Where a reader goes on: what is deleted behind the committed offset is not to be read any more. Without a commit, at
+    /// the log's start: a reader with auto.offset.reset=earliest has all of it to read, and no less is certain.
     fn next(&self) -> Option<i64> {
-        Some(self.committed?.max(self.log_start?))
+        match self.committed {
+            Some(committed) => Some(committed.max(self.log_start?)),
+            None => self.log_start.filter(|_| self.is_never_committed()),
+        }
     }
 }
 
@@ -187,8 +196,17 @@ mod tests {
         assert_eq!(at(5, 0, 12).lag(), Some(7));
         assert_eq!(at(5, 10, 12).lag(), Some(2));
         assert_eq!(at(20, 0, 12).lag(), Some(0));
-        assert_eq!(Progress { committed: None, ..at(0, 0, 12) }.lag(), None);
         assert_eq!(Progress { log_end: None, ..at(0, 0, 12) }.lag(), None);
+    }
+
+    #[test]
+    fn without_a_commit_the_whole_log_is_to_be_read() {
+        let never = Progress { committed: None, ..at(0, 3, 12) };
+        assert!(never.is_never_committed() && !at(0, 3, 12).is_never_committed());
+        assert_eq!(never.lag(), Some(9));
+        let unknown = Progress { problem: Some("the coordinator is gone".to_owned()), ..never };
+        assert!(!unknown.is_never_committed());
+        assert_eq!(unknown.lag(), None, "what is committed is not known");
     }
 
     #[test]

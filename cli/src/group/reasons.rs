@@ -43,6 +43,7 @@ pub(super) fn reasons(group: &GroupView, now_ms: i64) -> Vec<String> {
     if group.state == GroupState::Stable {
         reasons.extend(without_owner(group));
     }
+    reasons.extend(without_commit(group));
     reasons.extend(group.partitions.iter().filter_map(out_of_range));
     reasons
 }
@@ -110,6 +111,20 @@ fn without_owner(group: &GroupView) -> Vec<String> {
     reasons
 }
 
+/// Partitions with records of which the group has not committed one.
+fn without_commit(group: &GroupView) -> Option<String> {
+    let (mut partitions, mut waiting) = (PartitionSet::default(), 0);
+    for partition in group.partitions.iter().filter(|one| one.is_never_committed) {
+        if let Some(lag) = partition.lag.filter(|lag| *lag > 0) {
+            partitions.insert(&partition.topic, partition.partition);
+            waiting += lag;
+        }
+    }
+    let records = plural(waiting, "record");
+    (!partitions.is_empty())
+        .then(|| format!("nothing committed yet for {partitions}: {records} there, from the start of the log"))
+}
+
 fn out_of_range(partition: &PartitionView) -> Option<String> {
     let at = format!("{}-{}", partition.topic, partition.partition);
     if let Some(problem) = &partition.problem {
@@ -131,7 +146,7 @@ fn out_of_range(partition: &PartitionView) -> Option<String> {
     })
 }
 
-/// Since when each committed offset is where it is, over several looks.
+/// Since when each committed offset is where it is, or is not there yet, over several looks.
 #[derive(Debug, Default)]
 pub(super) struct Watch {
     since: BTreeMap<(String, String, i32), Seen>,
@@ -139,7 +154,8 @@ pub(super) struct Watch {
 
 #[derive(Debug, Clone, Copy)]
 struct Seen {
-    committed: i64,
+    /// `None` where nothing is committed yet.
+    committed: Option<i64>,
     since_ms: i64,
     waits: bool,
 }
@@ -150,19 +166,23 @@ impl Watch {
         let mut reasons = Vec::new();
         for partition in &group.partitions {
             let key = (group.group.clone(), partition.topic.clone(), partition.partition);
-            let Some(committed) = partition.committed_offset else {
+            let committed = partition.committed_offset;
+            if committed.is_none() && !partition.is_never_committed {
                 self.since.remove(&key);
                 continue;
-            };
+            }
             let lag = partition.lag.unwrap_or_default();
             let now = Seen { committed, since_ms: now_ms, waits: lag > 0 };
             match self.since.get(&key) {
                 Some(before) if before.committed == committed && before.waits && now.waits => {
                     let still = span(now_ms - before.since_ms);
                     let owner = partition.owner.as_deref().unwrap_or("nobody");
+                    let what = match committed {
+                        Some(committed) => format!("the committed offset {committed} has not moved"),
+                        None => "nothing has been committed".to_owned(),
+                    };
                     reasons.push(format!(
-                        "{}-{} is stuck: the committed offset {committed} has not moved for {still} while {} wait; \
-                         it belongs to {owner}",
+                        "{}-{} is stuck: {what} for {still} while {} wait; it belongs to {owner}",
                         partition.topic,
                         partition.partition,
                         plural(lag, "record"),

@@ -140,6 +140,38 @@ fn offsets_outside_of_the_log_are_named() {
     assert!(found[1].starts_with("t-1: the committed offset 101 is beyond the end of the log, 100"), "{found:?}");
 }
 
+fn never_committed(number: i32, lag: i64) -> PartitionView {
+    PartitionView {
+        committed_offset: None,
+        is_never_committed: true,
+        log_end_offset: Some(lag),
+        lag: Some(lag),
+        ..partition(number, 0, Some("a"))
+    }
+}
+
+#[test]
+fn partitions_of_which_nothing_is_committed_are_named() {
+    let mut group = group(GroupState::Stable);
+    group.partitions = vec![never_committed(0, 100), never_committed(1, 27_004), never_committed(2, 0)];
+    let expected = "nothing committed yet for t:0,1: 27104 records there, from the start of the log";
+    assert_eq!(reasons(&group, NOW_MS), [expected], "an empty partition holds nobody up");
+    group.partitions.iter_mut().for_each(|partition| partition.is_never_committed = false);
+    assert_eq!(reasons(&group, NOW_MS), [""; 0], "what is committed is not known");
+}
+
+#[test]
+fn a_second_look_tells_that_nothing_is_committed_still() {
+    let mut watch = Watch::default();
+    let mut group = group(GroupState::Stable);
+    group.partitions = vec![never_committed(0, 100), never_committed(1, 0)];
+    assert_eq!(watch.stuck(&group, NOW_MS), [""; 0]);
+    let expected = "t-0 is stuck: nothing has been committed for 30.0s while 100 records wait; it belongs to a";
+    assert_eq!(watch.stuck(&group, NOW_MS + 30_000), [expected]);
+    group.partitions[0] = partition(0, 0, Some("a"));
+    assert_eq!(watch.stuck(&group, NOW_MS + 60_000), [""; 0], "the first commit is a move, also to the offset 0");
+}
+
 #[test]
 fn only_a_second_look_tells_that_an_offset_stands_still() {
     let mut watch = Watch::default();

@@ -54,6 +54,8 @@ pub(super) struct PartitionView {
     pub(super) topic: String,
     pub(super) partition: i32,
     pub(super) committed_offset: Option<i64>,
+    /// It is known that the group has committed nothing here; the lag counts from the start of the log then.
+    pub(super) is_never_committed: bool,
     pub(super) log_start_offset: Option<i64>,
     pub(super) log_end_offset: Option<i64>,
     pub(super) lag: Option<i64>,
@@ -81,6 +83,7 @@ impl GroupView {
             topic: at.topic.to_string(),
             partition: at.partition,
             committed_offset: progress.committed,
+            is_never_committed: progress.is_never_committed(),
             log_start_offset: progress.log_start,
             log_end_offset: progress.log_end,
             lag: progress.lag(),

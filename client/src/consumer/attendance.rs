@@ -69,7 +69,7 @@ impl Consumer {
     /// Waits for something to hand out, and attends to the group meanwhile.
     ///
     /// # Errors
-    /// Why nothing will come any more.
+    /// Why nothing will come any more; every time, so that nobody waits for ever.
     pub(super) async fn wait(&mut self) -> Result<(), Error> {
         let Some(group) = &self.group else {
             self.shared.fetched.notified().await;
@@ -80,6 +80,11 @@ impl Consumer {
         let _ = tokio::time::timeout(group.sign_of_life, self.shared.fetched.notified()).await;
         self.attend().await;
         Ok(())
+    }
+
+    /// Whether the caller knows that no record comes any more.
+    pub(super) fn is_end_told(&self) -> bool {
+        self.group.as_ref().is_some_and(|group| group.shared.is_end_told())
     }
 
     /// Carries out the hand-over that waits, or waits for the one under way.

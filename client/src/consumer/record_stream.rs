@@ -12,7 +12,8 @@ use crate::{ConsumerRecord, Error};
 
 type Waiting<'a> = Pin<Box<dyn Future<Output = (&'a mut Consumer, Result<ConsumerRecord, Error>)> + Send + 'a>>;
 
-/// The records of a consumer, for ever, with errors in their places among them: got from [`Consumer::stream`].
+/// The records of a consumer, with errors in their places among them: got from [`Consumer::stream`]. It goes on after an
+/// error, for ever, unless the error is the end of the membership in the group: then it ends.
 pub struct RecordStream<'a>(State<'a>);
 
 enum State<'a> {
@@ -29,7 +30,8 @@ impl fmt::Debug for RecordStream<'_> {
 }
 
 impl Consumer {
-    /// The same as calling [`Consumer::recv`] again and again. Dropping the stream loses nothing.
+    /// The same as calling [`Consumer::recv`] again and again, until the membership in the group has ended and that was told.
+    /// Dropping the stream loses nothing.
     pub fn stream(&mut self) -> RecordStream<'_> {
         RecordStream(State::Idle(self))
     }
@@ -40,6 +42,10 @@ impl Stream for RecordStream<'_> {
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let mut waiting: Waiting<'_> = match std::mem::replace(&mut self.0, State::Between) {
+            State::Idle(consumer) if consumer.is_end_told() => {
+                self.0 = State::Idle(consumer);
+                return Poll::Ready(None);
+            }
             State::Idle(consumer) => Box::pin(async move {
                 let record = consumer.recv().await;
                 (consumer, record)

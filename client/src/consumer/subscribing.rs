@@ -45,6 +45,14 @@ impl Consumer {
         self.intend(Subscription::Pattern(TopicPattern::new(pattern)?), listener)
     }
 
+    /// Under which id the group knows this consumer now; `None` before it has joined, after it has left, and without a group.
+    /// It may change when the consumer joins again.
+    #[must_use]
+    pub fn member_id(&self) -> Option<String> {
+        let state = self.group.as_ref()?.shared.state.lock();
+        state.identity.as_ref().map(|identity| identity.member_id.clone()).filter(|id| !id.is_empty())
+    }
+
     /// Commits what is processed (if that is automatic), gives all partitions up and leaves the group. The consumer can
     /// subscribe again, or assign partitions by hand.
     pub async fn unsubscribe(&mut self) {

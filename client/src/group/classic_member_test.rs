@@ -428,3 +428,65 @@ fn a_static_leader_that_came_back_leaves_the_assignment_alone() {
     script.answer_sync(&[3]);
     assert_eq!(script.hand_over().assigned, partitions(&[3]));
 }
+
+/// Counts what is logged as a warning, on the thread that it is set for.
+#[derive(Clone, Default)]
+struct Warnings(Arc<std::sync::atomic::AtomicUsize>);
+
+impl Warnings {
+    fn count(&self) -> usize {
+        self.0.load(std::sync::atomic::Ordering::Relaxed)
+    }
+}
+
+impl tracing::Subscriber for Warnings {
+    fn enabled(&self, _: &tracing::Metadata<'_>) -> bool {
+        true
+    }
+
+    fn new_span(&self, _: &tracing::span::Attributes<'_>) -> tracing::span::Id {
+        tracing::span::Id::from_u64(1)
+    }
+
+    fn record(&self, _: &tracing::span::Id, _: &tracing::span::Record<'_>) {}
+
+    fn record_follows_from(&self, _: &tracing::span::Id, _: &tracing::span::Id) {}
+
+    fn event(&self, event: &tracing::Event<'_>) {
+        if *event.metadata().level() == tracing::Level::WARN {
+            self.0.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        }
+    }
+
+    fn enter(&self, _: &tracing::span::Id) {}
+
+    fn exit(&self, _: &tracing::span::Id) {}
+}
+
+#[test]
+fn a_group_that_lets_nobody_in_is_logged_once_for_each_cause() {
+    let warnings = Warnings::default();
+    let _here = tracing::subscriber::set_default(warnings.clone());
+    let mut script = Script::subscribed(&[Assignor::Range]);
+    let refuse = |script: &mut Script, code: ErrorCode| {
+        script.join();
+        let response = refusal(|response: &mut JoinGroupResponse| response.error_code = code.code());
+        script.member.joined(script.now, response).unwrap();
+        script.now = script.wait().unwrap();
+    };
+    let (loading, gone) = (ErrorCode::CoordinatorLoadInProgress, ErrorCode::CoordinatorNotAvailable);
+    for (code, logged) in [(loading, 1), (loading, 1), (gone, 2), (loading, 2), (ErrorCode::RebalanceInProgress, 3)] {
+        refuse(&mut script, code);
+        assert_eq!(warnings.count(), logged, "{code}");
+    }
+    // Once it was let in, it is news again.
+    script.join();
+    script.answer_join(1, false, Assignor::Range);
+    script.sync();
+    let response = refusal(|response: &mut SyncGroupResponse| {
+        response.error_code = ErrorCode::RebalanceInProgress.code();
+    });
+    script.member.synced(script.now, response).unwrap();
+    refuse(&mut script, loading);
+    assert_eq!(warnings.count(), 4);
+}

@@ -28,6 +28,12 @@ const JOIN_EPOCH: i32 = 0;
 const LEAVE_EPOCH: i32 = -1;
 const LEAVE_STATIC_EPOCH: i32 = -2;
 
+/// How often, and how many times, who has joined and got nothing yet asks again before the broker's interval: the broker
+/// makes an assignment at most once in a time (`group.consumer.assignment.interval.ms`, by default 1 s), and says so only when
+/// it is asked.
+const EARLY_INTERVAL: Duration = Duration::from_secs(1);
+const EARLY_HEARTBEATS: u32 = 10;
+
 /// A partition by the id of its topic.
 type IdPartition = (Uuid, i32);
 
@@ -72,6 +78,8 @@ pub(crate) struct ConsumerMember {
     /// A failure puts off also what would be said at once.
     retry_at: Option<Instant>,
     interval: Duration,
+    /// How many more heartbeats may come early, for want of any partition since the joining.
+    early_heartbeats: u32,
 }
 
 impl ConsumerMember {
@@ -100,6 +108,7 @@ impl ConsumerMember {
             farewell: false,
             heartbeat_at: None,
             retry_at: None,
+            early_heartbeats: 0,
         }
     }
 
@@ -229,7 +238,8 @@ impl ConsumerMember {
                     self.state = State::Joining;
                 }
             }
-            // Another instance of a static member is not gone yet; it may go.
+            // Not among these, as in Kafka's own consumer: UNRELEASED_INSTANCE_ID. Whether the other one under this name is
+            // dead or alive only its session tells, and two that are alive would wait for each other in silence.
             Some(code) if code.is_retriable() => self.fail(now),
             Some(code @ ErrorCode::TopicAuthorizationFailed) => {
                 self.fail(now);
@@ -257,9 +267,9 @@ impl ConsumerMember {
         }
         self.epoch = response.member_epoch;
         self.interval = Duration::from_millis(u64::try_from(response.heartbeat_interval_ms).unwrap_or(0).max(1));
-        self.heartbeat_at = Some(now + self.interval);
         if self.state == State::Joining {
             self.state = State::Member;
+            self.early_heartbeats = EARLY_HEARTBEATS;
         }
         if let Some(assignment) = response.assignment {
             let partitions = assignment.topic_partitions.into_iter();
@@ -267,6 +277,20 @@ impl ConsumerMember {
                 |topic: TopicPartitions| topic.partitions.into_iter().map(move |index| (topic.topic_id, index));
             self.target = partitions.flat_map(with_id).collect();
             self.acknowledge = true;
+        }
+        self.heartbeat_at = Some(now + self.until_next_heartbeat());
+    }
+
+    fn until_next_heartbeat(&mut self) -> Duration {
+        if !self.target.is_empty() {
+            self.early_heartbeats = 0;
+        }
+        match self.early_heartbeats.checked_sub(1) {
+            Some(left) => {
+                self.early_heartbeats = left;
+                self.interval.min(EARLY_INTERVAL)
+            }
+            None => self.interval,
         }
     }
 

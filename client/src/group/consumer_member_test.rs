@@ -108,13 +108,64 @@ fn the_first_heartbeat_says_everything_and_the_later_ones_what_changed() {
     assert_eq!((join.topic_partitions, join.subscribed_topic_regex), (Some(Vec::new()), None));
     assert_eq!(script.wait(), None, "one at a time");
     assert_eq!(script.member.identity(), None);
-    script.answer(answer(3, None));
+    script.answer(answer(3, Some(&[0])));
     assert_eq!(script.member.identity().unwrap().epoch, 3);
+    assert!(matches!(script.next(), Step::NameTopics(_)));
+    assert_eq!(script.beat().topic_partitions, Some(wire(&[0])));
+    script.answer(answer(3, None));
     assert_eq!(script.wait(), Some(script.now + Duration::from_secs(5)), "at the broker's interval");
     script.pass_interval();
     let later = script.beat();
     assert_eq!((later.member_epoch, later.rebalance_timeout_ms), (3, -1));
     assert_eq!((later.subscribed_topic_names, later.topic_partitions, later.server_assignor), (None, None, None));
+}
+
+#[test]
+fn who_has_joined_and_got_nothing_asks_again_sooner_for_a_while() {
+    let second = Duration::from_secs(1);
+    let mut script = Script::new(|_| ());
+    script.beat();
+    script.answer(answer(3, Some(&[])));
+    // Nothing is acknowledged, too.
+    script.beat();
+    script.answer(answer(3, None));
+    for _ in 2..10 {
+        assert_eq!(script.wait(), Some(script.now + second));
+        script.now += second;
+        script.beat();
+        script.answer(answer(3, None));
+    }
+    assert_eq!(script.wait(), Some(script.now + second), "the tenth");
+    script.now += second;
+    script.beat();
+    script.answer(answer(3, None));
+    assert_eq!(script.wait(), Some(script.now + 5 * second), "there may be nothing for it");
+    // Who is fenced joins anew.
+    script.now += 5 * second;
+    script.beat();
+    script.refuse(ErrorCode::UnknownMemberId).unwrap();
+    script.beat();
+    script.answer(answer(4, None));
+    assert_eq!(script.wait(), Some(script.now + second));
+}
+
+#[test]
+fn who_has_had_partitions_keeps_to_the_interval_without_them() {
+    let mut script = Script::settled(|_| ());
+    assert_eq!(script.wait(), Some(script.now + Duration::from_secs(5)));
+    script.pass_interval();
+    script.beat();
+    script.answer(answer(1, Some(&[])));
+    assert_eq!(script.hand_over().revoked, partitions(&[0, 1, 2]));
+    script.member.handed_over();
+    script.beat();
+    script.answer(answer(2, None));
+    assert_eq!(script.wait(), Some(script.now + Duration::from_secs(5)));
+    // Nor does a broker's shorter interval become longer.
+    let mut script = Script::new(|_| ());
+    script.beat();
+    script.answer(ConsumerGroupHeartbeatResponse { heartbeat_interval_ms: 300, ..answer(1, None) });
+    assert_eq!(script.wait(), Some(script.now + Duration::from_millis(300)));
 }
 
 #[test]

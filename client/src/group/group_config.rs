@@ -44,6 +44,9 @@ pub struct GroupConfig {
     pub group_id: String,
     /// A name that stays the same over restarts: the member keeps its partitions while it is away for less than the
     /// session timeout (KIP-345). It must be unique in the group. Default none.
+    ///
+    /// Consumer protocol: a member that was killed has its name until its session is over. One that comes under it before is
+    /// refused for good (`UNRELEASED_INSTANCE_ID`), and may subscribe again afterwards.
     pub group_instance_id: Option<String>,
     /// Default [`GroupProtocol::Auto`].
     pub protocol: GroupProtocol,

@@ -64,6 +64,8 @@ pub(crate) struct GroupState {
     pub(crate) left: bool,
     /// Why the membership ended for good.
     pub(crate) ended: Option<Error>,
+    /// The caller was told so.
+    pub(crate) end_told: bool,
 }
 
 impl std::fmt::Debug for GroupShared {
@@ -84,6 +86,7 @@ impl GroupShared {
             listener: Arc::new(()),
             left: false,
             ended: None,
+            end_told: false,
         };
         GroupShared {
             refusals: Refusals::new(&config),
@@ -109,15 +112,25 @@ impl GroupShared {
         state.intent_version += 1;
         state.left = false;
         state.ended = None;
+        state.end_told = false;
         drop(state);
         self.wake.notify_one();
     }
 
     /// # Errors
-    /// Why the membership ended, once what was owned is handed over.
+    /// Why the membership ended, once what was owned is handed over; from the second time on that there is none any more.
     pub(crate) fn end_of_membership(&self) -> Result<(), Error> {
-        let state = self.state.lock();
-        state.ended.clone().filter(|_| state.left).map_or(Ok(()), Err)
+        let mut state = self.state.lock();
+        let Some(cause) = state.ended.clone().filter(|_| state.left) else { return Ok(()) };
+        match std::mem::replace(&mut state.end_told, true) {
+            false => Err(cause),
+            true => Err(Error::NoMembership { group: self.config.group_id.as_str().into(), cause: Arc::new(cause) }),
+        }
+    }
+
+    /// Whether the caller knows that the membership ended.
+    pub(crate) fn is_end_told(&self) -> bool {
+        self.state.lock().end_told
     }
 
     pub(crate) fn is_subscribed(&self) -> bool {

@@ -126,6 +126,9 @@ struct Rebalance {
     sync_timer: Timer,
     /// Ids that were handed out and with which nobody has joined yet (KIP-394).
     pending_members: BTreeMap<Arc<str>, Timer>,
+    /// A static member under a new id, for which a record was asked that puts it in place of the one before. Whether it was
+    /// written, the record's replay tells.
+    replacement: Option<Box<(Arc<str>, ClassicMember)>>,
     /// Members of the new generation that have not sent SyncGroup.
     pending_sync: BTreeSet<Arc<str>>,
     /// How many members wait for JoinGroup.
@@ -155,7 +158,7 @@ impl ClassicGroup {
         }
     }
 
-    /// Makes the group what a record says, and keeps what is known beside it of members that stay.
+    /// Makes the group what a record says, and keeps what the live coordinator knows beside it of members that stay.
     pub(super) fn replay(&mut self, value: &GroupMetadataValue, timers: &mut Timers<TimerKey>) {
         assert!(
             !self.is_live() || value.generation >= self.generation,
@@ -175,25 +178,29 @@ impl ClassicGroup {
         for recorded in &value.members {
             self.replay_member(recorded, value);
         }
+        self.set_replacement(None, timers);
         self.generation = value.generation;
         self.protocol_type = Some(value.protocol_type.clone()).filter(|text| !text.is_empty());
         self.protocol.clone_from(&value.protocol);
         self.leader = value.leader.as_deref().map(Arc::from);
         self.state = if value.members.is_empty() { ClassicState::Empty } else { ClassicState::Stable };
         self.state_since_ms = value.current_state_timestamp;
-        self.is_recorded = true;
         timers.disarm(&mut self.rebalance.join_timer);
         self.subscribed_topics = self.topics_of_members();
     }
 
     fn replay_member(&mut self, recorded: &MemberMetadata, value: &GroupMetadataValue) {
-        if let Some(member) = self.members.get_mut(recorded.member_id.as_str()) {
-            // A copy: the record is a part of a whole request.
-            member.assignment = Bytes::copy_from_slice(&recorded.assignment);
-            return;
+        let protocol = value.protocol.as_deref().unwrap_or_default();
+        let mut member = ClassicMember::from_record(recorded, protocol);
+        let id = match self.members.get_key_value(recorded.member_id.as_str()) {
+            Some((id, _)) => Arc::clone(id),
+            None => recorded.member_id.as_str().into(),
+        };
+        let replacement = self.rebalance.replacement.take_if(|replacement| replacement.0 == id);
+        if let Some(known) = self.detach_member(&id).or(replacement.map(|replacement| replacement.1)) {
+            member.keep_memory_of(known, protocol);
         }
-        let member = ClassicMember::from_record(recorded, value.protocol.as_deref().unwrap_or_default());
-        self.put_member(recorded.member_id.as_str().into(), member);
+        self.put_member(id, member);
     }
 
     /// The record of the group as it is now, with these assignments.
@@ -238,6 +245,7 @@ impl ClassicGroup {
             assert!(!member.is_waiting(), "who waits is answered before the group goes");
             timers.disarm(&mut member.session);
         }
+        self.set_replacement(None, timers);
         timers.disarm(&mut self.rebalance.join_timer);
         timers.disarm(&mut self.rebalance.sync_timer);
         for (_, mut timer) in std::mem::take(&mut self.rebalance.pending_members) {
@@ -313,7 +321,7 @@ impl ClassicGroup {
         self.is_recorded
     }
 
-    /// Says that offsets of the group stand in the log, if nothing else of it does.
+    /// Says that something of it stands in the log: a record of the group, or offsets at least.
     pub(super) fn set_recorded(&mut self) {
         self.is_recorded = true;
     }

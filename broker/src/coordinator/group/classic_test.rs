@@ -3,6 +3,7 @@
 use super::super::test_shard::*;
 use super::*;
 use crate::coordinator::group::GroupRecord;
+use crate::coordinator::group::group_shard::Group;
 
 fn error_of(shard: &TestShard, token: crate::coordinator::group::Token) -> Option<GroupError> {
     shard.joined(token).and_then(|answer| answer.error)
@@ -329,6 +330,35 @@ fn a_static_member_comes_back_under_a_new_id_without_a_rebalance_and_the_old_one
 }
 
 #[test]
+fn a_static_member_whose_return_cannot_be_written_has_not_come_back() {
+    let mut shard = TestShard::default();
+    let token = shard.join(static_member("i"));
+    shard.advance(INITIAL_DELAY_MS);
+    let id = shard.joined(token).unwrap().member_id.clone();
+    shard.sync(&SyncGroup { assignments: shares(std::slice::from_ref(&id)), ..sync(&id, 1) });
+    let before = shard.shard.describe_classic(GROUP);
+    shard.disk_is_full = true;
+    for _ in 0..2 {
+        let token = shard.join(static_member("i"));
+        assert_eq!(shard.joined(token).unwrap().error, Some(GroupError::CoordinatorNotAvailable));
+        assert_eq!(shard.shard.describe_classic(GROUP), before);
+    }
+    assert_eq!((shard.heartbeat(&id, 1), shard.commit(&id, 1, 5)), (Ok(()), Err(GroupError::CoordinatorNotAvailable)));
+    shard.disk_is_full = false;
+    shard.restart();
+    assert_eq!(shard.heartbeat(&id, 1), Ok(()));
+    let token = shard.join(static_member("i"));
+    let answer = shard.joined(token).unwrap().clone();
+    assert_eq!((answer.error, answer.leader == answer.member_id), (None, true));
+    assert_eq!(
+        (shard.heartbeat(&id, 1), shard.heartbeat(&answer.member_id, 1)),
+        (Err(GroupError::UnknownMemberId), Ok(()))
+    );
+    shard.advance(SESSION_MS);
+    assert_ne!(shard.state(), "Stable", "the session of the new id has begun");
+}
+
+#[test]
 fn a_static_member_that_speaks_something_else_makes_the_group_rebalance() {
     let mut shard = TestShard::default();
     let token = shard.join(static_member("i"));
@@ -399,6 +429,27 @@ fn a_full_group_takes_no_more() {
 }
 
 #[test]
+fn a_member_that_says_too_much_at_once_stays_what_it_was() {
+    let mut shard = TestShard::default();
+    let ids = shard.stable(2);
+    let too_much = |id: &str| JoinGroup { protocols: vec![("range".into(), vec![0; 13 << 20].into())], ..member(id) };
+    for id in &ids {
+        let before = shard.shard.describe_classic(GROUP);
+        let token = shard.join(too_much(id));
+        assert_eq!(shard.joined(token).unwrap().error, Some(GroupError::GroupMaxSizeReached));
+        assert_eq!((shard.shard.describe_classic(GROUP), shard.heartbeat(id, 1)), (before, Ok(())));
+    }
+    // In a rebalance it is waited for like any other, and a new member that is refused is not waited for.
+    let new = shard.new_id();
+    let joined = shard.join(member(&ids[0]));
+    shard.join(too_much(&ids[1]));
+    shard.join(too_much(&new));
+    assert_eq!((shard.state(), shard.joined(joined)), ("PreparingRebalance", None));
+    shard.join(member(&ids[1]));
+    assert_eq!((shard.state(), shard.joined(joined).unwrap().generation), ("CompletingRebalance", 2));
+}
+
+#[test]
 fn a_group_that_outgrew_its_limit_in_a_restart_rebalances_and_leaves_the_last_ones_out() {
     let mut shard = TestShard::default();
     let ids = shard.stable(3);
@@ -438,6 +489,37 @@ fn a_restart_keeps_the_members_and_gives_them_a_new_session() {
     assert_eq!(&shard.synced(token).unwrap().assignment[..], ids[0].as_bytes());
     shard.advance(1);
     assert_eq!(shard.heartbeat(&ids[1], 1), Err(GroupError::UnknownMemberId));
+}
+
+#[test]
+fn a_restart_brings_back_what_the_last_record_says_and_not_the_first() {
+    let mut shard = TestShard::default();
+    let id = shard.stable(1).remove(0);
+    let protocols = vec![("sticky".into(), subscription(&["other"])), ("range".into(), subscription(&["other"]))];
+    let timeouts = (SESSION_MS + 1, REBALANCE_MS + 1);
+    let again = |id: &str| JoinGroup {
+        protocols: protocols.clone(),
+        session_timeout_ms: timeouts.0,
+        rebalance_timeout_ms: timeouts.1,
+        ..member(id)
+    };
+    let token = shard.join(again(&id));
+    let generation = shard.joined(token).unwrap().generation;
+    let assignments = shares(std::slice::from_ref(&id));
+    shard.sync(&SyncGroup { assignments, protocol: None, ..sync(&id, generation) });
+    shard.restart();
+    let described = shard.shard.describe_classic(GROUP).unwrap();
+    assert_eq!((described.state, described.protocol.as_str()), ("Stable", "sticky"));
+    assert_eq!(described.members[0].metadata, subscription(&["other"]));
+    let Some(Group::Classic(group)) = shard.shard.group(GROUP) else { panic!("{}", shard.state()) };
+    assert_eq!((group.is_subscribed_to("other"), group.is_subscribed_to(TOPIC)), (true, false));
+    let recorded = &group.members[id.as_str()];
+    assert_eq!((recorded.session_timeout_ms, recorded.rebalance_timeout_ms), timeouts);
+    // Who speaks what the group speaks is let in, and the member itself is.
+    let token = shard.join(again(&id));
+    assert_eq!(shard.joined(token).unwrap().error, None);
+    let token = shard.join(JoinGroup { protocols: vec![("sticky".into(), Bytes::new())], ..member("") });
+    assert_eq!(shard.joined(token).unwrap().error, Some(GroupError::MemberIdRequired));
 }
 
 #[test]

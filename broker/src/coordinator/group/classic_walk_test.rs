@@ -101,8 +101,13 @@ impl Walk {
         match client.phase {
             Phase::Out => {
                 let metadata = [subscription(&[TOPIC]).to_vec(), vec![client.says]].concat();
-                let protocols = vec![("range".to_owned(), metadata.into())];
-                let token = self.shard.join(JoinGroup { instance_id, protocols, ..member(&client.member_id) });
+                let session_timeout_ms = SESSION_MS + i32::from(client.says);
+                let mut protocols = vec![("range".to_owned(), metadata.into())];
+                if client.says.is_multiple_of(2) {
+                    protocols.insert(0, ("roundrobin".to_owned(), subscription(&["another", TOPIC])));
+                }
+                let request = JoinGroup { instance_id, protocols, session_timeout_ms, ..member(&client.member_id) };
+                let token = self.shard.join(request);
                 self.clients[index].phase = Phase::Joining(token);
                 self.hear_of_join(index, token);
             }
@@ -114,7 +119,12 @@ impl Walk {
                     assignments[partition as usize % count].1.push(partition as u8);
                 }
                 let assignments = assignments.into_iter().map(|(id, share)| (id, share.into())).collect();
-                let request = SyncGroup { instance_id, assignments, ..sync(&client.member_id, client.generation) };
+                let request = SyncGroup {
+                    instance_id,
+                    assignments,
+                    protocol: None,
+                    ..sync(&client.member_id, client.generation)
+                };
                 let token = self.shard.sync(&request);
                 self.clients[index].phase = Phase::Syncing(token);
                 self.hear_of_sync(index, token);

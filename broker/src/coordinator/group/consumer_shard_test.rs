@@ -10,9 +10,10 @@ use crate::coordinator::group::classic::ClassicState;
 use crate::coordinator::group::consumer_context::MigrationPolicy;
 use crate::coordinator::group::consumer_test_group::TestGroup;
 use crate::coordinator::group::embedded_protocol::{decode_assignment, encode_assignment, to_assignment};
+use crate::coordinator::group::listing::GroupFilter;
 use crate::coordinator::group::test_shard::{
-    GROUP, INITIAL_DELAY_MS, REBALANCE_MS, TOPIC, TestShard, config, departure, member, static_member, subscription,
-    sync,
+    GROUP, INITIAL_DELAY_MS, REBALANCE_MS, SESSION_MS, TOPIC, TestShard, config, departure, member, static_member,
+    subscription, sync,
 };
 use crate::coordinator::group::{GroupConfig, Token};
 use crate::metadata::{ImageDelta, MetadataRecord};
@@ -530,6 +531,31 @@ mod downgrade {
         assert_eq!((shard.shard.state(), shard.shard.committed()), ("Stable", Some(42)));
         assert_eq!(shard.shard.heartbeat(&leader, 1), Ok(()));
         assert!(shard.shard.shard.memories.groups.is_empty());
+    }
+
+    #[test]
+    fn offsets_whose_group_went_for_a_member_that_never_joined_are_seen_and_can_be_deleted() {
+        for restarts in [false, true] {
+            let mut shard = Shard::new();
+            shard.enter("m");
+            shard.shard.commit("m", 2, 42).unwrap();
+            shard.leave("m");
+            shard.shard.new_id();
+            match restarts {
+                true => shard.restart(),
+                false => shard.shard.advance(SESSION_MS),
+            }
+            assert_eq!((shard.shard.state(), shard.shard.committed()), ("Empty", Some(42)));
+            let listed = shard.shard.shard.list(&GroupFilter::default());
+            assert_eq!(listed.iter().map(|group| group.group_id.as_str()).collect::<Vec<_>>(), [GROUP]);
+            let (retention_ms, wall_ms) = (shard.shard.config.offsets_retention_ms, shard.shard.now.wall_ms);
+            let expired = shard.shard.shard.expire(wall_ms + retention_ms, &|_, _| true);
+            assert_eq!(expired.effects.records.len(), 2, "the offset expires, and the group with it");
+            let outcome = shard.shard.shard.delete_group(GROUP);
+            assert_eq!(shard.shard.run(outcome), Ok(()));
+            shard.restart();
+            assert_eq!((shard.shard.state(), shard.shard.committed()), ("Dead", None));
+        }
     }
 
     #[test]

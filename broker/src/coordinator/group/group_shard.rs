@@ -38,6 +38,10 @@ use super::timers::{Moment, Timers};
 /// How many groups one shard keeps: with 50 shards, a million.
 const GROUPS_MAX: usize = 20_000;
 
+/// What the names of groups may take in one shard of which nothing is on record: anybody can begin to join a group that is never
+/// heard of again, and a name may have 32 KB. It is enough for as many groups as a shard keeps, with names of 50 bytes.
+const UNRECORDED_NAMES_BYTES_MAX: usize = 1 << 20;
+
 /// What a deadline is about.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum TimerKey {
@@ -104,14 +108,6 @@ impl Group {
         }
     }
 
-    /// Whether anything of it stands in the log.
-    pub(super) fn is_recorded(&self) -> bool {
-        match self {
-            Self::Classic(group) => group.is_recorded(),
-            Self::Consumer(_) => true,
-        }
-    }
-
     /// Whether a member reads the topic.
     pub(super) fn is_subscribed_to(&self, topic: &str) -> bool {
         match self {
@@ -150,6 +146,8 @@ impl Group {
 pub(crate) struct GroupShard {
     pub(super) config: Arc<GroupConfig>,
     pub(super) groups: HashMap<Arc<str>, Group>,
+    /// What the names of groups take of which nothing is on record.
+    pub(super) unrecorded_names_bytes: usize,
     offsets: OffsetStore,
     pub(super) timers: Timers<TimerKey>,
     pub(super) random: StdRng,
@@ -178,6 +176,7 @@ impl GroupShard {
         Self {
             config,
             groups: HashMap::new(),
+            unrecorded_names_bytes: 0,
             offsets: OffsetStore::default(),
             timers: Timers::default(),
             random,
@@ -192,9 +191,8 @@ impl GroupShard {
             GroupRecord::OffsetCommit { key, value } => {
                 if value.is_some() {
                     // Whoever belongs to no group has one nevertheless, which keeps the offsets.
-                    if let Group::Classic(group) = self.group_or_new(&key.group, now) {
-                        group.set_recorded();
-                    }
+                    self.put_if_missing(&key.group, now);
+                    self.set_recorded(&key.group);
                 }
                 self.offsets.replay(key, value.as_ref());
             }
@@ -202,7 +200,8 @@ impl GroupShard {
                 if let Some(Group::Consumer(_)) = self.groups.get(key.group.as_str()) {
                     self.forget(&key.group);
                 }
-                self.group_or_new(&key.group, now);
+                self.put_if_missing(&key.group, now);
+                self.set_recorded(&key.group);
                 let Self { groups, timers, .. } = self;
                 if let Some(Group::Classic(group)) = groups.get_mut(key.group.as_str()) {
                     group.replay(value, timers);
@@ -229,6 +228,7 @@ impl GroupShard {
 
     /// Begins all sessions, once the whole log was replayed.
     pub(crate) fn on_loaded(&mut self, now: Moment) -> Effects {
+        self.keep_offsets_without_group(now);
         let mut effects = Effects::default();
         let mut parts = self.parts(now, &mut effects);
         for group in parts.groups.values_mut() {
@@ -239,6 +239,17 @@ impl GroupShard {
         }
         self.on_consumer_groups_loaded(now);
         effects
+    }
+
+    /// Gives offsets whose group was deleted a group that only keeps them, so that they are seen and can be deleted and expire.
+    /// An empty consumer group goes when a classic member joins, and its offsets stay for that one's group.
+    fn keep_offsets_without_group(&mut self, now: Moment) {
+        let ids: Vec<Arc<str>> =
+            self.offsets.group_ids().filter(|id| !self.groups.contains_key(*id)).cloned().collect();
+        for id in ids {
+            self.put_if_missing(&id, now);
+            self.set_recorded(&id);
+        }
     }
 
     /// When a deadline is next due, in monotonic milliseconds.
@@ -267,6 +278,7 @@ impl GroupShard {
                 TimerKey::Consumer { .. } => {}
             }
         }
+        self.forget_if_unused(id);
         Some(effects)
     }
 
@@ -283,9 +295,11 @@ impl GroupShard {
     /// JoinGroup; `token` is answered now or later.
     pub(crate) fn join(&mut self, request: JoinGroup, token: Token, now: Moment) -> Outcome<()> {
         let mut effects = Effects::default();
+        let group_id = request.group_id.clone();
         if let Err((error, member_id)) = self.try_join(request, token, now, &mut effects) {
             effects.answer_join(token, JoinAnswer::error(error, &member_id));
         }
+        self.forget_if_unused(&group_id);
         Outcome { answer: (), effects }
     }
 
@@ -307,10 +321,11 @@ impl GroupShard {
             if !request.member_id.is_empty() {
                 return Err((GroupError::UnknownMemberId, request.member_id));
             }
-            if let Err(error) = self.parts(now, effects).room_for_group() {
-                return Err((error, request.member_id));
+            let names_bytes = self.unrecorded_names_bytes + request.group_id.len();
+            if !self.has_room_for_group() || names_bytes > UNRECORDED_NAMES_BYTES_MAX {
+                return Err((GroupError::CoordinatorNotAvailable, request.member_id));
             }
-            self.group_or_new(&request.group_id, now);
+            self.put_if_missing(&request.group_id, now);
         }
         if let Some(group @ Group::Consumer(_)) = self.groups.get(request.group_id.as_str()) {
             if !group.is_empty() {
@@ -324,9 +339,11 @@ impl GroupShard {
             }
             // Nobody is in it: it goes, and a classic group takes its place and its offsets.
             effects.records.extend(group.tombstones(&request.group_id));
-            self.forget_memory(&request.group_id);
-            let id: Arc<str> = request.group_id.as_str().into();
-            self.groups.insert(Arc::clone(&id), Group::Classic(ClassicGroup::new(id, now)));
+            self.forget(&request.group_id);
+            self.put_if_missing(&request.group_id, now);
+            if self.offsets.of_group(&request.group_id).is_some() {
+                self.set_recorded(&request.group_id);
+            }
         }
         let mut parts = self.parts(now, effects);
         match parts.groups.get_mut(request.group_id.as_str()) {
@@ -403,7 +420,11 @@ impl GroupShard {
         let mut effects = Effects::default();
         let mut parts = self.parts(now, &mut effects);
         let results = match parts.groups.get_mut(request.group_id.as_str()) {
-            Some(Group::Classic(group)) => group.leave(&request.members, &mut parts.context),
+            Some(Group::Classic(group)) => {
+                let results = group.leave(&request.members, &mut parts.context);
+                self.forget_if_unused(&request.group_id);
+                results
+            }
             Some(Group::Consumer(_)) => {
                 let left = self.leave_consumer_group(&request.group_id, &request.members, now, &mut effects);
                 return Outcome { answer: left, effects };
@@ -453,18 +474,45 @@ impl GroupShard {
     /// Removes a group from memory.
     pub(super) fn forget(&mut self, group_id: &str) {
         match self.groups.remove(group_id) {
-            Some(Group::Classic(mut group)) => group.on_removed(&mut self.timers),
+            Some(Group::Classic(mut group)) => {
+                if !group.is_recorded() {
+                    self.unrecorded_names_bytes -= group_id.len();
+                }
+                group.on_removed(&mut self.timers);
+            }
             Some(Group::Consumer(_)) => self.forget_memory(group_id),
             None => {}
         }
     }
 
-    fn group_or_new(&mut self, group_id: &str, now: Moment) -> &mut Group {
+    /// Removes a group that somebody wanted to join, and nobody can any more with the ids that were handed out.
+    fn forget_if_unused(&mut self, group_id: &str) {
+        if let Some(Group::Classic(group)) = self.groups.get(group_id)
+            && group.is_empty()
+            && !group.is_recorded()
+            && !group.has_pending_members()
+        {
+            self.forget(group_id);
+        }
+    }
+
+    /// Makes a group that has nothing yet, if there is none of that id.
+    fn put_if_missing(&mut self, group_id: &str, now: Moment) {
         if !self.groups.contains_key(group_id) {
             let id: Arc<str> = group_id.into();
             self.groups.insert(Arc::clone(&id), Group::Classic(ClassicGroup::new(id, now)));
+            self.unrecorded_names_bytes += group_id.len();
         }
-        self.groups.get_mut(group_id).expect("it was just looked up or put there")
+    }
+
+    /// Notes that something of a group stands in the log.
+    fn set_recorded(&mut self, group_id: &str) {
+        if let Some(Group::Classic(group)) = self.groups.get_mut(group_id)
+            && !group.is_recorded()
+        {
+            group.set_recorded();
+            self.unrecorded_names_bytes -= group_id.len();
+        }
     }
 }
 

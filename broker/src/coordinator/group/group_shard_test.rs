@@ -1,5 +1,6 @@
 //! Goal: the rules for offsets, for what operators see and delete, and for what is forgotten in time. Method: as in `classic_test`.
 
+use bytes::Bytes;
 use ottla_protocol::messages::group_records::{GroupMetadataValue, OffsetCommitKey, OffsetCommitValue};
 
 use super::super::commit::{Committer, OffsetToCommit};
@@ -188,12 +189,58 @@ fn what_is_forgotten_at_once_is_bounded() {
 }
 
 #[test]
-fn a_group_of_which_only_ids_were_handed_out_is_forgotten_without_a_record() {
+fn a_group_of_which_only_ids_were_handed_out_is_forgotten_with_the_last_of_them() {
     let mut shard = TestShard::default();
-    shard.new_id();
+    let ids = [shard.new_id(), shard.new_id()];
+    shard.leave(vec![departure(&ids[0])]).unwrap()[0].unwrap();
     assert_eq!((expire(&mut shard, &[]), shard.state()), (0, "Empty"));
     shard.advance(SESSION_MS);
-    assert_eq!((expire(&mut shard, &[]), shard.state(), shard.log.len()), (0, "Dead", 0));
+    assert_eq!((shard.state(), shard.log.len()), ("Dead", 0));
+    let id = shard.new_id();
+    shard.leave(vec![departure(&id)]).unwrap()[0].unwrap();
+    assert_eq!((shard.state(), shard.log.len()), ("Dead", 0));
+    // Who says nothing in no protocol is refused, and leaves nothing behind.
+    let token = shard.join(JoinGroup { protocols: vec![], ..member("") });
+    assert_eq!(shard.joined(token).unwrap().error, Some(GroupError::InconsistentGroupProtocol));
+    assert_eq!((shard.state(), shard.shard.next_due_ms()), ("Dead", None));
+}
+
+#[test]
+fn an_id_that_was_handed_out_for_a_group_with_offsets_leaves_them() {
+    let mut shard = TestShard::default();
+    shard.commit("", -1, 1).unwrap();
+    shard.new_id();
+    shard.advance(SESSION_MS);
+    assert_eq!((shard.state(), shard.committed()), ("Empty", Some(1)));
+}
+
+#[test]
+fn the_names_of_groups_that_nobody_joins_are_bounded() {
+    let mut shard = TestShard::default();
+    shard.commit("", -1, 1).unwrap();
+    let name = |index: usize| format!("{index:032000}");
+    let join = |shard: &mut TestShard, group_id: String, member_id: &str| {
+        let token = shard.join(JoinGroup { group_id, ..member(member_id) });
+        shard.joined(token).map(|answer| (answer.error.unwrap(), answer.member_id.clone()))
+    };
+    let mut ids = Vec::new();
+    let refused = loop {
+        match join(&mut shard, name(ids.len()), "").unwrap() {
+            (GroupError::MemberIdRequired, id) => ids.push(id),
+            (error, _) => break error,
+        }
+    };
+    assert_eq!((refused, ids.len()), (GroupError::CoordinatorNotAvailable, 32));
+    assert_eq!(join(&mut shard, GROUP.into(), "").unwrap().0, GroupError::MemberIdRequired, "the group is on record");
+    // A group that is joined and comes on record makes room, and so do those that nobody joins in time.
+    assert_eq!(join(&mut shard, name(0), &ids[0]), None);
+    shard.advance(INITIAL_DELAY_MS);
+    let assignments = vec![(ids[0].clone(), Bytes::new())];
+    shard.sync(&SyncGroup { group_id: name(0), assignments, ..sync(&ids[0], 1) });
+    assert_eq!(join(&mut shard, name(32), "").unwrap().0, GroupError::MemberIdRequired);
+    assert_eq!(join(&mut shard, name(33), "").unwrap().0, GroupError::CoordinatorNotAvailable);
+    shard.advance(SESSION_MS);
+    assert_eq!(join(&mut shard, name(33), "").unwrap().0, GroupError::MemberIdRequired);
 }
 
 #[test]

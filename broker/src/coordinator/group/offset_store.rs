@@ -78,6 +78,11 @@ impl OffsetStore {
         self.groups.get(group)
     }
 
+    /// The groups that have committed something.
+    pub(super) fn group_ids(&self) -> impl Iterator<Item = &Arc<str>> {
+        self.groups.keys()
+    }
+
     /// Applies a record.
     pub(super) fn replay(&mut self, key: &OffsetCommitKey, value: Option<&OffsetCommitValue>) {
         match value {

@@ -35,9 +35,8 @@ pub(crate) struct Expired {
 impl GroupShard {
     /// Looks for what is to be forgotten by now. `topic_exists` tells of a name and an id whether there is such a topic; zero is an id
     /// that is not known.
-    pub(crate) fn expire(&mut self, wall_ms: i64, topic_exists: &dyn Fn(&str, TopicId) -> bool) -> Expired {
+    pub(crate) fn expire(&self, wall_ms: i64, topic_exists: &dyn Fn(&str, TopicId) -> bool) -> Expired {
         let mut expired = Expired::default();
-        let mut forgotten = Vec::new();
         for (id, group) in self.groups() {
             let room = TOMBSTONES_MAX.saturating_sub(expired.effects.records.len());
             if room == 0 {
@@ -63,14 +62,8 @@ impl GroupShard {
                 }
             }
             if is_without_offsets && group.may_be_forgotten() {
-                match group.is_recorded() {
-                    true => expired.effects.records.extend(group.tombstones(id)),
-                    false => forgotten.push(id.clone()),
-                }
+                expired.effects.records.extend(group.tombstones(id));
             }
-        }
-        for id in forgotten {
-            self.forget(&id);
         }
         expired
     }

@@ -2,7 +2,7 @@
 //!
 //! Records make the way through their bytes before they are replayed, so that what a restart reads is what was replayed live.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -12,8 +12,11 @@ use rand::rngs::StdRng;
 
 use super::classic::{ClientIdentity, Departure, JoinAnswer, JoinGroup, LeaveGroup, SyncAnswer, SyncGroup};
 use super::commit::{Committer, OffsetToCommit};
+use super::consumer_describe::DescribedConsumerGroup;
 use super::consumer_test_group::consumer_config;
 use super::error::GroupError;
+use super::group_shard::Group;
+use super::listing::DescribedGroup;
 use super::outcome::{Effects, Outcome, Token, WaitingAnswer};
 use super::timers::Moment;
 use super::{GroupConfig, GroupRecord, GroupShard};
@@ -88,6 +91,9 @@ impl TestShard {
             self.shard.replay(&read, self.now);
             self.log.push((key, value));
         }
+        let is_unrecorded = |group: &Group| matches!(group, Group::Classic(group) if !group.is_recorded());
+        let unrecorded = self.shard.groups().filter(|(_, group)| is_unrecorded(group));
+        assert_eq!(self.shard.unrecorded_names_bytes, unrecorded.map(|(id, _)| id.len()).sum::<usize>());
         if refused {
             answers.iter_mut().for_each(|(_, answer)| answer.refuse(GroupError::CoordinatorNotAvailable));
         }
@@ -119,19 +125,41 @@ impl TestShard {
         Token(self.next_token)
     }
 
-    /// A broker that was killed and starts again: what is in the log, and nobody who waits.
+    /// A broker that was killed and starts again: what is in the log, and nobody who waits. Every group is what it was, unless
+    /// it was in a rebalance; and what compaction leaves of the log says the same as the whole of it.
     pub(super) fn restart(&mut self) {
         self.lives += 1;
-        let topics = std::mem::take(&mut self.shard.topics);
-        self.shard = GroupShard::new(Arc::clone(&self.config), StdRng::seed_from_u64(self.lives));
-        self.shard.topics = topics;
-        for (key, value) in &self.log {
-            let record = GroupRecord::decode(Some(key), value.as_ref()).unwrap().unwrap();
-            self.shard.replay(&record, self.now);
+        let before = descriptions(&self.shard);
+        let (shard, effects) = self.load(&self.log);
+        let after = descriptions(&shard);
+        // A group that is larger than it may be by now begins a rebalance.
+        let stays = |described: &Described| {
+            described.is_on_record
+                && described.classic.as_ref().is_none_or(|group| group.members.len() <= self.config.max_size)
+        };
+        for (group, described) in before.iter().filter(|(_, described)| stays(described)) {
+            assert_eq!(after.get(group), Some(described), "a restart changes {group}");
         }
+        let last: HashMap<&Bytes, usize> = self.log.iter().enumerate().map(|(index, (key, _))| (key, index)).collect();
+        let is_kept = |index: usize| last[&self.log[index].0] == index && self.log[index].1.is_some();
+        let compacted: Vec<_> =
+            (0..self.log.len()).filter(|&index| is_kept(index)).map(|index| self.log[index].clone()).collect();
+        assert_eq!(descriptions(&self.load(&compacted).0), after, "compaction changes groups");
+        self.shard = shard;
         self.asked.clear();
-        let effects = self.shard.on_loaded(self.now);
         self.apply(effects).unwrap();
+    }
+
+    /// A shard that has read a log.
+    fn load(&self, log: &[(Bytes, Option<Bytes>)]) -> (GroupShard, Effects) {
+        let mut shard = GroupShard::new(Arc::clone(&self.config), StdRng::seed_from_u64(self.lives));
+        shard.topics = self.shard.topics.clone();
+        for (key, value) in log {
+            let record = GroupRecord::decode(Some(key), value.as_ref()).unwrap().unwrap();
+            shard.replay(&record, self.now);
+        }
+        let effects = shard.on_loaded(self.now);
+        (shard, effects)
     }
 
     /// Lets time pass, and handles every deadline at its time.
@@ -239,6 +267,46 @@ impl TestShard {
         ids.sort_by_key(|id| *id != leader);
         ids
     }
+}
+
+/// All that is told of a group, save for what a restart forgets by right.
+#[derive(Debug, PartialEq)]
+struct Described {
+    classic: Option<DescribedGroup>,
+    consumer: Option<DescribedConsumerGroup>,
+    /// The group says which topics it reads; and whether it reads this one.
+    subscribed: (bool, bool),
+    /// It is as its last record says.
+    is_on_record: bool,
+}
+
+fn descriptions(shard: &GroupShard) -> BTreeMap<String, Described> {
+    let describe = |(id, group): (&Arc<str>, &Group)| {
+        let mut described = Described {
+            classic: shard.describe_classic(id).ok(),
+            consumer: shard.describe_consumer(id).ok(),
+            subscribed: (true, group.is_subscribed_to(TOPIC)),
+            is_on_record: match group {
+                Group::Classic(group) => group.is_recorded() && matches!(group.state().name(), "Stable" | "Empty"),
+                Group::Consumer(_) => true,
+            },
+        };
+        if let Some(described) = &mut described.classic {
+            described.members.iter_mut().for_each(|member| member.last_heard_ms = -1);
+            if described.protocol_type.is_empty() {
+                described.state_since_ms = -1;
+            }
+        }
+        if let Some(described) = &mut described.consumer {
+            described.members.iter_mut().for_each(|member| member.last_heard_ms = -1);
+            described.state_since_ms = -1;
+        }
+        if let Group::Classic(group) = group {
+            described.subscribed.0 = group.knows_subscriptions();
+        }
+        (id.to_string(), described)
+    };
+    shard.groups().map(describe).collect()
 }
 
 /// A join of a consumer with one protocol.

@@ -19,7 +19,7 @@ use super::transactions::Transactions;
 use crate::storage::batch_header::BatchHeader;
 use crate::storage::disk_reserve::SpaceClaim;
 use crate::storage::error::StorageError;
-use crate::storage::log::Log;
+use crate::storage::log::{Log, may_reach, replacement_bytes_max};
 use crate::storage::log_config::LogConfig;
 use crate::storage::replacement::{NewSegment, SEGMENT_BYTES_MAX};
 use crate::storage::segment::{FoundBatch, SealedSegment, Search, Segment, last_append_ms};
@@ -204,7 +204,15 @@ enum Fate {
 impl Pass<'_> {
     /// Whether each group would find space now, so that keys are not mapped in vain.
     fn check_space(&self, runs: &[Vec<Arc<SealedSegment>>]) -> Result<(), StorageError> {
-        runs.iter().flat_map(|run| self.groups(run)).try_for_each(|group| self.claim_space(group).map(drop))
+        for run in runs {
+            let mut rest = run.as_slice();
+            for len in self.groups(run)? {
+                let (group, behind) = rest.split_at(len);
+                drop(self.claim_space(group)?);
+                rest = behind;
+            }
+        }
+        Ok(())
     }
 
     fn claim_space(&self, group: &[Arc<SealedSegment>]) -> Result<SpaceClaim, StorageError> {
@@ -276,7 +284,7 @@ impl Pass<'_> {
             }
             behind = run[run.len() - 1].next_offset;
             run.truncate(run.iter().take_while(|segment| segment.base_offset < self.report.cleaned_up_to).count());
-            let groups: Vec<usize> = self.groups(&run).map(<[_]>::len).collect();
+            let groups = self.groups(&run)?;
             let mut rest = run.into_iter();
             for len in groups {
                 let group: Vec<_> = rest.by_ref().take(len).collect();
@@ -286,28 +294,41 @@ impl Pass<'_> {
         Ok(())
     }
 
-    /// A run in parts that can become one segment each.
-    fn groups<'r>(&self, mut rest: &'r [Arc<SealedSegment>]) -> impl Iterator<Item = &'r [Arc<SealedSegment>]> {
+    /// How long the parts of a run are that can become one segment each.
+    fn groups(&self, mut rest: &[Arc<SealedSegment>]) -> Result<Vec<usize>, StorageError> {
         let segments_max = self.log.segments_replaced_max();
-        std::iter::from_fn(move || {
-            let len = (!rest.is_empty()).then(|| self.group_len(rest).min(segments_max))?;
-            let (group, behind) = rest.split_at(len);
-            rest = behind;
-            Some(group)
-        })
+        let mut groups = Vec::new();
+        while !rest.is_empty() {
+            let len = self.group_len(rest)?.min(segments_max);
+            groups.push(len);
+            rest = &rest[len..];
+        }
+        Ok(groups)
     }
 
-    /// How many of these segments can become one: as large as one may be.
-    fn group_len(&self, segments: &[Arc<SealedSegment>]) -> usize {
+    /// How many of these segments can become one: as large as one may be and, where time deletes too, reaching no further back.
+    fn group_len(&self, segments: &[Arc<SealedSegment>]) -> Result<usize, StorageError> {
         let (mut size_bytes, mut index_bytes) = (0, 0);
-        let fits = |segment: &&Arc<SealedSegment>| {
+        let (mut oldest_ms, mut newest_ms) = (self.log.oldest_ms(&segments[0])?, None);
+        let mut len = 0;
+        for segment in segments.iter().take(SEGMENTS_MAX) {
             size_bytes += segment.size_bytes;
             index_bytes += segment.index_bytes();
-            size_bytes <= u64::from(self.config.segment_bytes)
-                && index_bytes <= u64::from(self.config.segment_index_bytes)
-                && segment.next_offset.0 - segments[0].base_offset.0 <= i64::from(i32::MAX)
-        };
-        segments.iter().take(SEGMENTS_MAX).take_while(fits).count().max(1)
+            // None, where one of them is not known.
+            oldest_ms = oldest_ms.min(self.log.oldest_ms(segment)?);
+            newest_ms = newest_ms.max(self.log.newest_ms(&Segment::Sealed(Arc::clone(segment)))?);
+            let is_kept_too_long =
+                self.config.retention_ms >= 0 && !may_reach(self.config, oldest_ms, newest_ms, self.now_ms);
+            if is_kept_too_long
+                || size_bytes > replacement_bytes_max(self.config)
+                || index_bytes > u64::from(self.config.segment_index_bytes)
+                || segment.next_offset.0 - segments[0].base_offset.0 > i64::from(i32::MAX)
+            {
+                break;
+            }
+            len += 1;
+        }
+        Ok(len.max(1))
     }
 
     fn rewrite_group(&mut self, group: &[Arc<SealedSegment>]) -> Result<(), StorageError> {

@@ -231,6 +231,27 @@ fn a_tombstone_that_a_full_map_did_not_reach_does_not_go_before_the_records_that
 }
 
 #[test]
+fn where_time_deletes_too_compaction_keeps_nothing_for_the_sake_of_its_neighbours() {
+    let fixture = Fixture::new();
+    let config = LogConfig { retention_ms: 50_000, segment_ms: 999, ..compacted(100_000) };
+    let log = fixture.open(&config, OpenMode::default());
+    let mut cleaned = 0;
+    for second in 0..200 {
+        let key = format!("key {second}");
+        let batch = build(&[(key.as_str(), Some("value"))], second * 1_000, &BatchFields::default());
+        log.append(batch, LeaderEpoch(1), second * 1_000).unwrap();
+        log.update_high_watermark(log.offsets().log_end);
+        let limits = CleanLimits { map_bytes_max: 1 << 20, decompressed_bytes_max: 1 << 20 };
+        cleaned = log.clean(Offset(cleaned), limits, second * 1_000, &Unthrottled).unwrap().cleaned_up_to.0;
+        log.apply_retention(second * 1_000).unwrap();
+        let kept = log.offsets().log_end.0 - log.offsets().log_start.0;
+        assert!(kept <= 50 + 5 + 2, "{kept} seconds are kept after {second}");
+        assert!(second < 50 || kept >= 50, "{kept} seconds are kept after {second}");
+    }
+    assert!(log.segment_count() < 30, "{} segments", log.segment_count());
+}
+
+#[test]
 fn a_cleaned_segment_is_as_old_as_its_newest_append_for_the_next_start_too() {
     let fixture = Fixture::new();
     let log = fixture.open(&compacted(100_000), OpenMode::default());

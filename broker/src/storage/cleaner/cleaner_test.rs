@@ -121,6 +121,34 @@ fn whoever_loses_a_log_to_another_thread_takes_the_next_one() {
 }
 
 #[test]
+fn a_topic_that_is_made_again_is_cleaned_from_its_begin() {
+    let dir = tempfile::tempdir().unwrap();
+    let topics = [("t", compacted(0.0))];
+    let logs = open(dir.path(), &topics);
+    let progress = Progress::load(&logs);
+    fill(&log_of(&logs, "t"), 0..12);
+    assert!(clean_next(&progress, &logs, LIMITS, 0).is_some());
+    logs.close().unwrap();
+    drop(logs);
+    let logs = open(dir.path(), &topics);
+    let next_from = |logs: &Arc<LogManager>| Some(Progress::load(logs).begin_the_filthiest(logs, 0)?.1);
+    assert_eq!(next_from(&logs), None, "it is remembered");
+    logs.close().unwrap();
+    drop(logs);
+    // Deleted, and nothing was compacted since.
+    std::fs::remove_dir_all(dir.path().join("t-0")).unwrap();
+    let logs = open(dir.path(), &[]);
+    std::fs::create_dir(dir.path().join("t-0")).unwrap();
+    let again = LogToOpen { topic_partition: TopicPartition::new("t", 0), config: Arc::new(topics[0].1.clone()) };
+    logs.open_new(&[again], 0).remove(0).unwrap();
+    fill(&log_of(&logs, "t"), 0..20);
+    assert_eq!(next_from(&logs), Some(Offset::ZERO));
+    logs.close().unwrap();
+    drop(logs);
+    assert_eq!(next_from(&open(dir.path(), &topics)), Some(Offset::ZERO), "by a restart too");
+}
+
+#[test]
 fn a_record_waits_no_longer_than_the_largest_lag_also_when_merging_goes_on() {
     let dir = tempfile::tempdir().unwrap();
     let config = LogConfig { max_compaction_lag_ms: 20 * MINUTE_MS, ..compacted(1.0) };

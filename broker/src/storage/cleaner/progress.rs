@@ -53,8 +53,6 @@ pub(super) struct Progress(Mutex<State>);
 #[derive(Default)]
 struct State {
     cleaned: HashMap<TopicPartition, Cleaned>,
-    /// What was on record at the start, of logs that were not looked at since.
-    on_record: Offsets,
     in_work: HashSet<TopicPartition>,
     failed: HashMap<TopicPartition, Failed>,
     status: CleanerStatus,
@@ -92,7 +90,13 @@ impl Progress {
     /// What the last run has left.
     pub(super) fn load(logs: &LogManager) -> Self {
         let on_record = checkpoint::read(logs.vfs(), logs.data_dir(), CLEANED).unwrap_or_default();
-        Progress(Mutex::new(State { on_record, ..State::default() }))
+        let is_of = |log: &Arc<Log>| {
+            let up_to = *on_record.get(log.topic_partition()).filter(|up_to| **up_to <= log.offsets().log_end)?;
+            let cleaned = Cleaned { log: Arc::downgrade(log), up_to, more_to_do: false };
+            Some((log.topic_partition().clone(), cleaned))
+        };
+        let cleaned = logs.logs().iter().filter_map(is_of).collect();
+        Progress(Mutex::new(State { cleaned, ..State::default() }))
     }
 
     /// Takes a log, unless somebody works on it.
@@ -191,9 +195,8 @@ impl State {
         let offsets = log.offsets();
         let known = match self.cleaned.get(name) {
             Some(cleaned) if cleaned.log.ptr_eq(&Arc::downgrade(log)) => Some((cleaned.up_to, cleaned.more_to_do)),
-            // Another log of this name.
-            Some(_) => None,
-            None => self.on_record.remove(name).filter(|up_to| *up_to <= offsets.log_end).map(|up_to| (up_to, false)),
+            // Another log of this name, or a new one.
+            _ => None,
         };
         let (up_to, more_to_do) = known.unwrap_or((Offset::ZERO, false));
         let up_to = up_to.max(offsets.log_start);
@@ -229,9 +232,8 @@ impl State {
     }
 
     fn write(&mut self, logs: &LogManager) {
-        self.cleaned.retain(|_, cleaned| cleaned.log.strong_count() > 0);
-        let current = self.cleaned.iter().map(|(name, cleaned)| (name.clone(), cleaned.up_to));
-        let offsets: Offsets = self.on_record.clone().into_iter().chain(current).collect();
+        self.cleaned.retain(|_, cleaned| cleaned.log.upgrade().is_some_and(|log| !log.is_closed()));
+        let offsets: Offsets = self.cleaned.iter().map(|(name, cleaned)| (name.clone(), cleaned.up_to)).collect();
         if let Err(error) = checkpoint::write(logs.vfs(), logs.data_dir(), CLEANED, &offsets) {
             tracing::warn!(%error, "cannot write down how far logs are compacted; a restart looks at more of them");
         }

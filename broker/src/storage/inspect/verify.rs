@@ -274,8 +274,11 @@ impl Verification<'_> {
         }
         if let Some(point) = partition.mode.recovery_point.filter(|point| *point > log_end) {
             let what = "durable records are missing from the end of the log";
-            let finding =
-                Finding::records(self.dir.to_owned(), what, "an ERROR in the log; the offsets are given out again");
+            let finding = Finding::records(
+                self.dir.to_owned(),
+                what,
+                "an ERROR in the log; they are refused with CORRUPT_MESSAGE, and no other record gets their offsets",
+            );
             self.note(finding.offsets(log_end, point));
         }
         self.report.log_start = start.max(first);

@@ -19,7 +19,8 @@ use crate::storage::recovery::{
 use crate::storage::vfs::{Access, VfsFile, read_up_to_at};
 use crate::types::{LeaderEpoch, Offset};
 
-const CUT: &str = "copied to the quarantine, and cut off";
+const CUT: &str =
+    "copied to the quarantine, and cut off; what was on the disk at the last checkpoint is kept, and refused";
 const SERVED: &str = "served as it is: its checksum is right";
 
 /// One segment among the others.

@@ -13,7 +13,11 @@ use std::sync::Arc;
 use super::{Log, Segments};
 use crate::storage::error::StorageError;
 use crate::storage::log_config::LogConfig;
-use crate::storage::segment::Segment;
+use crate::storage::segment::{SealedSegment, Segment};
+
+/// The part of the retention that a segment may make up which replaces several.
+const REPLACEMENT_SHARE: i64 = 10;
+const HOUR_MS: i64 = 3_600_000;
 
 impl Log {
     /// Removes the segments that are kept no longer, the one that is being written included: a new one takes its place.
@@ -27,9 +31,9 @@ impl Log {
         let config = self.config();
         self.roll_if_old(&config, now_ms)?;
         let segments = self.segments.load_full();
-        let mut gone = self.kept_no_longer(&segments, &config, now_ms)?;
+        let mut gone = self.kept_no_longer(&segments, &config, now_ms);
         if gone > segments.sealed.len() {
-            gone = self.seal_to_remove(&config, now_ms)?;
+            gone = self.seal_to_remove(&config, now_ms);
         }
         let segments = self.segments.load_full();
         let Some(last) = gone.checked_sub(1).and_then(|index| segments.sealed.get(index)) else { return Ok(0) };
@@ -54,48 +58,52 @@ impl Log {
 
     /// Seals the active segment if it too is to go, which only the one who may append can say. Returns how many sealed
     /// segments are to go then.
-    fn seal_to_remove(&self, config: &LogConfig, now_ms: i64) -> Result<usize, StorageError> {
+    fn seal_to_remove(&self, config: &LogConfig, now_ms: i64) -> usize {
         let mut writer = self.writer.lock();
         let segments = self.segments.load_full();
-        let gone = self.kept_no_longer(&segments, config, now_ms)?;
+        let gone = self.kept_no_longer(&segments, config, now_ms);
         if gone <= segments.sealed.len() {
-            return Ok(gone);
+            return gone;
         }
         match self.roll(&mut writer, &segments.active, now_ms) {
-            Ok(_) => Ok(gone),
+            Ok(_) => gone,
             // A full disk is no reason to keep the others, on the contrary, and is known.
-            Err(StorageError::NoSpace { .. }) => Ok(segments.sealed.len()),
+            Err(StorageError::NoSpace { .. }) => segments.sealed.len(),
             Err(error) => {
                 tracing::warn!(log = %self.topic_partition, %error, "the last segment is too old and cannot be replaced yet");
-                Ok(segments.sealed.len())
+                segments.sealed.len()
             }
         }
     }
 
     /// How many of the oldest segments are to go.
-    fn kept_no_longer(&self, segments: &Segments, config: &LogConfig, now_ms: i64) -> Result<usize, StorageError> {
+    fn kept_no_longer(&self, segments: &Segments, config: &LogConfig, now_ms: i64) -> usize {
         let by_size = match u64::try_from(config.retention_bytes) {
             Ok(limit) => too_many(segments, limit),
             Err(_) => 0,
         };
         let by_age = match config.retention_ms {
             ..0 => 0,
-            limit_ms => self.too_old(segments, now_ms.saturating_sub(limit_ms))?,
+            limit_ms => self.too_old(segments, now_ms.saturating_sub(limit_ms)),
         };
-        Ok(by_size.max(by_age))
+        by_size.max(by_age)
     }
 
-    /// How many of the oldest segments are older than `oldest_ms`.
-    fn too_old(&self, segments: &Segments, oldest_ms: i64) -> Result<usize, StorageError> {
+    /// How many of the oldest segments are older than `oldest_ms`. One that cannot be read is as old as its last append.
+    fn too_old(&self, segments: &Segments, oldest_ms: i64) -> usize {
         let mut count = 0;
         for (index, segment) in segments.iter().enumerate().filter(|(_, segment)| !is_empty(segment)) {
-            match self.newest_ms(&segment)? {
+            let newest_ms = self.newest_ms(&segment).unwrap_or_else(|error| {
+                tracing::error!(log = %self.topic_partition, %error, "the times of a segment cannot be read; it goes by when it was last appended to");
+                segment.last_append_ms()
+            });
+            match newest_ms {
                 Some(newest_ms) if newest_ms >= oldest_ms => break,
                 Some(_) => count = index + 1,
                 None => {}
             }
         }
-        Ok(count)
+        count
     }
 
     /// What the age of a segment is counted from, in milliseconds since 1970: the time of its newest record or of its last
@@ -108,6 +116,42 @@ impl Log {
         let newest_record_ms = largest.map(|entry| entry.timestamp).filter(|timestamp| *timestamp >= 0);
         Ok(newest_record_ms.into_iter().chain(segment.last_append_ms()).min())
     }
+
+    /// The time of the first batch of a sealed segment: how long it reaches back, also where it was merged of others. `None` where
+    /// the batch has no time, or one of the future.
+    ///
+    /// # Errors
+    /// The segment cannot be read.
+    pub(in crate::storage) fn oldest_ms(&self, segment: &Arc<SealedSegment>) -> Result<Option<i64>, StorageError> {
+        let first = segment.first_timestamp().map_err(StorageError::io("read", segment.file.path()))?;
+        let newest_ms = self.newest_ms(&Segment::Sealed(Arc::clone(segment)))?;
+        Ok(first.filter(|first| newest_ms.is_some_and(|newest_ms| *first <= newest_ms)))
+    }
+}
+
+/// Whether one segment may reach from the oldest to the newest of these times, which merging or compaction would make of others: over
+/// a tenth of the time that records are kept, so that none is kept for the sake of its neighbours. Where the oldest is not known it
+/// may not, since it would reach further with each repetition. Where time does not delete, over an hour or a tenth of the
+/// newest one's age.
+pub(in crate::storage) fn may_reach(
+    config: &LogConfig,
+    oldest_ms: Option<i64>,
+    newest_ms: Option<i64>,
+    now_ms: i64,
+) -> bool {
+    let newest = newest_ms.unwrap_or(now_ms);
+    let span_ms = newest.saturating_sub(oldest_ms.unwrap_or(newest));
+    match config.retention_ms {
+        ..0 => span_ms <= (now_ms.saturating_sub(newest) / REPLACEMENT_SHARE).max(HOUR_MS),
+        limit_ms => oldest_ms.is_some() && span_ms <= limit_ms / REPLACEMENT_SHARE,
+    }
+}
+
+/// How large a segment may become that is made of others: the retention by size removes whole ones.
+pub(in crate::storage) fn replacement_bytes_max(config: &LogConfig) -> u64 {
+    let segment_bytes = u64::from(config.segment_bytes);
+    u64::try_from(config.retention_bytes)
+        .map_or(segment_bytes, |limit| segment_bytes.min(limit / REPLACEMENT_SHARE as u64))
 }
 
 /// How many of the oldest segments can go while at least `limit` bytes stay.

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::storage::test_batch::{TestBatch, batch};
-use crate::storage::vfs::{Access, FaultVfs, RealVfs, Vfs, modified_ms, write_all_at};
+use crate::storage::vfs::{Access, Fault, FaultVfs, RealVfs, Vfs, modified_ms, write_all_at};
 use crate::storage::{
     Log, LogConfig, LogContext, LogOffsets, OpenFiles, OpenMode, ProducerLimits, ReadError, Unthrottled,
 };
@@ -122,6 +122,24 @@ fn by_size_at_least_the_limit_stays() {
     }
     let log = fixture.open(-1, 0);
     assert_eq!((log.size_bytes(), log.offsets().log_start), (0, Offset(50)));
+}
+
+#[test]
+fn a_segment_that_cannot_be_read_neither_goes_before_its_time_nor_keeps_the_others() {
+    let disk = FaultVfs::new();
+    let config = LogConfig { segment_bytes: 1500, retention_ms: 20 * HOUR_MS, ..LogConfig::default() };
+    let log = three_of_the_future(&disk, &config);
+    log.close().unwrap();
+    let log = open_in_mode(&disk, config.clone(), OpenMode { clean: true, ..OpenMode::default() }, 3 * HOUR_MS);
+    let next = disk.calls() + 1;
+    disk.fail_call(next, Fault::IoError);
+    assert_eq!(log.apply_retention(19 * HOUR_MS).unwrap(), 0);
+    assert!(disk.calls() >= next, "it was read, in vain");
+    log.close().unwrap();
+    let log = open_in_mode(&disk, config.clone(), OpenMode { clean: true, ..OpenMode::default() }, 3 * HOUR_MS);
+    log.update_config(Arc::new(LogConfig { retention_bytes: 1, ..config }));
+    disk.fail_call(disk.calls() + 1, Fault::IoError);
+    assert_eq!(log.apply_retention(19 * HOUR_MS).unwrap(), 2, "by size");
 }
 
 #[test]
@@ -285,7 +303,8 @@ fn a_merged_segment_is_as_old_as_its_newest_append_after_a_restart_too() {
     let disk = FaultVfs::new();
     let config = LogConfig { segment_bytes: 1500, retention_ms: 20 * HOUR_MS, ..LogConfig::default() };
     let log = three_of_the_future(&disk, &config);
-    log.update_config(Arc::new(LogConfig { segment_bytes: 1 << 20, ..config.clone() }));
+    // Where time deletes they would not be merged.
+    log.update_config(Arc::new(LogConfig { segment_bytes: 1 << 20, retention_ms: -1, ..config.clone() }));
     disk.set_now_ms(15 * HOUR_MS);
     assert_eq!(log.merge_segments(15 * HOUR_MS, &Unthrottled).unwrap(), 1);
     log.close().unwrap();

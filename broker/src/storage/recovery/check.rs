@@ -77,7 +77,12 @@ impl Recovery<'_> {
                 (SegmentEnding::Whole, Some(next_base)) if next_offset == next_base => {}
                 (ending, _) => {
                     self.quarantine_segments_behind(at)?;
-                    if let SegmentEnding::Tail(position) = ending {
+                    if next_offset < self.durable_end {
+                        // No torn tail: these batches were on the disk, and their offsets are not given out again.
+                        let position = if let SegmentEnding::Tail(position) = ending { position } else { size_bytes };
+                        self.note_damage(next_offset, self.durable_end, base, position, size_bytes);
+                        self.segments[at].next_offset = Some(self.durable_end);
+                    } else if let SegmentEnding::Tail(position) = ending {
                         self.cut(&path, &*file, position, size_bytes, modified_ms)?;
                         size_bytes = position;
                         self.segments[at].sizes.log_bytes = position;
@@ -99,6 +104,9 @@ impl Recovery<'_> {
             builder.push_time_entry();
             if at + 1 == self.segments.len() {
                 self.rewrite_if_wrong(at, &builder)?;
+                if next_offset < self.durable_end {
+                    return self.begin_segment(self.durable_end);
+                }
                 // Nothing tells when it was created: not after it was last written.
                 builder.cadence.created_ms =
                     modified_ms.map_or(self.now_ms, |modified_ms| modified_ms.min(self.now_ms));

@@ -187,6 +187,7 @@ impl ActiveSegment {
             time_index: self.sealed_index::<TimeEntry>(pool, dir, extension::TIME_INDEX, self.time_index.len()),
             largest_timestamp: OnceLock::new(),
             last_append_ms: self.last_append_ms(),
+            first_timestamp: OnceLock::new(),
             verified: Arc::clone(&self.verified),
             caches: SealedCaches::default(),
         };

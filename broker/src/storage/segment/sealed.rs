@@ -10,6 +10,7 @@ use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
 use super::{extension, segment_path};
+use crate::storage::batch_scan::{BatchCursor, SEARCH_BLOCK_BYTES, Step};
 use crate::storage::cache_checksums::{Checksum, SegmentChecksums};
 use crate::storage::index::{OffsetEntry, SealedIndex, TimeEntry};
 use crate::storage::open_files::{LazyFile, OpenFiles};
@@ -17,6 +18,9 @@ use crate::storage::sealed_caches::SealedCaches;
 use crate::storage::verified::Verified;
 use crate::storage::vfs::read_file;
 use crate::types::Offset;
+
+/// Batches at the begin of a segment that are asked for their time.
+const BATCHES_LOOKED_AT: usize = 64;
 
 /// A segment that never changes again.
 #[derive(Debug)]
@@ -31,6 +35,8 @@ pub(in crate::storage) struct SealedSegment {
     /// Read from the time index when it is first asked for.
     pub(super) largest_timestamp: OnceLock<Option<TimeEntry>>,
     pub(super) last_append_ms: Option<i64>,
+    /// Read from the first batch when it is first asked for.
+    pub(super) first_timestamp: OnceLock<Option<i64>>,
     pub(in crate::storage) verified: Arc<Verified>,
     pub(in crate::storage) caches: SealedCaches,
 }
@@ -111,6 +117,7 @@ impl SealedSegment {
             time_index: SealedIndex::new::<TimeEntry>(pool, path(extension::TIME_INDEX), base_offset, time_index_bytes),
             largest_timestamp: OnceLock::new(),
             last_append_ms: sizes.modified_ms,
+            first_timestamp: OnceLock::new(),
             verified: Arc::new(Verified::new(sizes.log_bytes, checked_from..sizes.log_bytes)),
             caches: SealedCaches::default(),
         }
@@ -168,6 +175,28 @@ impl SealedSegment {
         let on_record = SegmentChecksums { transaction_index, ..built };
         let segment = SealedSegment::new(pool, dir, self.base_offset, self.next_offset, sizes, 0);
         SealedSegment { verified: Arc::clone(&self.verified), ..segment.with_checksums(on_record) }
+    }
+
+    /// The largest timestamp of the first batch that has one, among those at the begin; `None` where nothing tells.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub(in crate::storage) fn first_timestamp(&self) -> io::Result<Option<i64>> {
+        if let Some(known) = self.first_timestamp.get() {
+            return Ok(*known);
+        }
+        let file = self.file.get()?;
+        let mut cursor = BatchCursor::new(&*file, 0, self.size_bytes, SEARCH_BLOCK_BYTES);
+        let mut first = None;
+        // What compaction has emptied has no time.
+        for _ in 0..BATCHES_LOOKED_AT {
+            let Step::Batch { header, .. } = cursor.next()? else { break };
+            first = Some(header.max_timestamp).filter(|timestamp| *timestamp >= 0);
+            if first.is_some() {
+                break;
+            }
+        }
+        Ok(*self.first_timestamp.get_or_init(|| first))
     }
 
     /// Whether the time index is what it was when it was saved: found out when it is first asked for.

@@ -130,7 +130,8 @@ impl Vfs for RealVfs {
 
 fn modified_ms(metadata: &fs::Metadata) -> Option<i64> {
     let since = metadata.modified().ok()?.duration_since(UNIX_EPOCH).ok()?;
-    i64::try_from(since.as_millis()).ok()
+    // A file without a time was restored without one, or written before the clock was set: that tells nothing.
+    i64::try_from(since.as_millis()).ok().filter(|modified_ms| *modified_ms > 0)
 }
 
 impl VfsFile for RealFile {

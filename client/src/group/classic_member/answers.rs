@@ -30,8 +30,7 @@ impl ClassicMember {
                 self.retry_at = None;
             }
             ErrorCode::UnknownMemberId => self.rejoin_as_new(),
-            ErrorCode::RebalanceInProgress => self.wait(now),
-            code if code.is_retriable() => self.wait(now),
+            code if code == ErrorCode::RebalanceInProgress || code.is_retriable() => self.wait_refused(now, code),
             code => return Err(self.end(code)),
         }
         Ok(())
@@ -150,6 +149,7 @@ impl ClassicMember {
         self.member_id = response.member_id;
         self.heartbeat_at = Some(now + self.config.heartbeat_interval);
         self.retry_at = None;
+        self.refused_with.clear();
         if !leads {
             self.led_by = None;
         }

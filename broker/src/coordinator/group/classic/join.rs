@@ -12,7 +12,7 @@ use crate::coordinator::group::error::GroupError;
 use crate::coordinator::group::group_shard::TimerKey;
 use crate::coordinator::group::member_id::new_member_id;
 use crate::coordinator::group::outcome::Token;
-use crate::coordinator::group::timers::Timer;
+use crate::coordinator::group::timers::{Timer, Timers};
 
 /// A member that has not been told its id cannot send heartbeats, and its broken connection may go unnoticed: it is given up
 /// after this time unless it has asked again (Kafka's figure).
@@ -117,7 +117,14 @@ impl ClassicGroup {
         random: &mut StdRng,
         context: &mut Context<'_>,
     ) -> Result<(), (GroupError, String)> {
-        if !self.has_room_for(&request, context) {
+        if !self.has_bytes_for(&request) {
+            // A member that asks for too much at once stays what it was; an id that nobody joins with any more goes.
+            if self.drop_pending(&request.member_id, context) {
+                self.complete_join_if_all_are_there(context);
+            }
+            return Err((GroupError::GroupMaxSizeReached, String::new()));
+        }
+        if !self.has_place_for(&request, context) {
             self.drop_pending(&request.member_id, context);
             if self.members.contains_key(request.member_id.as_str()) {
                 self.remove_member(&request.member_id, GroupError::UnknownMemberId, context);
@@ -139,18 +146,22 @@ impl ClassicGroup {
 
     /// Whether the member fits in. While members join, those count who have joined: with a limit that was lowered, the last
     /// ones to come back stay out.
-    fn has_room_for(&self, request: &JoinGroup, context: &Context<'_>) -> bool {
+    fn has_place_for(&self, request: &JoinGroup, context: &Context<'_>) -> bool {
         let limit = context.config.max_size;
         let member = self.members.get(request.member_id.as_str());
-        let has_place = match self.state {
+        match self.state {
             ClassicState::Empty => true,
             ClassicState::PreparingRebalance => {
                 member.is_some_and(|member| member.awaiting_join.is_some()) || self.rebalance.awaiting_join < limit
             }
             ClassicState::CompletingRebalance | ClassicState::Stable => member.is_some() || self.members.len() < limit,
-        };
-        let taken = self.rebalance.members_bytes - member.map_or(0, ClassicMember::size_bytes);
-        has_place && taken + protocols_bytes(&request.protocols) <= MEMBERS_BYTES_MAX
+        }
+    }
+
+    /// Whether what the member says fits in beside what the others do.
+    fn has_bytes_for(&self, request: &JoinGroup) -> bool {
+        let said_before = self.members.get(request.member_id.as_str()).map_or(0, ClassicMember::size_bytes);
+        self.rebalance.members_bytes - said_before + protocols_bytes(&request.protocols) <= MEMBERS_BYTES_MAX
     }
 
     /// Whether the member wants what the group is, and speaks something that all others speak.
@@ -221,7 +232,7 @@ impl ClassicGroup {
             // The leader may want to assign anew, after a change of topics for example.
             ClassicState::PreparingRebalance | ClassicState::CompletingRebalance | ClassicState::Stable => {
                 let id: Arc<str> = id.into();
-                self.update_member(&id, request, Some(token), context);
+                self.update_member(&id, request, token, context);
                 self.rebalance_or_complete(context, "a member joins again");
                 Ok(())
             }
@@ -254,13 +265,7 @@ impl ClassicGroup {
     }
 
     /// Takes over what a member says now, and lets `token` wait instead of whoever waited for it before.
-    pub(super) fn update_member(
-        &mut self,
-        id: &Arc<str>,
-        request: JoinGroup,
-        token: Option<Token>,
-        context: &mut Context<'_>,
-    ) {
+    fn update_member(&mut self, id: &Arc<str>, request: JoinGroup, token: Token, context: &mut Context<'_>) {
         let mut member = self.detach_member(id).expect("the caller has just looked it up");
         if let Some(earlier) = member.awaiting_join.take() {
             // The member has given up that request: to whoever still reads the answer it says to ask again.
@@ -270,7 +275,7 @@ impl ClassicGroup {
         member.rebalance_timeout_ms = request.rebalance_timeout_ms;
         member.session_timeout_ms = request.session_timeout_ms;
         member.last_heard_ms = context.now.wall_ms;
-        member.awaiting_join = token;
+        member.awaiting_join = Some(token);
         self.put_member(Arc::clone(id), member);
     }
 
@@ -310,24 +315,49 @@ impl ClassicGroup {
     ) {
         let leader_before = self.leader.clone();
         let can_skip = request.can_skip_assignment;
-        self.take_over(before, &id, context);
-        self.update_member(&id, request, Some(token), context);
-        match self.state {
-            ClassicState::Stable if self.select_protocol() == self.protocol => {
-                let member = self.members.get_mut(&id).expect("it was just put there");
-                member.awaiting_join = None;
-                self.rebalance.awaiting_join -= 1;
-                let is_leader = self.is_leader(&id);
-                let mut answer = self.generation_for(&id, can_skip && is_leader);
-                answer.skip_assignment = can_skip && is_leader;
-                if !can_skip {
-                    // An old client that reads its own id here would assign anew, and nobody would wait for it.
-                    answer.leader = leader_before.as_deref().unwrap_or_default().to_owned();
-                }
-                let assignments = self.members.iter().map(|(id, member)| (&**id, member.assignment.clone())).collect();
-                context.effects.records.push(self.to_record(&assignments, context.now));
-                context.effects.answer_join(token, answer);
+        let mut old = self.detach_member(before).expect("the list of static members names members");
+        let mut member = ClassicMember {
+            instance_id: old.instance_id.clone(),
+            client: old.client.clone(),
+            rebalance_timeout_ms: request.rebalance_timeout_ms,
+            session_timeout_ms: request.session_timeout_ms,
+            protocols: kept(request.protocols),
+            assignment: old.assignment.clone(),
+            awaiting_join: None,
+            awaiting_sync: None,
+            is_new: old.is_new,
+            session: Timer::default(),
+            last_heard_ms: context.now.wall_ms,
+        };
+        member.arm_session(&self.id, &id, member.session_timeout_ms, context);
+        self.put_member(Arc::clone(&id), member);
+        if self.is_leader(before) {
+            self.leader = Some(Arc::clone(&id));
+        }
+        if self.state == ClassicState::Stable && self.select_protocol() == self.protocol {
+            let is_leader = self.is_leader(&id);
+            let mut answer = self.generation_for(&id, can_skip && is_leader);
+            answer.skip_assignment = can_skip && is_leader;
+            if !can_skip {
+                // An old client that reads its own id here would assign anew, and nobody would wait for it.
+                answer.leader = leader_before.as_deref().unwrap_or_default().to_owned();
             }
+            let assignments = self.members.iter().map(|(id, member)| (&**id, member.assignment.clone())).collect();
+            context.effects.records.push(self.to_record(&assignments, context.now));
+            context.effects.answer_join(token, answer);
+            // Until the record is replayed nothing has happened: should it not be written, the old one is still the member.
+            let member = self.detach_member(&id).expect("it was just put there");
+            self.put_member(Arc::clone(before), old);
+            self.leader = leader_before;
+            self.set_replacement(Some(Box::new((id, member))), context.timers);
+            return;
+        }
+        context.timers.disarm(&mut old.session);
+        self.rebalance.pending_sync.remove(before);
+        super::rebalance::answer_waiting(before, &mut old, GroupError::FencedInstanceId, context.effects);
+        self.members.get_mut(&id).expect("it was just put there").awaiting_join = Some(token);
+        self.rebalance.awaiting_join += 1;
+        match self.state {
             ClassicState::Stable => self.rebalance_or_complete(context, "a static member speaks something else"),
             // The leader may assign for the old id.
             ClassicState::CompletingRebalance => self.prepare_rebalance(context, "a static member comes back"),
@@ -336,16 +366,14 @@ impl ClassicGroup {
         }
     }
 
-    /// Puts a static member under another id; whoever waits under the old one is fenced.
-    fn take_over(&mut self, before: &Arc<str>, id: &Arc<str>, context: &mut Context<'_>) {
-        let was_leader = self.is_leader(before);
-        let mut member = self.take_member(before, context.timers).expect("the list of static members names members");
-        let error = GroupError::FencedInstanceId;
-        super::rebalance::answer_waiting(before, &mut member, error, context.effects);
-        member.arm_session(&self.id, id, member.session_timeout_ms, context);
-        self.put_member(Arc::clone(id), member);
-        if was_leader {
-            self.leader = Some(Arc::clone(id));
+    /// Keeps a member for the record that puts it in place of another; the one that was kept before is given up.
+    pub(super) fn set_replacement(
+        &mut self,
+        replacement: Option<Box<(Arc<str>, ClassicMember)>>,
+        timers: &mut Timers<TimerKey>,
+    ) {
+        if let Some(mut given_up) = std::mem::replace(&mut self.rebalance.replacement, replacement) {
+            timers.disarm(&mut given_up.1.session);
         }
     }
 }

@@ -78,6 +78,20 @@ impl ClassicMember {
         }
     }
 
+    /// Goes on as the member that was `known` until now: with who waits for it, its session, and what it can speak beside the
+    /// `protocol` on record. The latter only if the record is of what it says now: when the log is read, one record follows
+    /// another, and of the one before nothing holds any more.
+    pub(super) fn keep_memory_of(&mut self, known: Self, protocol: &str) {
+        if known.metadata(protocol) == self.metadata(protocol) {
+            self.protocols = known.protocols;
+        }
+        self.awaiting_join = known.awaiting_join;
+        self.awaiting_sync = known.awaiting_sync;
+        self.is_new = known.is_new;
+        self.session = known.session;
+        self.last_heard_ms = known.last_heard_ms;
+    }
+
     /// What it says in a protocol, if it speaks it.
     pub(in crate::coordinator::group) fn metadata(&self, protocol: &str) -> Option<Bytes> {
         self.protocols.iter().find(|(name, _)| name == protocol).map(|(_, metadata)| metadata.clone())
