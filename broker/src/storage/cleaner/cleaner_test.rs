@@ -336,16 +336,21 @@ fn at_work_slowly(
     let logs = open(dir, &topics);
     logs.logs().iter().for_each(|log| fill(log, 0..10));
     let pace = Arc::new(AtomicU64::new(1));
-    let paced_by = Arc::clone(&pace);
-    let source: CleanerConfigSource = Arc::new(move || CleanerConfig {
-        merge_interval: if threads > 0 { Duration::from_secs(3_600) } else { Duration::from_millis(1) },
-        ..steady(paced_by.load(Ordering::Relaxed) as f64)()
+    let looks = Arc::new(AtomicU64::new(0));
+    let (paced_by, looked_at) = (Arc::clone(&pace), Arc::clone(&looks));
+    let source: CleanerConfigSource = Arc::new(move || {
+        looked_at.fetch_add(1, Ordering::Relaxed);
+        CleanerConfig {
+            merge_interval: if threads > 0 { Duration::from_secs(3_600) } else { Duration::from_millis(1) },
+            ..steady(paced_by.load(Ordering::Relaxed) as f64)()
+        }
     });
     let clock = Arc::new(ManualClock::at(10 * MINUTE_MS));
     let cleaner = LogCleaner::start(Arc::clone(&logs), clock, source, threads, || ());
     let in_work = || logs.logs().into_iter().find(|log| cleaner.shared.progress.begin(log.topic_partition()).is_none());
     wait_until("a log is worked on", || in_work().is_some());
-    let first = in_work().unwrap();
+    let (first, before) = (in_work().unwrap(), looks.load(Ordering::Relaxed));
+    wait_until("it waits at this pace", || looks.load(Ordering::Relaxed) > before + 1);
     (logs, cleaner, pace, first)
 }
 
