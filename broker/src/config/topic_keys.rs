@@ -141,7 +141,7 @@ pub(super) static GROUPS: &[KeyGroup] = &[
             int("min.insync.replicas", "1")
                 .at_least(1)
                 .from(&[same("min.insync.replicas")])
-                .doc("How many copies must have a record before acks=all is answered; more than 1 cannot be met by one broker and refuses such produces."),
+                .doc("How many copies must have a record before acks=all is answered; it counts up to the number of replicas (KIP-966), which is 1: a larger number refuses nothing."),
         ],
     },
     KeyGroup {

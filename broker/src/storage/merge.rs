@@ -1,7 +1,7 @@
 //! Merging: small adjacent segments become one, so that a topic that rolls by time at a trickle ends with few files.
 //!
 //! Owns which segments are merged, and the copying. Batches are copied as they are; that one file takes the place of several
-//! at once is `replacement.rs`'s business. Does not decide when to look (the housekeeping does).
+//! at once is `replacement.rs`'s business. Does not decide when to look (`cleaner.rs` does).
 //!
 //! Segments that are merged come to no more than `segment.bytes` together, nor than a tenth of `retention.bytes`, and their oldest
 //! and newest records lie no further apart than a tenth of `retention.ms`; where time does not delete, than an hour or a tenth of

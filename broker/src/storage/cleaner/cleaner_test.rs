@@ -102,6 +102,25 @@ fn the_filthiest_log_over_its_share_is_next_and_those_below_wait() {
 }
 
 #[test]
+fn whoever_loses_a_log_to_another_thread_takes_the_next_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let topics = [("a", compacted(0.0)), ("b", compacted(0.0)), ("c", compacted(0.0))];
+    let logs = open(dir.path(), &topics);
+    let progress = Progress::load(&logs);
+    logs.logs().iter().for_each(|log| fill(log, 0..4));
+    // All look before the first takes one.
+    let looks: Vec<_> = (0..4).map(|_| progress.due(&logs, 0)).collect();
+    let (first, from) = progress.begin_the_first(looks[0].clone()).unwrap();
+    let (second, _) = progress.begin_the_first(looks[1].clone()).unwrap();
+    assert!(!Arc::ptr_eq(&first, &second));
+    let cleaned = first.clean(from, LIMITS, 0, &Unthrottled);
+    progress.finish(&logs, &first, cleaned, 0);
+    let (third, _) = progress.begin_the_first(looks[2].clone()).unwrap();
+    assert!(!Arc::ptr_eq(&first, &third) && !Arc::ptr_eq(&second, &third), "the first is clean meanwhile");
+    assert!(progress.begin_the_first(looks[3].clone()).is_none());
+}
+
+#[test]
 fn a_topic_that_is_made_again_is_cleaned_from_its_begin() {
     let dir = tempfile::tempdir().unwrap();
     let topics = [("t", compacted(0.0))];
@@ -317,16 +336,21 @@ fn at_work_slowly(
     let logs = open(dir, &topics);
     logs.logs().iter().for_each(|log| fill(log, 0..10));
     let pace = Arc::new(AtomicU64::new(1));
-    let paced_by = Arc::clone(&pace);
-    let source: CleanerConfigSource = Arc::new(move || CleanerConfig {
-        merge_interval: if threads > 0 { Duration::from_secs(3_600) } else { Duration::from_millis(1) },
-        ..steady(paced_by.load(Ordering::Relaxed) as f64)()
+    let looks = Arc::new(AtomicU64::new(0));
+    let (paced_by, looked_at) = (Arc::clone(&pace), Arc::clone(&looks));
+    let source: CleanerConfigSource = Arc::new(move || {
+        looked_at.fetch_add(1, Ordering::Relaxed);
+        CleanerConfig {
+            merge_interval: if threads > 0 { Duration::from_secs(3_600) } else { Duration::from_millis(1) },
+            ..steady(paced_by.load(Ordering::Relaxed) as f64)()
+        }
     });
     let clock = Arc::new(ManualClock::at(10 * MINUTE_MS));
     let cleaner = LogCleaner::start(Arc::clone(&logs), clock, source, threads, || ());
     let in_work = || logs.logs().into_iter().find(|log| cleaner.shared.progress.begin(log.topic_partition()).is_none());
     wait_until("a log is worked on", || in_work().is_some());
-    let first = in_work().unwrap();
+    let (first, before) = (in_work().unwrap(), looks.load(Ordering::Relaxed));
+    wait_until("it waits at this pace", || looks.load(Ordering::Relaxed) > before + 1);
     (logs, cleaner, pace, first)
 }
 

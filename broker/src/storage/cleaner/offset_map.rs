@@ -2,7 +2,8 @@
 //!
 //! Owns the map that compaction decides by. Keys are not kept: 128 bits of a hash under a secret of this map stand for each,
 //! so that a collision, which would lose the older of two records, cannot be brought about from outside and does not happen
-//! by itself. Memory grows with the keys, up to the budget; a map that is full takes no new key, but newer offsets of those
+//! by itself. Memory grows with the keys, up to the budget (and, while
+//! it grows, half as much again as it comes to); a map that is full takes no new key, but newer offsets of those
 //! that it has.
 
 use std::hash::{BuildHasher, RandomState};
@@ -40,7 +41,7 @@ pub(super) struct OffsetMap {
 }
 
 impl OffsetMap {
-    /// An empty map of at most so many bytes, of which it takes what it needs.
+    /// An empty map of at most so many bytes, of which it takes what it needs. What it has while it grows comes on top.
     pub(super) fn new(budget_bytes: usize) -> Self {
         let slots_max = (budget_bytes / SLOT_BYTES).max(SLOTS_MIN);
         // The largest power of two that is within the budget.
@@ -146,6 +147,8 @@ mod tests {
         }
         assert!(refused > 0 && map.slots.len() * SLOT_BYTES <= 100_000);
         assert!(map.len() >= 3_000, "{}", map.len());
+        // As docs/operations.md has it.
+        assert_eq!((SLOT_BYTES, OffsetMap::new(128 << 20).slots_max), (24, 4_194_304));
         for (key, offset) in &model {
             assert_eq!(map.newest(map.hash(key.as_bytes())), Some(Offset(*offset)));
         }

@@ -108,7 +108,21 @@ impl Progress {
     /// Takes the log that needs cleaning the most, and says up to where it was cleaned; it is to be given back by
     /// [`Progress::finish`].
     pub(super) fn begin_the_filthiest(&self, logs: &LogManager, now_ms: i64) -> Option<(Arc<Log>, Offset)> {
-        let mut filthiest: Option<(f64, Arc<Log>, Offset)> = None;
+        self.begin_the_first(self.due(logs, now_ms))
+    }
+
+    /// Takes the first of these that nobody has taken, or cleaned, since they were looked at.
+    pub(super) fn begin_the_first(&self, due: Vec<(Arc<Log>, Offset)>) -> Option<(Arc<Log>, Offset)> {
+        let mut state = self.0.lock();
+        let mut take = |log: &Arc<Log>, from| {
+            state.cleaned_up_to(log).0 == from && state.in_work.insert(log.topic_partition().clone())
+        };
+        due.into_iter().find(|(log, from)| take(log, *from))
+    }
+
+    /// The logs that need cleaning and that nobody works on, the filthiest first, and up to where each was cleaned.
+    pub(super) fn due(&self, logs: &LogManager, now_ms: i64) -> Vec<(Arc<Log>, Offset)> {
+        let mut found: Vec<(f64, Arc<Log>, Offset)> = Vec::new();
         self.0.lock().failed.retain(|name, _| logs.log(name).is_some());
         for log in logs.logs().into_iter().filter(|log| log.config().compact) {
             let (from, more_to_do) = {
@@ -124,16 +138,13 @@ impl Progress {
                 Ok(dirt) => {
                     let due = is_due(&log, &dirt, now_ms);
                     let Some(filth) = due.or((more_to_do && dirt.dirty_bytes > 0).then_some(0.0)) else { continue };
-                    if filthiest.as_ref().is_none_or(|(most, ..)| filth > *most) {
-                        filthiest = Some((filth, log, from));
-                    }
+                    found.push((filth, log, from));
                 }
                 Err(error) => self.0.lock().note_failure(&log, &error, now_ms),
             }
         }
-        let (_, log, from) = filthiest?;
-        let taken = self.0.lock().in_work.insert(log.topic_partition().clone());
-        taken.then_some((log, from))
+        found.sort_by(|(left, ..), (right, ..)| right.total_cmp(left));
+        found.into_iter().map(|(_, log, from)| (log, from)).collect()
     }
 
     /// Gives a log back.
