@@ -304,12 +304,12 @@ impl Walk {
 }
 
 #[test]
-fn no_partition_has_two_readers_and_in_the_end_each_has_one() {
+fn no_partition_has_two_readers_and_each_has_one_when_a_session_and_a_few_heartbeats_are_over() {
     for seed in 0..150 {
         let mut walk = Walk::new(seed);
-        for _ in 0..300 {
-            walk.step();
+        for _ in 0..3 {
+            (0..100).for_each(|_| walk.step());
+            walk.settle();
         }
-        walk.settle();
     }
 }
