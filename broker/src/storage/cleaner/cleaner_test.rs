@@ -109,15 +109,18 @@ fn whoever_loses_a_log_to_another_thread_takes_the_next_one() {
     let progress = Progress::load(&logs);
     logs.logs().iter().for_each(|log| fill(log, 0..4));
     // All look before the first takes one.
-    let looks: Vec<_> = (0..4).map(|_| progress.due(&logs, 0)).collect();
-    let (first, from) = progress.begin_the_first(looks[0].clone()).unwrap();
-    let (second, _) = progress.begin_the_first(looks[1].clone()).unwrap();
+    let looks: Vec<_> = (0..5).map(|_| progress.due(&logs, 0)).collect();
+    let (first, from) = progress.begin_the_first(looks[0].clone(), 0).unwrap();
+    let (second, _) = progress.begin_the_first(looks[1].clone(), 0).unwrap();
     assert!(!Arc::ptr_eq(&first, &second));
     let cleaned = first.clean(from, LIMITS, 0, &Unthrottled);
     progress.finish(&logs, &first, cleaned, 0);
-    let (third, _) = progress.begin_the_first(looks[2].clone()).unwrap();
+    let (third, _) = progress.begin_the_first(looks[2].clone(), 0).unwrap();
     assert!(!Arc::ptr_eq(&first, &third) && !Arc::ptr_eq(&second, &third), "the first is clean meanwhile");
-    assert!(progress.begin_the_first(looks[3].clone()).is_none());
+    assert!(progress.begin_the_first(looks[3].clone(), 0).is_none());
+    let failed = StorageError::Damaged { path: dir.path().to_owned(), what: "no sound batch".to_owned() };
+    progress.finish(&logs, &second, Err(failed), 0);
+    assert!(progress.begin_the_first(looks[4].clone(), 0).is_none(), "it is left alone for a while");
 }
 
 #[test]

@@ -108,14 +108,15 @@ impl Progress {
     /// Takes the log that needs cleaning the most, and says up to where it was cleaned; it is to be given back by
     /// [`Progress::finish`].
     pub(super) fn begin_the_filthiest(&self, logs: &LogManager, now_ms: i64) -> Option<(Arc<Log>, Offset)> {
-        self.begin_the_first(self.due(logs, now_ms))
+        self.begin_the_first(self.due(logs, now_ms), now_ms)
     }
 
-    /// Takes the first of these that nobody has taken, or cleaned, since they were looked at.
-    pub(super) fn begin_the_first(&self, due: Vec<(Arc<Log>, Offset)>) -> Option<(Arc<Log>, Offset)> {
+    /// Takes the first of these that nobody has taken, cleaned, or failed to clean, since they were looked at.
+    pub(super) fn begin_the_first(&self, due: Vec<(Arc<Log>, Offset)>, now_ms: i64) -> Option<(Arc<Log>, Offset)> {
         let mut state = self.0.lock();
         let mut take = |log: &Arc<Log>, from| {
-            state.cleaned_up_to(log).0 == from && state.in_work.insert(log.topic_partition().clone())
+            let name = log.topic_partition();
+            state.has_turn(name, now_ms) && state.cleaned_up_to(log).0 == from && state.in_work.insert(name.clone())
         };
         due.into_iter().find(|(log, from)| take(log, *from))
     }
@@ -127,9 +128,7 @@ impl Progress {
         for log in logs.logs().into_iter().filter(|log| log.config().compact) {
             let (from, more_to_do) = {
                 let mut state = self.0.lock();
-                let name = log.topic_partition();
-                let waits = state.failed.get(name).is_some_and(|failed| now_ms < failed.retry_at_ms);
-                if waits || state.in_work.contains(name) {
+                if !state.has_turn(log.topic_partition(), now_ms) {
                     continue;
                 }
                 state.cleaned_up_to(&log)
@@ -189,6 +188,11 @@ impl Progress {
 }
 
 impl State {
+    /// Whether nobody works on a log, and it is not left alone for a while.
+    fn has_turn(&self, name: &TopicPartition, now_ms: i64) -> bool {
+        !self.in_work.contains(name) && self.failed.get(name).is_none_or(|failed| now_ms >= failed.retry_at_ms)
+    }
+
     /// Up to where a log was cleaned, and whether the pass that did so was to be followed by another at once.
     fn cleaned_up_to(&mut self, log: &Arc<Log>) -> (Offset, bool) {
         let name = log.topic_partition();
