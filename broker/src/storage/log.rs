@@ -47,7 +47,6 @@ pub use append::AppendOutcome;
 pub(super) use close::LEADER_EPOCH_CHECKPOINT;
 pub use flush::LogObserver;
 pub use read::LogRead;
-pub(super) use retention::{may_reach, replacement_bytes_max};
 pub use scrub::ScrubbedSegment;
 pub use timestamp::TimestampOffset;
 

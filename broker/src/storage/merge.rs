@@ -5,44 +5,32 @@
 //!
 //! Segments that are merged come to no more than `segment.bytes` together, nor than a tenth of `retention.bytes`, and their oldest
 //! and newest records lie no further apart than a tenth of `retention.ms`; where time does not delete, than an hour or a tenth of
-//! their age, whichever is longer. As a segment is deleted when its newest record is too old, merging keeps no record longer
-//! than that beyond its time, however often it is repeated. Lest a
-//! large segment is copied again and again for a trickle behind it, one above 64 MiB is copied only when the others double it.
+//! their age, whichever is longer (`extent.rs`). As a segment is deleted when its newest record is too old, merging keeps no record
+//! longer than that beyond its time, however often it is repeated. Lest a large segment is copied again and again for a trickle
+//! behind it, one above 64 MiB is copied only when the others double it.
 //! Where compaction has to leave young records alone (`min.compaction.lag.ms`), merging does too.
 
 use std::ops::Range;
 use std::sync::Arc;
 
 use super::error::StorageError;
-use super::log::{Log, may_reach, replacement_bytes_max};
+use super::extent::{Extent, joinable};
+use super::log::Log;
 use super::log_config::LogConfig;
 use super::replacement::NewSegment;
-use super::segment::{SealedSegment, Segment, last_append_ms};
+use super::segment::{SealedSegment, last_append_ms};
 use super::segment_batches::{NextBatch, SegmentBatches};
 use super::throttle::Throttle;
 
-/// Files that are kept open while they are replaced: three for each.
-const SEGMENTS_MAX: usize = 128;
 /// A segment below is cheap to copy.
 const CHEAP_BYTES: u64 = 64 << 20;
-
-/// What is known of a segment that may be merged.
-#[derive(Debug, Clone, Copy)]
-struct Candidate {
-    size_bytes: u64,
-    index_bytes: u64,
-    offsets: (i64, i64),
-    /// What its age is counted from, where anything tells.
-    newest_ms: Option<i64>,
-    /// The time of its first batch, where anything tells.
-    oldest_ms: Option<i64>,
-}
 
 impl Log {
     /// Merges what may be merged; returns how many files of segments there are fewer. Durable when it returns.
     ///
     /// # Errors
-    /// A segment cannot be read or written, or what is to be written would not fit above the reserve; what was merged before stays so. Damage is no error: its segment is left alone.
+    /// A segment cannot be read or written, or what is to be written would not fit above the reserve; what was merged before stays
+    /// so. Damage is no error: its segment is left alone.
     pub fn merge_segments(&self, now_ms: i64, throttle: &dyn Throttle) -> Result<usize, StorageError> {
         if self.segment_count() < 3 {
             // Two sealed ones at least.
@@ -50,21 +38,16 @@ impl Log {
         }
         let config = self.config();
         let mut fewer = 0;
-        let segments_max = self.segments_replaced_max();
         for mut run in self.replaceable_runs()? {
             run.truncate(self.first_young(&run, now_ms)?);
-            let candidates = run.iter().map(|segment| self.candidate(segment)).collect::<Result<Vec<_>, _>>()?;
+            let extents = run.iter().map(|segment| Extent::of(self, segment)).collect::<Result<Vec<_>, _>>()?;
             let (mut rest, mut at) = (run.into_iter(), 0);
-            for group in parts(groups(&candidates, &config, now_ms), segments_max) {
+            for group in groups(&extents, self.segments_replaced_max(), &config, now_ms) {
                 // Whoever holds a replaced segment holds its files: those of a group go with it.
                 rest.by_ref().take(group.start - at).for_each(drop);
                 let segments: Vec<_> = rest.by_ref().take(group.len()).collect();
                 at = group.end;
-                if !is_worth_it(&candidates[group]) {
-                    continue;
-                }
-                let segments = &segments[..];
-                if self.merge(segments, &config, throttle)? {
+                if self.merge(&segments, &config, throttle)? {
                     fewer += segments.len() - 1;
                     let (from, to) = (segments[0].base_offset, segments[segments.len() - 1].next_offset);
                     tracing::debug!(log = %self.topic_partition(), segments = segments.len(), %from, %to, "merged segments");
@@ -83,16 +66,6 @@ impl Log {
             }
         }
         Ok(run.len())
-    }
-
-    fn candidate(&self, segment: &Arc<SealedSegment>) -> Result<Candidate, StorageError> {
-        Ok(Candidate {
-            size_bytes: segment.size_bytes,
-            index_bytes: segment.index_bytes(),
-            offsets: (segment.base_offset.0, segment.next_offset.0),
-            newest_ms: self.newest_ms(&Segment::Sealed(Arc::clone(segment)))?,
-            oldest_ms: self.oldest_ms(segment)?,
-        })
     }
 
     /// False when the segments are gone, or one of them is damaged.
@@ -141,58 +114,28 @@ fn copy(segment: &Arc<SealedSegment>, new: &mut NewSegment, throttle: &dyn Throt
     }
 }
 
-/// These ranges in such of at most so many, and of at least two.
-fn parts(groups: Vec<Range<usize>>, len_max: usize) -> impl Iterator<Item = Range<usize>> {
-    let parts = move |group: Range<usize>| {
-        let end = group.end;
-        group.step_by(len_max).map(move |start| start..end.min(start + len_max))
-    };
-    groups.into_iter().flat_map(parts).filter(|part| part.len() > 1)
-}
-
-/// Which of these adjacent segments become one: ranges of at least two.
-fn groups(candidates: &[Candidate], config: &LogConfig, now_ms: i64) -> Vec<std::ops::Range<usize>> {
+/// Which of these adjacent segments become one: ranges of at least two and at most `len_max`.
+fn groups(extents: &[Extent], len_max: usize, config: &LogConfig, now_ms: i64) -> Vec<Range<usize>> {
     let mut groups = Vec::new();
-    let mut start = 0;
-    while start < candidates.len() {
-        let mut end = start + 1;
-        while end < candidates.len()
-            && end - start < SEGMENTS_MAX
-            && fit_together(&candidates[start..=end], config, now_ms)
-        {
-            end += 1;
-        }
+    let mut rest = 0..extents.len();
+    while !rest.is_empty() {
+        let next = &extents[rest.start..rest.end.min(rest.start + len_max)];
+        let mut len = joinable(next, |all| all.fits(config) && all.is_brief(config, now_ms));
         // A large one on either side keeps the small ones from nothing but itself.
-        while end - start > 1 && !is_worth_it(&candidates[start..end]) {
-            end -= 1;
+        while len > 1 && !is_worth_it(&next[..len]) {
+            len -= 1;
         }
-        if end - start > 1 {
-            groups.push(start..end);
+        if len > 1 {
+            groups.push(rest.start..rest.start + len);
         }
-        start = end;
+        rest.start += len;
     }
     groups
 }
 
-fn fit_together(candidates: &[Candidate], config: &LogConfig, now_ms: i64) -> bool {
-    let size_bytes: u64 = candidates.iter().map(|candidate| candidate.size_bytes).sum();
-    let index_bytes: u64 = candidates.iter().map(|candidate| candidate.index_bytes).sum();
-    let offsets = candidates[candidates.len() - 1].offsets.1 - candidates[0].offsets.0;
-    let newest_ms = candidates.iter().filter_map(|candidate| candidate.newest_ms).max();
-    let oldest_ms = match config.retention_ms {
-        ..0 => candidates.iter().filter_map(|candidate| candidate.oldest_ms.or(candidate.newest_ms)).min(),
-        // None, where one of them is not known.
-        _ => candidates.iter().map(|candidate| candidate.oldest_ms).min().flatten(),
-    };
-    size_bytes <= replacement_bytes_max(config)
-        && index_bytes <= u64::from(config.segment_index_bytes)
-        && offsets <= i64::from(i32::MAX)
-        && may_reach(config, oldest_ms, newest_ms, now_ms)
-}
-
-fn is_worth_it(candidates: &[Candidate]) -> bool {
-    let total: u64 = candidates.iter().map(|candidate| candidate.size_bytes).sum();
-    let largest = candidates.iter().map(|candidate| candidate.size_bytes).max().unwrap_or(0);
+fn is_worth_it(extents: &[Extent]) -> bool {
+    let total: u64 = extents.iter().map(|extent| extent.size_bytes).sum();
+    let largest = extents.iter().map(|extent| extent.size_bytes).max().unwrap_or(0);
     largest <= CHEAP_BYTES || total >= 2 * largest
 }
 

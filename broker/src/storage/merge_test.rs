@@ -144,13 +144,16 @@ fn neither_size_nor_time_is_stretched() {
 
 #[test]
 fn a_large_segment_is_not_copied_for_a_small_one() {
-    let candidate = |size_bytes, at: i64| Candidate {
+    let candidate = |size_bytes, at: i64| Extent {
         size_bytes,
         index_bytes: 8,
-        offsets: (at * 10, at * 10 + 10),
+        base_offset: Offset(at * 10),
+        next_offset: Offset(at * 10 + 10),
         newest_ms: Some(at * MINUTE_MS),
         oldest_ms: Some(at * MINUTE_MS),
+        is_dated: true,
     };
+    let groups = |extents: &[Extent], config: &LogConfig, now_ms| groups(extents, 128, config, now_ms);
     let config = LogConfig::default();
     let large = [candidate(500 << 20, 0), candidate(1 << 10, 1)];
     assert!(groups(&large, &config, 0).is_empty());

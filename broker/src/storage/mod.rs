@@ -18,6 +18,7 @@ mod cleaner;
 mod data_dir;
 mod disk_reserve;
 mod error;
+mod extent;
 mod flusher;
 mod index;
 mod log;

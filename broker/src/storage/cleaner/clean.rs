@@ -19,16 +19,14 @@ use super::transactions::Transactions;
 use crate::storage::batch_header::BatchHeader;
 use crate::storage::disk_reserve::SpaceClaim;
 use crate::storage::error::StorageError;
-use crate::storage::log::{Log, may_reach, replacement_bytes_max};
+use crate::storage::extent::{Extent, joinable};
+use crate::storage::log::Log;
 use crate::storage::log_config::LogConfig;
 use crate::storage::replacement::{NewSegment, SEGMENT_BYTES_MAX};
 use crate::storage::segment::{FoundBatch, SealedSegment, Search, Segment, last_append_ms};
 use crate::storage::segment_batches::{NextBatch, SegmentBatches};
 use crate::storage::throttle::Throttle;
 use crate::types::Offset;
-
-/// Files that are kept open while they are replaced: three for each.
-const SEGMENTS_MAX: usize = 128;
 
 /// What a log's cleaning works with.
 #[derive(Debug, Clone, Copy)]
@@ -294,41 +292,20 @@ impl Pass<'_> {
         Ok(())
     }
 
-    /// How long the parts of a run are that can become one segment each.
-    fn groups(&self, mut rest: &[Arc<SealedSegment>]) -> Result<Vec<usize>, StorageError> {
-        let segments_max = self.log.segments_replaced_max();
-        let mut groups = Vec::new();
+    /// How long the parts of a run are that can become one segment each: as large as one may be and, where time deletes too,
+    /// reaching no further back.
+    fn groups(&self, run: &[Arc<SealedSegment>]) -> Result<Vec<usize>, StorageError> {
+        let extents = run.iter().map(|segment| Extent::of(self.log, segment)).collect::<Result<Vec<_>, _>>()?;
+        let may_be_one = |all: &Extent| {
+            all.fits(self.config) && (self.config.retention_ms < 0 || all.is_brief(self.config, self.now_ms))
+        };
+        let (mut rest, mut groups) = (&extents[..], Vec::new());
         while !rest.is_empty() {
-            let len = self.group_len(rest)?.min(segments_max);
+            let len = joinable(&rest[..rest.len().min(self.log.segments_replaced_max())], may_be_one);
             groups.push(len);
             rest = &rest[len..];
         }
         Ok(groups)
-    }
-
-    /// How many of these segments can become one: as large as one may be and, where time deletes too, reaching no further back.
-    fn group_len(&self, segments: &[Arc<SealedSegment>]) -> Result<usize, StorageError> {
-        let (mut size_bytes, mut index_bytes) = (0, 0);
-        let (mut oldest_ms, mut newest_ms) = (self.log.oldest_ms(&segments[0])?, None);
-        let mut len = 0;
-        for segment in segments.iter().take(SEGMENTS_MAX) {
-            size_bytes += segment.size_bytes;
-            index_bytes += segment.index_bytes();
-            // None, where one of them is not known.
-            oldest_ms = oldest_ms.min(self.log.oldest_ms(segment)?);
-            newest_ms = newest_ms.max(self.log.newest_ms(&Segment::Sealed(Arc::clone(segment)))?);
-            let is_kept_too_long =
-                self.config.retention_ms >= 0 && !may_reach(self.config, oldest_ms, newest_ms, self.now_ms);
-            if is_kept_too_long
-                || size_bytes > replacement_bytes_max(self.config)
-                || index_bytes > u64::from(self.config.segment_index_bytes)
-                || segment.next_offset.0 - segments[0].base_offset.0 > i64::from(i32::MAX)
-            {
-                break;
-            }
-            len += 1;
-        }
-        Ok(len.max(1))
     }
 
     fn rewrite_group(&mut self, group: &[Arc<SealedSegment>]) -> Result<(), StorageError> {

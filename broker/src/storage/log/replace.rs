@@ -13,10 +13,13 @@ use crate::storage::txn_index::{self, AbortedTxn};
 use crate::storage::vfs::replace_file;
 use crate::types::Offset;
 
+/// However many descriptors there are.
+const SEGMENTS_MAX: usize = 128;
+
 impl Log {
-    /// How many segments may be replaced at once, by what descriptors there are.
+    /// How many segments may be replaced at once, by what descriptors there are: their files stay open meanwhile.
     pub(in crate::storage) fn segments_replaced_max(&self) -> usize {
-        self.context.open_files.segments_replaced_max()
+        self.context.open_files.segments_replaced_max().min(SEGMENTS_MAX)
     }
 
     /// The sealed segments that may be replaced: durable as they are, and sound as far as that is known. In order, in runs

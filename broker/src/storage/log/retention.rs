@@ -13,11 +13,7 @@ use std::sync::Arc;
 use super::{Log, Segments};
 use crate::storage::error::StorageError;
 use crate::storage::log_config::LogConfig;
-use crate::storage::segment::{SealedSegment, Segment};
-
-/// The part of the retention that a segment may make up which replaces several.
-const REPLACEMENT_SHARE: i64 = 10;
-const HOUR_MS: i64 = 3_600_000;
+use crate::storage::segment::Segment;
 
 impl Log {
     /// Removes the segments that are kept no longer, the one that is being written included: a new one takes its place.
@@ -116,42 +112,6 @@ impl Log {
         let newest_record_ms = largest.map(|entry| entry.timestamp).filter(|timestamp| *timestamp >= 0);
         Ok(newest_record_ms.into_iter().chain(segment.last_append_ms()).min())
     }
-
-    /// The time of the first batch of a sealed segment: how long it reaches back, also where it was merged of others. `None` where
-    /// the batch has no time, or one of the future.
-    ///
-    /// # Errors
-    /// The segment cannot be read.
-    pub(in crate::storage) fn oldest_ms(&self, segment: &Arc<SealedSegment>) -> Result<Option<i64>, StorageError> {
-        let first = segment.first_timestamp().map_err(StorageError::io("read", segment.file.path()))?;
-        let newest_ms = self.newest_ms(&Segment::Sealed(Arc::clone(segment)))?;
-        Ok(first.filter(|first| newest_ms.is_some_and(|newest_ms| *first <= newest_ms)))
-    }
-}
-
-/// Whether one segment may reach from the oldest to the newest of these times, which merging or compaction would make of others: over
-/// a tenth of the time that records are kept, so that none is kept for the sake of its neighbours. Where the oldest is not known it
-/// may not, since it would reach further with each repetition. Where time does not delete, over an hour or a tenth of the
-/// newest one's age.
-pub(in crate::storage) fn may_reach(
-    config: &LogConfig,
-    oldest_ms: Option<i64>,
-    newest_ms: Option<i64>,
-    now_ms: i64,
-) -> bool {
-    let newest = newest_ms.unwrap_or(now_ms);
-    let span_ms = newest.saturating_sub(oldest_ms.unwrap_or(newest));
-    match config.retention_ms {
-        ..0 => span_ms <= (now_ms.saturating_sub(newest) / REPLACEMENT_SHARE).max(HOUR_MS),
-        limit_ms => oldest_ms.is_some() && span_ms <= limit_ms / REPLACEMENT_SHARE,
-    }
-}
-
-/// How large a segment may become that is made of others: the retention by size removes whole ones.
-pub(in crate::storage) fn replacement_bytes_max(config: &LogConfig) -> u64 {
-    let segment_bytes = u64::from(config.segment_bytes);
-    u64::try_from(config.retention_bytes)
-        .map_or(segment_bytes, |limit| segment_bytes.min(limit / REPLACEMENT_SHARE as u64))
 }
 
 /// How many of the oldest segments can go while at least `limit` bytes stay.
