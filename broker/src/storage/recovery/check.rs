@@ -25,6 +25,16 @@ enum SegmentEnding {
     Tail(u64),
 }
 
+impl SegmentEnding {
+    /// Where the good batches end.
+    fn position(&self, size_bytes: u64) -> u64 {
+        match self {
+            SegmentEnding::Whole => size_bytes,
+            SegmentEnding::Tail(position) => *position,
+        }
+    }
+}
+
 impl Recovery<'_> {
     /// Checks what is not trusted, cuts a torn tail, and says what the last segment is.
     pub(super) fn check_segments(&mut self, trusted_below: Offset) -> Result<ActiveState, StorageError> {
@@ -65,12 +75,8 @@ impl Recovery<'_> {
             let good_behind = next_base.is_some() && self.any_good_batch_behind(at)?;
             match (ending, next_base) {
                 (ending, Some(next_base)) if good_behind => {
-                    let position = match ending {
-                        SegmentEnding::Whole => size_bytes,
-                        SegmentEnding::Tail(position) => position,
-                    };
                     if next_offset < next_base {
-                        self.note_damage(next_offset, next_base, base, position, size_bytes);
+                        self.note_damage(next_offset, next_base, base, ending.position(size_bytes), size_bytes);
                     }
                     self.segments[at].next_offset = Some(next_base);
                 }
@@ -79,7 +85,7 @@ impl Recovery<'_> {
                     self.quarantine_segments_behind(at)?;
                     if next_offset < self.durable_end {
                         // No torn tail: these batches were on the disk, and their offsets are not given out again.
-                        let position = if let SegmentEnding::Tail(position) = ending { position } else { size_bytes };
+                        let position = ending.position(size_bytes);
                         self.note_damage(next_offset, self.durable_end, base, position, size_bytes);
                         self.segments[at].next_offset = Some(self.durable_end);
                     } else if let SegmentEnding::Tail(position) = ending {
@@ -155,8 +161,7 @@ impl Recovery<'_> {
         let (end, ending) =
             self.scan(at, &*file, &mut builder, resume, Some(next_base), &mut LeaderEpoch::NONE.clone())?;
         if end < next_base {
-            let position = if let SegmentEnding::Tail(position) = ending { position } else { size_bytes };
-            self.note_damage(end, next_base, base, position, size_bytes);
+            self.note_damage(end, next_base, base, ending.position(size_bytes), size_bytes);
         }
         builder.push_time_entry();
         self.rewrite_if_wrong(at, &builder)

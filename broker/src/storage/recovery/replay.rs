@@ -90,16 +90,10 @@ impl Recovery<'_> {
         let log_base = self.segments.first().map_or(log_end, |segment| segment.base);
         while let Some(offset) = self.snapshots.pop() {
             let path = segment_path(self.dir, offset, extension::PRODUCER_SNAPSHOT);
-            // What was written between an older one and the first segment is gone: it may have ended a transaction.
-            if offset > log_end || offset < log_base {
-                self.vfs().remove_file(&path).map_err(StorageError::io("remove", &path))?;
-                self.dir_is_dirty = true;
-                continue;
-            }
-            if offset > self.in_doubt_from {
-                // It may know of batches that a power cut has taken: a later start must not believe it either.
-                self.vfs().remove_file(&path).map_err(StorageError::io("remove", &path))?;
-                self.dir_is_dirty = true;
+            // What was written between an older one and the first segment is gone: it may have ended a transaction. One behind
+            // what is in doubt may know of batches that a power cut has taken: a later start must not believe it either.
+            if offset > log_end || offset < log_base || offset > self.in_doubt_from {
+                self.remove_beside(offset, &[extension::PRODUCER_SNAPSHOT])?;
                 continue;
             }
             let bytes = match read_file(self.vfs(), &path, SNAPSHOT_BYTES_MAX) {
@@ -118,8 +112,7 @@ impl Recovery<'_> {
                 // A cache: what is wrong is built again, and would only be found again.
                 Err(error) => {
                     tracing::warn!(path = %path.display(), %error, "a producer snapshot is damaged; reading the log instead");
-                    self.vfs().remove_file(&path).map_err(StorageError::io("remove", &path))?;
-                    self.dir_is_dirty = true;
+                    self.remove_beside(offset, &[extension::PRODUCER_SNAPSHOT])?;
                 }
             }
         }
