@@ -77,6 +77,8 @@ pub struct LogManager {
 struct OnRecord {
     recovery_points: Offsets,
     log_starts: Offsets,
+    /// Up to where compacted logs were cleaned; the cleaner says so.
+    cleaned: Offsets,
 }
 
 impl LogManager {
@@ -95,6 +97,7 @@ impl LogManager {
         let on_record = OnRecord {
             recovery_points: checkpoint::read(&**vfs, data_dir.path(), RECOVERY_POINTS).unwrap_or_default(),
             log_starts: checkpoint::read(&**vfs, data_dir.path(), LOG_STARTS).unwrap_or_default(),
+            cleaned: checkpoint::read(&**vfs, data_dir.path(), CLEANED).unwrap_or_default(),
         };
         let context = LogContext {
             open_files: OpenFiles::new(Arc::clone(vfs), config.open_files_max),
@@ -195,26 +198,33 @@ impl LogManager {
 
     /// What is on record for these names speaks of logs that were deleted since the last checkpoint.
     fn forget_offsets(&self, on_record: &mut OnRecord, logs: &[LogToOpen]) -> Result<(), StorageError> {
-        let (mut points, mut starts) = (false, false);
-        for log in logs {
-            points |= on_record.recovery_points.remove(&log.topic_partition).is_some();
-            starts |= on_record.log_starts.remove(&log.topic_partition).is_some();
-        }
-        let mut cleaned = checkpoint::read(self.vfs(), self.data_dir(), CLEANED).unwrap_or_default();
-        let known = cleaned.len();
-        logs.iter().for_each(|log| {
-            cleaned.remove(&log.topic_partition);
-        });
-        if cleaned.len() < known {
-            self.write(CLEANED, &cleaned)?;
-        }
-        if points {
-            self.write(RECOVERY_POINTS, &on_record.recovery_points)?;
-        }
-        if starts {
-            self.write(LOG_STARTS, &on_record.log_starts)?;
+        let OnRecord { recovery_points, log_starts, cleaned } = on_record;
+        for (name, offsets) in [(CLEANED, cleaned), (RECOVERY_POINTS, recovery_points), (LOG_STARTS, log_starts)] {
+            if logs.iter().any(|log| offsets.contains_key(&log.topic_partition)) {
+                let mut others = offsets.clone();
+                for log in logs {
+                    others.remove(&log.topic_partition);
+                }
+                self.write(name, &others)?;
+                *offsets = others;
+            }
         }
         Ok(())
+    }
+
+    /// Up to where each log was cleaned, as far as that is on record.
+    pub(super) fn cleaned(&self) -> Offsets {
+        self.on_record.lock().cleaned.clone()
+    }
+
+    /// Puts on record up to where each log is cleaned.
+    ///
+    /// # Errors
+    /// It cannot be written; then the next start looks at more of them.
+    pub(super) fn record_cleaned(&self, cleaned: Offsets) -> Result<(), StorageError> {
+        let mut on_record = self.on_record.lock();
+        on_record.cleaned = cleaned;
+        self.write(CLEANED, &on_record.cleaned)
     }
 
     fn write(&self, name: &str, offsets: &Offsets) -> Result<(), StorageError> {
@@ -243,11 +253,6 @@ impl LogManager {
             }
         }
         self.logs.store(Arc::new(table));
-    }
-
-    /// The file system that the logs are on.
-    pub(super) fn vfs(&self) -> &dyn super::vfs::Vfs {
-        &**self.data_dir.vfs()
     }
 
     /// Where the logs are.

@@ -9,7 +9,7 @@ use parking_lot::Mutex;
 
 use super::clean::CleanReport;
 use super::is_due;
-use crate::storage::checkpoint::{self, CLEANED, Offsets};
+use crate::storage::checkpoint::Offsets;
 use crate::storage::error::StorageError;
 use crate::storage::log::Log;
 use crate::storage::log_manager::LogManager;
@@ -89,7 +89,7 @@ impl Drop for Turn<'_> {
 impl Progress {
     /// What the last run has left.
     pub(super) fn load(logs: &LogManager) -> Self {
-        let on_record = checkpoint::read(logs.vfs(), logs.data_dir(), CLEANED).unwrap_or_default();
+        let on_record = logs.cleaned();
         let is_of = |log: &Arc<Log>| {
             let up_to = *on_record.get(log.topic_partition()).filter(|up_to| **up_to <= log.offsets().log_end)?;
             let cleaned = Cleaned { log: Arc::downgrade(log), up_to, more_to_do: false };
@@ -238,7 +238,7 @@ impl State {
     fn write(&mut self, logs: &LogManager) {
         self.cleaned.retain(|_, cleaned| cleaned.log.upgrade().is_some_and(|log| !log.is_closed()));
         let offsets: Offsets = self.cleaned.iter().map(|(name, cleaned)| (name.clone(), cleaned.up_to)).collect();
-        if let Err(error) = checkpoint::write(logs.vfs(), logs.data_dir(), CLEANED, &offsets) {
+        if let Err(error) = logs.record_cleaned(offsets) {
             tracing::warn!(%error, "cannot write down how far logs are compacted; a restart looks at more of them");
         }
     }
