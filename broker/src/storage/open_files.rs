@@ -8,15 +8,14 @@
 //! the limit has to come again; those who read and are done get one in any case.
 
 use std::collections::HashMap;
-use std::io::{self, IoSlice};
-use std::os::fd::BorrowedFd;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use parking_lot::Mutex;
 
-use super::vfs::{Access, Vfs, VfsFile};
+use super::vfs::{Access, FileInFront, Vfs, VfsFile};
 
 /// What one replacement of segments may pin, as a part of all handles.
 const PINNED_SHARE: usize = 8;
@@ -51,29 +50,9 @@ impl Drop for CountedFile {
     }
 }
 
-impl VfsFile for CountedFile {
-    fn read_at(&self, buffer: &mut [u8], position: u64) -> io::Result<usize> {
-        self.file.read_at(buffer, position)
-    }
-
-    fn write_at(&self, parts: &[IoSlice<'_>], position: u64) -> io::Result<usize> {
-        self.file.write_at(parts, position)
-    }
-
-    fn len(&self) -> io::Result<u64> {
-        self.file.len()
-    }
-
-    fn set_len(&self, len: u64) -> io::Result<()> {
-        self.file.set_len(len)
-    }
-
-    fn sync_data(&self) -> io::Result<()> {
-        self.file.sync_data()
-    }
-
-    fn as_fd(&self) -> Option<BorrowedFd<'_>> {
-        self.file.as_fd()
+impl FileInFront for CountedFile {
+    fn behind(&self) -> &dyn VfsFile {
+        &*self.file
     }
 }
 

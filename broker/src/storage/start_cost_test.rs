@@ -2,8 +2,7 @@
 //! at once. Method: logs whose sealed segments are sparse files of 1 GiB, or whose active segment is long, and a file system
 //! that counts the calls, the bytes that are read and the threads that read.
 
-use std::io::{self, IoSlice};
-use std::os::fd::BorrowedFd;
+use std::io;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -13,7 +12,7 @@ use std::sync::Arc;
 
 use super::segment::parse_segment_name;
 use super::test_batch::TestBatch;
-use super::vfs::{Access, DirEntry, RealVfs, Vfs, VfsFile, VfsLock};
+use super::vfs::{Access, DirEntry, FileInFront, RealVfs, Vfs, VfsFile, VfsLock};
 use super::*;
 use crate::types::{LeaderEpoch, TopicPartition};
 
@@ -121,32 +120,16 @@ impl Vfs for CountingVfs {
     }
 }
 
-impl VfsFile for CountingFile {
-    fn read_at(&self, buffer: &mut [u8], position: u64) -> io::Result<usize> {
+impl FileInFront for CountingFile {
+    fn behind(&self) -> &dyn VfsFile {
+        &*self.file
+    }
+
+    fn read_in_front(&self, buffer: &mut [u8], position: u64) -> io::Result<usize> {
         let read = self.file.read_at(buffer, position)?;
         self.counts.calls.fetch_add(1, Ordering::Relaxed);
         self.counts.bytes_read.fetch_add(read as u64, Ordering::Relaxed);
         Ok(read)
-    }
-
-    fn write_at(&self, parts: &[IoSlice<'_>], position: u64) -> io::Result<usize> {
-        self.file.write_at(parts, position)
-    }
-
-    fn len(&self) -> io::Result<u64> {
-        self.file.len()
-    }
-
-    fn set_len(&self, len: u64) -> io::Result<()> {
-        self.file.set_len(len)
-    }
-
-    fn sync_data(&self) -> io::Result<()> {
-        self.file.sync_data()
-    }
-
-    fn as_fd(&self) -> Option<BorrowedFd<'_>> {
-        self.file.as_fd()
     }
 }
 

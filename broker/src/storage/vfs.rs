@@ -110,6 +110,42 @@ pub trait VfsFile: Send + Sync + Debug {
     fn as_fd(&self) -> Option<BorrowedFd<'_>>;
 }
 
+/// A file in front of another one, which does something of its own about reads; everything else goes to the one behind.
+pub(super) trait FileInFront: Send + Sync + Debug {
+    /// The other one.
+    fn behind(&self) -> &dyn VfsFile;
+    /// As [`VfsFile::read_at`].
+    fn read_in_front(&self, buffer: &mut [u8], position: u64) -> io::Result<usize> {
+        self.behind().read_at(buffer, position)
+    }
+}
+
+impl<F: FileInFront> VfsFile for F {
+    fn read_at(&self, buffer: &mut [u8], position: u64) -> io::Result<usize> {
+        self.read_in_front(buffer, position)
+    }
+
+    fn write_at(&self, parts: &[IoSlice<'_>], position: u64) -> io::Result<usize> {
+        self.behind().write_at(parts, position)
+    }
+
+    fn len(&self) -> io::Result<u64> {
+        self.behind().len()
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        self.behind().set_len(len)
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        self.behind().sync_data()
+    }
+
+    fn as_fd(&self) -> Option<BorrowedFd<'_>> {
+        self.behind().as_fd()
+    }
+}
+
 /// A range of a file, to be sent as it is. Holding it keeps the file open, also when its segment is deleted meanwhile.
 #[derive(Debug, Clone)]
 pub struct FileSlice {

@@ -9,8 +9,7 @@
 //! cache nor takes the handles of readers, and a segment that is deleted or replaced meanwhile is let go within one read.
 
 use std::fmt;
-use std::io::{self, IoSlice};
-use std::os::fd::BorrowedFd;
+use std::io;
 use std::sync::Arc;
 
 use super::{Log, Segments};
@@ -19,7 +18,7 @@ use crate::storage::error::StorageError;
 use crate::storage::recovery::{self, INDEX_BYTES_MAX};
 use crate::storage::segment::{FoundIndexes, SealedSegment, SegmentEnd, Soundness, extension, segment_path};
 use crate::storage::throttle::Throttle;
-use crate::storage::vfs::{Access, VfsFile, read_up_to_at};
+use crate::storage::vfs::{Access, FileInFront, VfsFile, read_up_to_at};
 use crate::types::Offset;
 
 /// What the scrub of one segment came to.
@@ -231,8 +230,12 @@ fn is(error: &io::Error, reason: impl FnOnce(&Interruption) -> bool) -> bool {
     error.get_ref().and_then(|error| error.downcast_ref()).is_some_and(reason)
 }
 
-impl VfsFile for ScrubbedFile<'_> {
-    fn read_at(&self, buffer: &mut [u8], position: u64) -> io::Result<usize> {
+impl FileInFront for ScrubbedFile<'_> {
+    fn behind(&self) -> &dyn VfsFile {
+        &*self.file
+    }
+
+    fn read_in_front(&self, buffer: &mut [u8], position: u64) -> io::Result<usize> {
         if self.throttle.pass(buffer.len() as u64).is_err() {
             return Err(io::Error::other(Interruption::Stopped));
         }
@@ -240,26 +243,6 @@ impl VfsFile for ScrubbedFile<'_> {
             return Err(io::Error::other(Interruption::Gone));
         }
         self.file.read_at(buffer, position)
-    }
-
-    fn write_at(&self, parts: &[IoSlice<'_>], position: u64) -> io::Result<usize> {
-        self.file.write_at(parts, position)
-    }
-
-    fn len(&self) -> io::Result<u64> {
-        self.file.len()
-    }
-
-    fn set_len(&self, len: u64) -> io::Result<()> {
-        self.file.set_len(len)
-    }
-
-    fn sync_data(&self) -> io::Result<()> {
-        self.file.sync_data()
-    }
-
-    fn as_fd(&self) -> Option<BorrowedFd<'_>> {
-        self.file.as_fd()
     }
 }
 
