@@ -330,6 +330,11 @@ impl ClassicGroup {
         self.protocol_type.as_deref() == Some(CONSUMER_PROTOCOL_TYPE)
     }
 
+    /// Whether members read topics that are known, and none is on its way in or out.
+    pub(super) fn is_stable_with_known_topics(&self) -> bool {
+        self.state() == ClassicState::Stable && self.uses_consumer_protocol() && self.knows_subscriptions()
+    }
+
     /// Whether the topics that the members read are known.
     pub(super) fn knows_subscriptions(&self) -> bool {
         self.subscribed_topics.is_some()

@@ -3,7 +3,7 @@
 use super::super::test_shard::*;
 use super::*;
 use crate::coordinator::group::GroupRecord;
-use crate::coordinator::group::group_shard::Group;
+use crate::coordinator::group::any_group::Group;
 
 fn error_of(shard: &TestShard, token: crate::coordinator::group::Token) -> Option<GroupError> {
     shard.joined(token).and_then(|answer| answer.error)

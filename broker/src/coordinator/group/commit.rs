@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use ottla_protocol::Uuid;
 
+use super::any_group::Group;
 use super::classic::{ClassicGroup, Context};
 use super::consumer_offsets::check_commit;
 use super::error::GroupError;
-use super::group_shard::{Group, GroupShard};
+use super::group_shard::GroupShard;
 use super::offset_store::{CommittedOffset, tombstone};
 use super::outcome::{Effects, Outcome};
 use super::timers::Moment;

@@ -12,6 +12,7 @@ use ottla_protocol::messages::group_records::GroupMetadataKey;
 use rand::RngExt;
 use rand::rngs::StdRng;
 
+use super::any_group::Group;
 use super::classic::{Departure, JoinAnswer, JoinGroup, SyncAnswer, SyncGroup};
 use super::commit::Committer;
 use super::consumer::ConsumerGroup;
@@ -28,7 +29,7 @@ use super::consumer_offsets::{check_fetch, check_old_commit};
 use super::consumer_record::ConsumerGroupRecord;
 use super::error::GroupError;
 use super::group_record::GroupRecord;
-use super::group_shard::{Group, GroupShard, TimerKey};
+use super::group_shard::{GroupShard, TimerKey};
 use super::outcome::{Effects, Outcome};
 use super::timers::{Moment, Timer, Timers};
 use crate::metadata::MetadataImage;

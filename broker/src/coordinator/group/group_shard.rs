@@ -9,28 +9,22 @@
 //! Reading methods take `&self`; the runtime holds their answers back until everything that was replayed is durable.
 //!
 //! # Two kinds of groups
-//! [`Group`] is the one place where they meet: whoever adds a kind adds a variant, the arms below, and its records in
+//! [`Group`] is the one place where they meet: whoever adds a kind adds a variant, its arms (`any_group.rs`), and its records in
 //! `replay`. A group changes its kind online by records that delete the one and make the other.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use ottla_protocol::messages::group_records::GroupMetadataKey;
 use rand::rngs::StdRng;
 
-use super::classic::{
-    CONSUMER_PROTOCOL_TYPE, ClassicGroup, ClassicState, Context, JoinAnswer, JoinGroup, LeaveGroup, SyncAnswer,
-    SyncGroup,
-};
+use super::any_group::Group;
+use super::classic::{ClassicGroup, Context, JoinAnswer, JoinGroup, LeaveGroup, SyncAnswer, SyncGroup};
 use super::config::GroupConfig;
-use super::consumer::ConsumerGroup;
 use super::consumer_context::KnownTopics;
-use super::consumer_draft::ConsumerDraft;
 use super::consumer_record::ConsumerGroupRecord;
 use super::consumer_shard::ConsumerMemories;
 use super::error::GroupError;
 use super::group_record::GroupRecord;
-use super::listing::GroupKind;
 use super::offset_store::{CommittedOffset, GroupOffsets, OffsetStore};
 use super::outcome::{Effects, Outcome, Token};
 use super::timers::{Moment, Timers};
@@ -69,78 +63,6 @@ pub(super) enum TimerKey {
     },
 }
 
-/// A group of any kind.
-#[derive(Debug)]
-pub(super) enum Group {
-    /// Members that join and sync, or none and only offsets.
-    Classic(ClassicGroup),
-    /// Members that send heartbeats and are assigned to by the group (KIP-848).
-    Consumer(ConsumerGroup),
-}
-
-impl Group {
-    pub(super) fn kind(&self) -> GroupKind {
-        match self {
-            Self::Classic(_) => GroupKind::Classic,
-            Self::Consumer(_) => GroupKind::Consumer,
-        }
-    }
-
-    pub(super) fn state_name(&self) -> &'static str {
-        match self {
-            Self::Classic(group) => group.state().name(),
-            Self::Consumer(group) => group.state().name(),
-        }
-    }
-
-    pub(super) fn protocol_type(&self) -> Option<&str> {
-        match self {
-            Self::Classic(group) => group.protocol_type(),
-            Self::Consumer(_) => Some(CONSUMER_PROTOCOL_TYPE),
-        }
-    }
-
-    /// Whether it has no members and is in no rebalance.
-    pub(super) fn is_empty(&self) -> bool {
-        match self {
-            Self::Classic(group) => group.is_empty(),
-            Self::Consumer(group) => group.member_count() == 0,
-        }
-    }
-
-    /// Whether a member reads the topic.
-    pub(super) fn is_subscribed_to(&self, topic: &str) -> bool {
-        match self {
-            Self::Classic(group) => group.is_subscribed_to(topic),
-            Self::Consumer(group) => group.is_subscribed_to(topic),
-        }
-    }
-
-    /// Whether offsets may be forgotten at all while it is as it is.
-    pub(super) fn validate_offset_delete(&self) -> Result<(), GroupError> {
-        match self {
-            Self::Classic(group) if !group.is_empty() && !group.uses_consumer_protocol() => {
-                Err(GroupError::NonEmptyGroup)
-            }
-            Self::Classic(_) | Self::Consumer(_) => Ok(()),
-        }
-    }
-
-    /// The records that delete it.
-    pub(super) fn tombstones(&self, id: &str) -> Vec<GroupRecord> {
-        match self {
-            Self::Classic(_) => {
-                vec![GroupRecord::GroupMetadata { key: GroupMetadataKey { group: id.to_owned() }, value: None }]
-            }
-            Self::Consumer(group) => {
-                let mut draft = ConsumerDraft::of(group);
-                draft.remove_group();
-                draft.into_records().into_iter().map(|record| record.into_group_record(id)).collect()
-            }
-        }
-    }
-}
-
 /// The groups of one partition. See the module's text.
 #[derive(Debug)]
 pub(crate) struct GroupShard {
@@ -163,10 +85,14 @@ pub(super) struct Parts<'a> {
     pub(super) context: Context<'a>,
 }
 
+fn has_room(groups: &HashMap<Arc<str>, Group>) -> bool {
+    groups.len() < GROUPS_MAX
+}
+
 impl Parts<'_> {
     /// Refuses when there are as many groups as there may be.
     pub(super) fn room_for_group(&self) -> Result<(), GroupError> {
-        if self.groups.len() < GROUPS_MAX { Ok(()) } else { Err(GroupError::CoordinatorNotAvailable) }
+        if has_room(self.groups) { Ok(()) } else { Err(GroupError::CoordinatorNotAvailable) }
     }
 }
 
@@ -191,8 +117,7 @@ impl GroupShard {
             GroupRecord::OffsetCommit { key, value } => {
                 if value.is_some() {
                     // Whoever belongs to no group has one nevertheless, which keeps the offsets.
-                    self.put_if_missing(&key.group, now);
-                    self.set_recorded(&key.group);
+                    self.put_recorded(&key.group, now);
                 }
                 self.offsets.replay(key, value.as_ref());
             }
@@ -200,8 +125,7 @@ impl GroupShard {
                 if let Some(Group::Consumer(_)) = self.groups.get(key.group.as_str()) {
                     self.forget(&key.group);
                 }
-                self.put_if_missing(&key.group, now);
-                self.set_recorded(&key.group);
+                self.put_recorded(&key.group, now);
                 let Self { groups, timers, .. } = self;
                 if let Some(Group::Classic(group)) = groups.get_mut(key.group.as_str()) {
                     group.replay(value, timers);
@@ -246,10 +170,7 @@ impl GroupShard {
     fn keep_offsets_without_group(&mut self, now: Moment) {
         let ids: Vec<Arc<str>> =
             self.offsets.group_ids().filter(|id| !self.groups.contains_key(*id)).cloned().collect();
-        for id in ids {
-            self.put_if_missing(&id, now);
-            self.set_recorded(&id);
-        }
+        ids.iter().for_each(|id| self.put_recorded(id, now));
     }
 
     /// When a deadline is next due, in monotonic milliseconds.
@@ -451,7 +372,7 @@ impl GroupShard {
 
     /// Whether there may be another group.
     pub(super) fn has_room_for_group(&self) -> bool {
-        self.groups.len() < GROUPS_MAX
+        has_room(&self.groups)
     }
 
     pub(super) fn config(&self) -> &GroupConfig {
@@ -505,6 +426,12 @@ impl GroupShard {
         }
     }
 
+    /// Something of a group stands in the log: it is there, and noted as one on record.
+    fn put_recorded(&mut self, group_id: &str, now: Moment) {
+        self.put_if_missing(group_id, now);
+        self.set_recorded(group_id);
+    }
+
     /// Notes that something of a group stands in the log.
     fn set_recorded(&mut self, group_id: &str) {
         if let Some(Group::Classic(group)) = self.groups.get_mut(group_id)
@@ -513,13 +440,6 @@ impl GroupShard {
             group.set_recorded();
             self.unrecorded_names_bytes -= group_id.len();
         }
-    }
-}
-
-impl ClassicGroup {
-    /// Whether members read topics that are known, and none is on its way in or out.
-    pub(super) fn is_stable_with_known_topics(&self) -> bool {
-        self.state() == ClassicState::Stable && self.uses_consumer_protocol() && self.knows_subscriptions()
     }
 }
 

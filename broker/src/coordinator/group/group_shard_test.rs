@@ -1,10 +1,12 @@
 //! Goal: the rules for offsets, for what operators see and delete, and for what is forgotten in time. Method: as in `classic_test`.
 
 use bytes::Bytes;
-use ottla_protocol::messages::group_records::{GroupMetadataValue, OffsetCommitKey, OffsetCommitValue};
+use ottla_protocol::messages::group_records::{
+    GroupMetadataKey, GroupMetadataValue, OffsetCommitKey, OffsetCommitValue,
+};
 
 use super::super::commit::{Committer, OffsetToCommit};
-use super::super::listing::GroupFilter;
+use super::super::listing::{GroupFilter, GroupKind};
 use super::super::retention::Expired;
 use super::super::test_shard::*;
 use super::*;

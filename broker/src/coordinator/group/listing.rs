@@ -2,9 +2,10 @@
 
 use bytes::Bytes;
 
+use super::any_group::Group;
 use super::classic::{ClassicGroup, ClassicState};
 use super::error::GroupError;
-use super::group_shard::{Group, GroupShard};
+use super::group_shard::GroupShard;
 use super::offset_store::tombstones;
 use super::outcome::{Effects, Outcome};
 

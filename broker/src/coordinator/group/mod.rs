@@ -5,6 +5,7 @@
 //!
 //! Invariant: what a restart brings back changes in `replay` only, live and at load alike.
 
+mod any_group;
 mod assignment;
 mod assignor;
 mod assignor_range;

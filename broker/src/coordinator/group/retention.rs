@@ -4,7 +4,8 @@
 //! empty; or the offset was committed, when the group never had members, or is stable and has nobody who reads the topic. So
 //! no offset goes that a member may come back to. The offset of a topic that was deleted goes at once.
 
-use super::group_shard::{Group, GroupShard};
+use super::any_group::Group;
+use super::group_shard::GroupShard;
 use super::offset_store::{CommittedOffset, tombstone};
 use super::outcome::Effects;
 use crate::types::TopicId;

@@ -10,12 +10,12 @@ use ottla_protocol::Uuid;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 
+use super::any_group::Group;
 use super::classic::{ClientIdentity, Departure, JoinAnswer, JoinGroup, LeaveGroup, SyncAnswer, SyncGroup};
 use super::commit::{Committer, OffsetToCommit};
 use super::consumer_describe::DescribedConsumerGroup;
 use super::consumer_test_group::consumer_config;
 use super::error::GroupError;
-use super::group_shard::Group;
 use super::listing::DescribedGroup;
 use super::outcome::{Effects, Outcome, Token, WaitingAnswer};
 use super::timers::Moment;
