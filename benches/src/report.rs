@@ -40,6 +40,36 @@ pub fn print<R: Serialize, const N: usize>(
     Ok(())
 }
 
+/// One number, and what it may be at most.
+#[derive(Debug, Serialize)]
+pub struct Figure {
+    /// What was measured.
+    pub measurement: String,
+    /// The unit of both numbers.
+    pub unit: &'static str,
+    /// What it came to.
+    pub value: f64,
+    /// Not more than this.
+    pub target: Option<f64>,
+}
+
+/// Prints figures, one a line.
+///
+/// # Errors
+/// As [`print`].
+pub fn print_figures(output: Output, figures: &[Figure]) -> Result<()> {
+    print(output, figures, ["measurement", "unit", "measured", "target", ""], |figure| {
+        let verdict = figure.target.map_or("", |target| if figure.value <= target { "met" } else { "missed" });
+        [
+            figure.measurement.clone(),
+            figure.unit.to_owned(),
+            rounded(figure.value),
+            figure.target.map_or_else(String::new, |target| format!("at most {}", rounded(target))),
+            verdict.to_owned(),
+        ]
+    })
+}
+
 /// The number in the middle; of two, the lower one. Not a number when there is none.
 pub fn median(numbers: &[f64]) -> f64 {
     let mut sorted = numbers.to_vec();

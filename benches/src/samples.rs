@@ -1,7 +1,9 @@
 //! What was measured in each round, and the row that all rounds of one measurement become, held against its target.
 
-use crate::report::{median, rounded};
+use anyhow::Result;
 use serde::Serialize;
+
+use crate::report::{median, rounded};
 
 /// What a measurement should come to.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -75,9 +77,20 @@ impl Measurements {
         samples.rooflines.push(roofline);
     }
 
-    /// Forgets everything: what was measured so far was to warm up.
-    pub fn clear(&mut self) {
-        self.all.clear();
+    /// What so many rounds come to, after one that warms up and does not count. Every other round is told to begin with what the
+    /// rest is held against.
+    ///
+    /// # Errors
+    /// Those of `measure`.
+    pub fn of_rounds(rounds: u32, mut measure: impl FnMut(bool, &mut Measurements) -> Result<()>) -> Result<Self> {
+        eprintln!("warming up");
+        measure(true, &mut Measurements::default())?;
+        let mut measurements = Measurements::default();
+        for round in 1..=rounds {
+            eprintln!("round {round} of {rounds}");
+            measure(round % 2 == 0, &mut measurements)?;
+        }
+        Ok(measurements)
     }
 
     /// One row a measurement.

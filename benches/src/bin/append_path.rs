@@ -42,9 +42,9 @@ struct Options {
     /// No log grows beyond this, in bytes; then a measurement ends early.
     #[arg(long, default_value_t = 2_000_000_000)]
     log_bytes_max: u64,
-    /// Where the logs are written; a temporary directory without it.
-    #[arg(long)]
-    dir: Option<PathBuf>,
+    /// Below which directory the data is written.
+    #[arg(long, default_value_os_t = std::env::temp_dir())]
+    dir: PathBuf,
     /// How the results are printed.
     #[arg(long, value_enum, default_value = "table")]
     output: Output,
@@ -72,10 +72,7 @@ struct Rate {
 
 fn main() -> Result<()> {
     let options = Options::parse();
-    let temporary = match &options.dir {
-        Some(dir) => tempfile::tempdir_in(dir)?,
-        None => tempfile::tempdir()?,
-    };
+    let temporary = tempfile::tempdir_in(&options.dir)?;
     let mut rows = Vec::new();
     for codec in CODECS {
         for &batch_bytes in &options.batch_bytes {

@@ -10,11 +10,10 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use clap::Parser;
 use ottla_benches::broker_process::BrokerProcess;
-use ottla_benches::report::{self, Output, rounded};
+use ottla_benches::report::{self, Figure, Output};
 use ottla_client::{
     Admin, Consumer, ConsumerConfig, NewTopic, Producer, ProducerConfig, ProducerRecord, TopicPartition,
 };
-use serde::Serialize;
 
 /// Partitions of a topic.
 const PARTITIONS_OF_TOPIC: i32 = 100;
@@ -39,21 +38,12 @@ struct Options {
     output: Output,
 }
 
-#[derive(Debug, Serialize)]
-struct Row {
-    measurement: &'static str,
-    unit: &'static str,
-    value: f64,
-    /// Not more than this.
-    target: Option<f64>,
-}
-
 #[derive(Default)]
-struct Rows(Vec<Row>);
+struct Rows(Vec<Figure>);
 
 impl Rows {
     fn add(&mut self, measurement: &'static str, unit: &'static str, value: f64, target: Option<f64>) {
-        self.0.push(Row { measurement, unit, value, target });
+        self.0.push(Figure { measurement: measurement.to_owned(), unit, value, target });
     }
 
     fn seconds(&mut self, measurement: &'static str, took: Duration, target: Option<f64>) {
@@ -76,10 +66,7 @@ fn main() -> Result<()> {
     let data = tempfile::tempdir_in(&options.dir)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let rows = measure(&options, data.path(), &runtime)?;
-    report::print(options.output, &rows.0, ["measurement", "", "", "target"], |row| {
-        let target = row.target.map(|target| format!("<= {}", rounded(target))).unwrap_or_default();
-        [row.measurement.to_owned(), rounded(row.value), row.unit.to_owned(), target]
-    })
+    report::print_figures(options.output, &rows.0)
 }
 
 fn measure(options: &Options, directory: &Path, runtime: &tokio::runtime::Runtime) -> Result<Rows> {

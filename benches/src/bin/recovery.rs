@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use clap::Parser;
-use ottla_benches::report::{self, Output, median, rounded};
+use ottla_benches::report::{self, Figure, Output, median};
 use ottla_benches::wire;
 use ottla_broker::storage::vfs::RealVfs;
 use ottla_broker::storage::{
@@ -20,7 +20,6 @@ use ottla_broker::storage::{
 };
 use ottla_broker::types::{LeaderEpoch, Offset, TopicPartition};
 use ottla_protocol::records::Crc32c;
-use serde::Serialize;
 
 const GIB: u64 = 1 << 30;
 const BATCH_BYTES: usize = 64 << 10;
@@ -46,15 +45,6 @@ struct Options {
     output: Output,
 }
 
-#[derive(Debug, Serialize)]
-struct Row {
-    measurement: String,
-    unit: &'static str,
-    value: f64,
-    /// Not more than this.
-    target: Option<f64>,
-}
-
 fn main() -> Result<()> {
     let options = Options::parse();
     let mut rows = Vec::new();
@@ -64,15 +54,12 @@ fn main() -> Result<()> {
     for segments in SPARSE_SEGMENTS {
         let took = rounds(&options, |directory| sparse_start(directory, segments))?;
         let measurement = format!("clean start, one log of {segments} GiB of sparse segments");
-        rows.push(Row { measurement, unit: "ms", value: took * 1e3, target: None });
+        rows.push(Figure { measurement, unit: "ms", value: took * 1e3, target: None });
     }
     let took = rounds(&options, |directory| look_ups(directory, options.gib * GIB))?;
     let measurement = "look-up of an offset at random, through the index of a sealed segment".to_owned();
-    rows.push(Row { measurement, unit: "us", value: took * 1e6, target: None });
-    report::print(options.output, &rows, ["measurement", "", "", "target"], |row| {
-        let target = row.target.map(|target| format!("<= {}", rounded(target))).unwrap_or_default();
-        [row.measurement.clone(), rounded(row.value), row.unit.to_owned(), target]
-    })
+    rows.push(Figure { measurement, unit: "us", value: took * 1e6, target: None });
+    report::print_figures(options.output, &rows)
 }
 
 /// The median of so many rounds, each on a directory of its own, in seconds.
@@ -110,7 +97,7 @@ fn fill(logs: &LogManager, partitions: i32, bytes: u64) -> Result<()> {
     Ok(())
 }
 
-fn measure_unclean(options: &Options, partitions: i32, threads: usize, rows: &mut Vec<Row>) -> Result<()> {
+fn measure_unclean(options: &Options, partitions: i32, threads: usize, rows: &mut Vec<Figure>) -> Result<()> {
     let bytes = options.gib * GIB;
     let gib = options.gib as f64;
     let (mut starts, mut rooflines, mut clean) = (Vec::new(), Vec::new(), Vec::new());
@@ -133,7 +120,7 @@ fn measure_unclean(options: &Options, partitions: i32, threads: usize, rows: &mu
         clean.push(began.elapsed().as_secs_f64());
     }
     let what = format!("{partitions} partitions of {:.1} GiB, {threads} threads", gib / f64::from(partitions));
-    let mut add = |measurement, unit, value, target| rows.push(Row { measurement, unit, value, target });
+    let mut add = |measurement, unit, value, target| rows.push(Figure { measurement, unit, value, target });
     add(format!("roofline: read and CRC-32C, {what}"), "s/GiB", median(&rooflines), None);
     add(format!("start after a kill, {what}"), "s/GiB", median(&starts), Some(1.5));
     add(format!("clean start, {what}"), "ms", median(&clean) * 1e3, None);

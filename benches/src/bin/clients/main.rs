@@ -55,9 +55,9 @@ struct Options {
     /// A setting of the broker, KEY=VALUE; may be repeated.
     #[arg(long)]
     set: Vec<String>,
-    /// Below which directory the data is written; the system's temporary one without it.
-    #[arg(long)]
-    dir: Option<PathBuf>,
+    /// Below which directory the data is written.
+    #[arg(long, default_value_os_t = std::env::temp_dir())]
+    dir: PathBuf,
     /// How the results are printed.
     #[arg(long, value_enum, default_value = "table")]
     output: Output,
@@ -147,8 +147,8 @@ impl Bench {
 
     /// One topic for each client, filled with every kind of acknowledgement and then read.
     fn measure_cell(&mut self, record_bytes: u32, partitions: u16) -> Result<()> {
-        let (options, dir) = (&self.options, self.options.dir.clone().unwrap_or_else(std::env::temp_dir));
-        let start = || BrokerProcess::start(options.binary.as_deref(), &dir, &options.set);
+        let options = &self.options;
+        let start = || BrokerProcess::start(options.binary.as_deref(), &options.dir, &options.set);
         let broker = match &self.processors {
             Some(processors) => processors.for_server(start)?,
             None => start()?,

@@ -86,7 +86,7 @@ pub(crate) fn measure(options: &Options, rest_first: bool, into: &mut Measuremen
 
 fn run(options: &Options, settings: &[&str]) -> Result<Run> {
     let settings: Vec<String> = settings.iter().map(|setting| (*setting).to_owned()).collect();
-    let broker = BrokerProcess::start(options.binary.as_deref(), &options.dir(), &settings)?;
+    let broker = BrokerProcess::start(options.binary.as_deref(), &options.dir, &settings)?;
     for (topic, configs) in TOPICS {
         wire::create_topic_with(&mut broker.connect()?, topic, 1, configs)?;
     }

@@ -14,20 +14,22 @@ use clap::{Parser, ValueEnum};
 use ottla_benches::report::{self, Output};
 use ottla_benches::samples::{Measurements, Row};
 
+const BYTES_MIN: u64 = 250_000_000;
+
 /// Measures compaction, and what the work in the background costs producers.
 #[derive(Debug, Parser)]
 struct Options {
     /// What is measured; everything without it.
     #[arg(long, value_enum, value_delimiter = ',')]
     only: Vec<Subject>,
-    /// A fifth of everything: to see whether it works, not to quote.
+    /// Less of everything: to see whether it works, not to quote.
     #[arg(long)]
     quick: bool,
     /// Rounds that count; there is one more to warm up.
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=100))]
     rounds: u32,
-    /// Bytes of the log that is compacted.
-    #[arg(long, default_value_t = 500_000_000, value_parser = clap::value_parser!(u64).range(10_000_000..))]
+    /// Bytes of the log that is compacted: several segments, also where a codec makes a quarter of them.
+    #[arg(long, default_value_t = 500_000_000, value_parser = clap::value_parser!(u64).range(BYTES_MIN..))]
     bytes: u64,
     /// Requests a second whose latency is measured.
     #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..=10_000))]
@@ -38,9 +40,9 @@ struct Options {
     /// The broker; without it the `ottla` beside this program.
     #[arg(long)]
     binary: Option<PathBuf>,
-    /// Below which directory the data is written; the system's temporary one without it.
-    #[arg(long)]
-    dir: Option<PathBuf>,
+    /// Below which directory the data is written.
+    #[arg(long, default_value_os_t = std::env::temp_dir())]
+    dir: PathBuf,
     /// How the results are printed.
     #[arg(long, value_enum, default_value = "table")]
     output: Output,
@@ -59,15 +61,11 @@ impl Options {
         self.only.is_empty() || self.only.contains(&subject)
     }
 
-    fn dir(&self) -> PathBuf {
-        self.dir.clone().unwrap_or_else(std::env::temp_dir)
-    }
-
     /// Less of everything.
     fn quickened(mut self) -> Self {
         if self.quick {
             self.rounds = self.rounds.min(2);
-            self.bytes /= 5;
+            self.bytes = BYTES_MIN;
             self.requests /= 5;
         }
         self
@@ -76,25 +74,18 @@ impl Options {
 
 fn main() -> Result<()> {
     let options = Options::parse().quickened();
-    let mut measurements = Measurements::default();
     let mut logs = throughput::CASES.map(throughput::CompactedLog::new);
-    for round in 0..=options.rounds {
-        eprintln!(
-            "{}",
-            if round == 0 { "warming up".to_owned() } else { format!("round {round} of {}", options.rounds) }
-        );
+    let measurements = Measurements::of_rounds(options.rounds, |other_first, measurements| {
         if options.measures(Subject::Throughput) {
             for log in &mut logs {
-                log.measure(&options, round % 2 == 0, &mut measurements)?;
+                log.measure(&options, other_first, measurements)?;
             }
         }
         if options.measures(Subject::Latency) {
-            latency::measure(&options, round % 2 == 0, &mut measurements)?;
+            latency::measure(&options, other_first, measurements)?;
         }
-        if round == 0 {
-            measurements.clear();
-        }
-    }
+        Ok(())
+    })?;
     let header = [
         "measurement",
         "unit",

@@ -63,7 +63,7 @@ impl CompactedLog {
     }
 
     pub(crate) fn measure(&mut self, options: &Options, loop_first: bool, into: &mut Measurements) -> Result<()> {
-        let dir = tempfile::tempdir_in(options.dir())?;
+        let dir = tempfile::tempdir_in(&options.dir)?;
         let log = open(&dir.path().join("log"))?;
         self.fill(&log, options.bytes)?;
         log.flush()?;

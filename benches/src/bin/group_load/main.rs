@@ -14,15 +14,13 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use clap::{Parser, ValueEnum};
-use comfy_table::Table;
-use comfy_table::presets::UTF8_FULL_CONDENSED;
 use ottla_protocol::messages::create_topics::{CreatableTopic, CreateTopicsRequest};
 use ottla_protocol::messages::find_coordinator::FindCoordinatorRequest;
-use serde::Serialize;
 use tokio::task::JoinSet;
 
 use member::Connection;
 use ottla_benches::broker_process::BrokerProcess;
+use ottla_benches::report::{self, Figure, Output};
 use progress::Progress;
 
 const FIND_COORDINATOR_VERSION: i16 = 4;
@@ -79,21 +77,6 @@ enum Protocol {
     Consumer,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Output {
-    Table,
-    Json,
-}
-
-#[derive(Debug, Serialize)]
-struct Row {
-    measurement: String,
-    unit: &'static str,
-    value: f64,
-    /// Not more than this.
-    target: Option<f64>,
-}
-
 /// The broker that is measured.
 struct Subject {
     process: Option<BrokerProcess>,
@@ -131,15 +114,11 @@ fn main() -> Result<()> {
             runtime.block_on(rebalance(&options, &mut rows))?;
         }
     }
-    match options.output {
-        Output::Json => println!("{}", serde_json::to_string_pretty(&rows)?),
-        Output::Table => println!("{}", table(&rows)),
-    }
-    Ok(())
+    report::print_figures(options.output, &rows)
 }
 
 /// Many members in many groups, joined and at rest: what their heartbeats cost.
-async fn heartbeats(options: &Options, protocol: Protocol, rows: &mut Vec<Row>) -> Result<()> {
+async fn heartbeats(options: &Options, protocol: Protocol, rows: &mut Vec<Figure>) -> Result<()> {
     let subject = Subject::start(options)?;
     let run = format!("{protocol:?}-{}", std::process::id());
     prepare(subject.address, &run, options.members.div_ceil(options.groups)).await?;
@@ -157,7 +136,12 @@ async fn heartbeats(options: &Options, protocol: Protocol, rows: &mut Vec<Row>) 
     let name = |what: &str| format!("{protocol:?}, {} members in {} groups: {what}", options.members, options.groups);
     if protocol == Protocol::Classic {
         let all = unless_one_fails(&mut members, progress.until_assigned(options.members)).await?;
-        rows.push(Row { measurement: name("all assigned after"), unit: "s", value: all.as_secs_f64(), target: None });
+        rows.push(Figure {
+            measurement: name("all assigned after"),
+            unit: "s",
+            value: all.as_secs_f64(),
+            target: None,
+        });
     }
     // What joining has set off is over when each has heartbeaten a few times.
     unless_one_fails(&mut members, tokio::time::sleep(interval * 4)).await?;
@@ -165,24 +149,24 @@ async fn heartbeats(options: &Options, protocol: Protocol, rows: &mut Vec<Row>) 
     unless_one_fails(&mut members, tokio::time::sleep(Duration::from_secs(options.seconds))).await?;
     let heard = progress.heartbeats() - heard;
     let rate = heard as f64 / options.seconds as f64;
-    rows.push(Row { measurement: name("heartbeats"), unit: "1/s", value: rate, target: None });
+    rows.push(Figure { measurement: name("heartbeats"), unit: "1/s", value: rate, target: None });
     if let (Some(before), Some(after)) = (before, subject.cpu()?) {
         let cpu = (after - before).as_secs_f64();
         let cores = cpu / options.seconds as f64;
-        rows.push(Row { measurement: name("broker"), unit: "cores", value: cores, target: Some(1.0) });
+        rows.push(Figure { measurement: name("broker"), unit: "cores", value: cores, target: Some(1.0) });
         let each = cpu * 1e6 / heard as f64;
-        rows.push(Row { measurement: name("a heartbeat"), unit: "CPU us", value: each, target: None });
+        rows.push(Figure { measurement: name("a heartbeat"), unit: "CPU us", value: each, target: None });
     }
     if let Some(process) = &subject.process {
         let resident = process.resident_bytes()? as f64 / 1e6;
-        rows.push(Row { measurement: name("broker"), unit: "MB resident", value: resident, target: None });
+        rows.push(Figure { measurement: name("broker"), unit: "MB resident", value: resident, target: None });
     }
     members.shutdown().await;
     Ok(())
 }
 
 /// One large consumer group: all join at once, one leaves, one comes.
-async fn rebalance(options: &Options, rows: &mut Vec<Row>) -> Result<()> {
+async fn rebalance(options: &Options, rows: &mut Vec<Figure>) -> Result<()> {
     let subject = Subject::start(options)?;
     let run = format!("rebalance-{}", std::process::id());
     prepare(subject.address, &run, options.partitions).await?;
@@ -195,7 +179,7 @@ async fn rebalance(options: &Options, rows: &mut Vec<Row>) -> Result<()> {
     }
     let mut row = |what: &str, took: Duration| {
         let measurement = format!("Consumer, {count} members, {partitions} partitions: {what}");
-        rows.push(Row { measurement, unit: "s", value: took.as_secs_f64(), target: Some(2.0) });
+        rows.push(Figure { measurement, unit: "s", value: took.as_secs_f64(), target: Some(2.0) });
     };
     let balanced = progress.until_balanced(count, partitions, 0);
     let (epoch, took) = within(&mut members, balanced).await?;
@@ -253,21 +237,4 @@ async fn prepare(address: SocketAddr, topic: &str, partitions: usize) -> Result<
         ensure!(started.elapsed() < COORDINATOR_PATIENCE, "no coordinator: error {}", coordinator.error_code);
         tokio::time::sleep(COORDINATOR_LOOK).await;
     }
-}
-
-fn table(rows: &[Row]) -> Table {
-    let mut table = Table::new();
-    table.load_style(UTF8_FULL_CONDENSED);
-    table.set_header(["measurement", "unit", "measured", "target", ""]);
-    for row in rows {
-        let verdict = row.target.map_or("", |target| if row.value <= target { "met" } else { "MISSED" });
-        table.add_row([
-            row.measurement.clone(),
-            row.unit.to_owned(),
-            format!("{:.2}", row.value),
-            row.target.map_or_else(String::new, |target| format!("<= {target}")),
-            verdict.to_owned(),
-        ]);
-    }
-    table
 }

@@ -63,9 +63,9 @@ struct Options {
     /// A setting of the broker, KEY=VALUE; may be repeated.
     #[arg(long)]
     set: Vec<String>,
-    /// Below which directory the data is written; the system's temporary one without it.
-    #[arg(long)]
-    dir: Option<PathBuf>,
+    /// Below which directory the data is written.
+    #[arg(long, default_value_os_t = std::env::temp_dir())]
+    dir: PathBuf,
     /// How the results are printed.
     #[arg(long, value_enum, default_value = "table")]
     output: Output,
@@ -90,10 +90,6 @@ enum Subject {
 impl Options {
     fn measures(&self, subject: Subject) -> bool {
         self.only.is_empty() || self.only.contains(&subject)
-    }
-
-    fn dir(&self) -> PathBuf {
-        self.dir.clone().unwrap_or_else(std::env::temp_dir)
     }
 
     /// Less of everything.
@@ -126,7 +122,7 @@ impl Bench {
 
     fn start(&self) -> Result<BrokerProcess> {
         let options = &self.options;
-        self.serve(|| BrokerProcess::start(options.binary.as_deref(), &options.dir(), &options.set))
+        self.serve(|| BrokerProcess::start(options.binary.as_deref(), &options.dir, &options.set))
     }
 
     fn start_with_topic(&self) -> Result<BrokerProcess> {
@@ -140,17 +136,9 @@ fn main() -> Result<()> {
     let options = Options::parse().quickened();
     let bench = Bench { processors: Processors::split()?, options };
     let options = &bench.options;
-    let mut measurements = Measurements::default();
-    for round in 0..=options.rounds {
-        eprintln!(
-            "{}",
-            if round == 0 { "warming up".to_owned() } else { format!("round {round} of {}", options.rounds) }
-        );
-        measure_all(&bench, round % 2 == 0, &mut measurements)?;
-        if round == 0 {
-            measurements.clear();
-        }
-    }
+    let measurements = Measurements::of_rounds(options.rounds, |roofline_first, measurements| {
+        measure_all(&bench, roofline_first, measurements)
+    })?;
     let header = ["measurement", "unit", "target", "median", "", "lowest to highest", "roofline", "of roofline"];
     report::print(options.output, &measurements.rows(), header, Row::cells)
 }
@@ -251,7 +239,7 @@ impl<'a> Bulk<'a> {
     }
 
     fn roofline(&self) -> Result<BulkMoved> {
-        let file = tempfile::tempfile_in(self.bench.options.dir())?;
+        let file = tempfile::tempfile_in(&self.bench.options.dir)?;
         let server = self.bench.serve(|| Roofline::produce(file.try_clone()?))?;
         let wall = self.send_produces(server.connect()?, |_| Ok(()))?;
         let produced = Moved { bytes: self.produced_bytes(), wall, cpu: server.finish()? };
@@ -323,7 +311,7 @@ fn single(bench: &Bench, measurements: &mut Measurements) -> Result<()> {
     let request = single_record(1)?;
     let mut streams = [broker.connect()?];
     for window in [1, 160] {
-        let file = tempfile::tempfile_in(bench.options.dir())?;
+        let file = tempfile::tempfile_in(&bench.options.dir)?;
         let server = bench.serve(|| Roofline::produce(file))?;
         let count = bench.options.requests;
         let wall = load::pipeline(&mut [server.connect()?], |_| request.clone(), window, count, |_| Ok(()))?;
