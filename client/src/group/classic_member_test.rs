@@ -54,10 +54,7 @@ impl Script {
     }
 
     fn wait(&mut self) -> Option<Instant> {
-        match self.next() {
-            Step::Wait(until) => until,
-            other => panic!("{other:?} instead of a wait"),
-        }
+        self.next().expect_wait()
     }
 
     fn pass(&mut self, time: Duration) {
@@ -86,10 +83,7 @@ impl Script {
     }
 
     fn hand_over(&mut self) -> Change {
-        match self.next() {
-            Step::HandOver(change) => change,
-            other => panic!("{other:?} instead of a hand-over"),
-        }
+        self.next().expect_hand_over()
     }
 
     fn answer_join(&mut self, generation: i32, leader: bool, protocol: Assignor) {

@@ -49,10 +49,7 @@ impl Script {
     }
 
     fn wait(&mut self) -> Option<Instant> {
-        match self.next() {
-            Step::Wait(until) => until,
-            other => panic!("{other:?} instead of a wait"),
-        }
+        self.next().expect_wait()
     }
 
     fn beat(&mut self) -> ConsumerGroupHeartbeatRequest {
@@ -63,10 +60,7 @@ impl Script {
     }
 
     fn hand_over(&mut self) -> Change {
-        match self.next() {
-            Step::HandOver(change) => change,
-            other => panic!("{other:?} instead of a hand-over"),
-        }
+        self.next().expect_hand_over()
     }
 
     fn answer(&mut self, response: ConsumerGroupHeartbeatResponse) {

@@ -50,6 +50,27 @@ pub(crate) enum Step {
     Wait(Option<Instant>),
 }
 
+#[cfg(test)]
+impl Step {
+    /// Until when there is nothing to do; anything else fails the test.
+    #[track_caller]
+    pub(super) fn expect_wait(self) -> Option<Instant> {
+        match self {
+            Step::Wait(until) => until,
+            other => panic!("{other:?} instead of a wait"),
+        }
+    }
+
+    /// What changes hands.
+    #[track_caller]
+    pub(super) fn expect_hand_over(self) -> Change {
+        match self {
+            Step::HandOver(change) => change,
+            other => panic!("{other:?} instead of a hand-over"),
+        }
+    }
+}
+
 /// A request of a member.
 #[derive(Debug)]
 pub(crate) enum MemberRequest {
