@@ -56,7 +56,7 @@ pub struct Figure {
 /// Prints figures, one a line.
 ///
 /// # Errors
-/// As [`print`].
+/// As [`print()`].
 pub fn print_figures(output: Output, figures: &[Figure]) -> Result<()> {
     print(output, figures, ["measurement", "unit", "measured", "target", ""], |figure| {
         let verdict = figure.target.map_or("", |target| if figure.value <= target { "met" } else { "missed" });
