@@ -106,7 +106,7 @@ impl Slot {
         effects: Effects,
         now: Moment,
     ) -> Result<Option<Offset>, GroupError> {
-        let Effects { records, mut answers, downgraded } = effects;
+        let Effects { records, mut answers, follow_up } = effects;
         let appended = match records.is_empty() {
             true => Ok(None),
             false => self.append(&records, now).map(Some),
@@ -120,9 +120,10 @@ impl Slot {
             Err(error) => answers.iter_mut().for_each(|(_, answer)| answer.refuse(*error)),
         }
         live.waiters.deliver(answers, appended.ok().flatten());
-        if let (Ok(_), Some(group_id)) = (appended, downgraded) {
-            let effects = live.shard.on_downgraded(&group_id, now);
-            self.commit(live, effects, now)?;
+        if let Some(follow_up) = follow_up {
+            let effects = live.shard.follow_up(follow_up, appended.map(drop), now);
+            // A failed append of its own is in its answers.
+            let _refused = self.commit(live, effects, now);
         }
         appended
     }

@@ -41,18 +41,6 @@ fn an_id_that_nobody_joins_with_is_taken_back_after_the_session_timeout() {
 }
 
 #[test]
-fn of_too_many_ids_the_oldest_is_taken_back() {
-    let mut shard = TestShard::default();
-    let oldest = shard.new_id();
-    for _ in 0..1_000 {
-        shard.advance(1);
-        shard.new_id();
-    }
-    let token = shard.join(member(&oldest));
-    assert_eq!(error_of(&shard, token), Some(GroupError::UnknownMemberId));
-}
-
-#[test]
 fn requests_that_no_group_could_take_are_refused_with_what_they_brought() {
     let mut shard = TestShard::default();
     let refusals = [

@@ -36,6 +36,7 @@ mod listing;
 mod member_id;
 mod offset_store;
 mod outcome;
+mod pending_members;
 mod retention;
 mod subscription_regex;
 mod timers;
