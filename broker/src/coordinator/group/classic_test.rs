@@ -525,18 +525,35 @@ fn a_restart_in_a_rebalance_goes_back_to_the_generation_before() {
 }
 
 #[test]
-fn an_assignment_that_cannot_be_written_is_handed_in_again() {
+fn when_an_assignment_cannot_be_written_all_join_again() {
     let mut shard = TestShard::default();
-    let id = shard.new_id();
-    shard.join(member(&id));
-    shard.advance(INITIAL_DELAY_MS);
+    let ids = [shard.new_id(), shard.new_id()];
+    let tokens = ids.clone().map(|id| shard.join(member(&id)));
+    shard.advance(INITIAL_DELAY_MS * 2);
+    let leader = shard.joined(tokens[0]).unwrap().leader.clone();
+    let other = ids.iter().find(|id| **id != leader).unwrap().clone();
+    let waits = shard.sync(&sync(&other, 1));
     shard.disk_is_full = true;
-    let request = SyncGroup { assignments: shares(std::slice::from_ref(&id)), ..sync(&id, 1) };
+    let request = SyncGroup { assignments: shares(&ids), ..sync(&leader, 1) };
     let token = shard.sync(&request);
-    assert_eq!(shard.synced(token).unwrap().error, Some(GroupError::CoordinatorNotAvailable));
-    assert_eq!((shard.state(), shard.log.len()), ("CompletingRebalance", 0));
+    for token in [waits, token] {
+        assert_eq!(shard.synced(token).unwrap().error, Some(GroupError::CoordinatorNotAvailable));
+    }
+    assert_eq!((shard.state(), shard.log.len()), ("PreparingRebalance", 0));
     shard.disk_is_full = false;
+    assert_eq!(shard.heartbeat(&other, 1), Err(GroupError::RebalanceInProgress));
     let token = shard.sync(&request);
+    assert_eq!(shard.synced(token).unwrap().error, Some(GroupError::RebalanceInProgress));
+
+    // A leader that sends heartbeats and nothing else is waited for as in any rebalance, and then it is out.
+    let token = shard.join(member(&other));
+    for _ in 0..REBALANCE_MS / (SESSION_MS / 2) {
+        let _told = shard.heartbeat(&leader, 1);
+        shard.advance(SESSION_MS / 2);
+    }
+    let answer = shard.joined(token).unwrap();
+    assert_eq!((answer.error, answer.generation, &answer.leader), (None, 2, &other));
+    let token = shard.sync(&SyncGroup { assignments: shares(&ids), ..sync(&other, 2) });
     assert_eq!((shard.synced(token).unwrap().error, shard.state()), (None, "Stable"));
 }
 

@@ -217,7 +217,13 @@ impl GroupShard {
                 effects.answer_join(token, JoinAnswer::error(error, &request.member_id));
             }
             (FollowUp::Upgraded(group_id), Err(_)) => self.forget_memory(&group_id),
-            (FollowUp::Upgraded(_), Ok(())) | (FollowUp::Downgraded(_), Err(_)) => {}
+            (FollowUp::Assigned(group_id), Err(_)) => {
+                let mut parts = self.parts(now, &mut effects);
+                if let Some(Group::Classic(group)) = parts.groups.get_mut(&group_id) {
+                    group.on_assignment_refused(&mut parts.context);
+                }
+            }
+            (FollowUp::Upgraded(_) | FollowUp::Assigned(_), Ok(())) | (FollowUp::Downgraded(_), Err(_)) => {}
         }
         effects
     }

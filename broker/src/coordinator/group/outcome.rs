@@ -36,6 +36,8 @@ impl WaitingAnswer {
 /// appended.
 #[derive(Debug)]
 pub(crate) enum FollowUp {
+    /// The record makes the group's generation one with an assignment: without it there is to be another one.
+    Assigned(Arc<str>),
     /// The records make this group a classic one: its members are asked to join.
     Downgraded(Arc<str>),
     /// The records make this group a consumer group: without them nothing is remembered of its members.

@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use super::{ClassicGroup, ClassicState, Context};
 use crate::coordinator::group::error::GroupError;
-use crate::coordinator::group::outcome::Token;
+use crate::coordinator::group::outcome::{FollowUp, Token};
 
 /// A request for an assignment, with everybody's from the leader.
 #[derive(Debug, Clone, PartialEq)]
@@ -102,6 +102,7 @@ impl ClassicGroup {
             }
         }
         context.effects.records.push(self.to_record(&assignments, context.now));
+        context.effects.follow_up = Some(FollowUp::Assigned(Arc::clone(&self.id)));
         let ids: Vec<Arc<str>> = self.members.keys().cloned().collect();
         for id in ids {
             let answer = self.assignment_answer(assignments.get(&*id).cloned().unwrap_or_default());
@@ -111,6 +112,14 @@ impl ClassicGroup {
                 // Its session may have ended meanwhile, which waiting excuses.
                 member.arm_session(&self.id, &id, member.session_timeout_ms, context);
             }
+        }
+    }
+
+    /// The record of the assignment could not be written, and everybody was told so: all join again, as with Kafka, since nobody has
+    /// to ask for this assignment once more.
+    pub(in crate::coordinator::group) fn on_assignment_refused(&mut self, context: &mut Context<'_>) {
+        if self.state == ClassicState::CompletingRebalance {
+            self.prepare_rebalance(context, "its assignment could not be put on record");
         }
     }
 
