@@ -10,7 +10,7 @@ use bytes::Bytes;
 use ottla_protocol::records::{BatchBuilder, BatchFields, HEADER_BYTES};
 use parking_lot::Mutex;
 
-use super::group::{Effects, GroupError, GroupRecord, GroupShard, Moment};
+use super::group::{Effects, GROUP_RECORD_BYTES_MAX, GroupError, GroupRecord, GroupShard, Moment};
 use super::load::{LoadError, Loaded};
 use super::offsets_topic::OFFSETS_TOPIC;
 use super::waiters::Waiters;
@@ -20,6 +20,8 @@ use crate::types::Offset;
 
 /// The most bytes that the records of one change may have.
 const BATCH_BYTES_MAX: usize = 16 << 20;
+// Beside it stands the group's name.
+const _: () = assert!(GROUP_RECORD_BYTES_MAX + (1 << 17) <= BATCH_BYTES_MAX);
 /// No deadline.
 pub(super) const NEVER: u64 = u64::MAX;
 

@@ -37,7 +37,7 @@ mod sync;
 pub(crate) use join::{JoinAnswer, JoinGroup, JoinedMember};
 pub(crate) use leave::{Departure, LeaveGroup};
 pub(crate) use member::ClientIdentity;
-pub(crate) use sync::{SyncAnswer, SyncGroup};
+pub(crate) use sync::{GROUP_RECORD_BYTES_MAX, SyncAnswer, SyncGroup};
 
 use member::ClassicMember;
 

@@ -558,6 +558,40 @@ fn when_an_assignment_cannot_be_written_all_join_again() {
 }
 
 #[test]
+fn an_assignment_that_no_record_can_hold_is_refused_and_the_leader_hands_in_another() {
+    let mut shard = TestShard::default();
+    let ids = [shard.new_id(), shard.new_id()];
+    let tokens = ids.clone().map(|id| shard.join(member(&id)));
+    shard.advance(INITIAL_DELAY_MS * 2);
+    let leader = shard.joined(tokens[0]).unwrap().leader.clone();
+    let other = ids.iter().find(|id| **id != leader).unwrap().clone();
+    let waits = shard.sync(&sync(&other, 1));
+    let of_bytes = |id: &str, bytes: usize| (id.to_owned(), Bytes::from(vec![b'x'; bytes]));
+    let hand_in = |assignments| SyncGroup { assignments, ..sync(&leader, 1) };
+    let token = shard.sync(&hand_in(vec![of_bytes(&leader, 8 << 20), of_bytes(&other, 8 << 20)]));
+    assert_eq!(shard.synced(token).unwrap().error, Some(GroupError::ChangeTooLarge));
+    assert_eq!((shard.state(), shard.synced(waits), shard.log.len()), ("CompletingRebalance", None, 0));
+    // What is for strangers counts for nothing.
+    let token = shard.sync(&hand_in(vec![of_bytes("stranger", 20 << 20), of_bytes(&other, 9 << 20)]));
+    assert_eq!((shard.synced(token).unwrap().error, shard.state()), (None, "Stable"));
+    assert_eq!(shard.synced(waits).unwrap().assignment.len(), 9 << 20);
+
+    // A leader that has nothing else to hand in is out with the end of the time to sync.
+    let token = shard.join(JoinGroup { protocols: vec![("range".into(), subscription(&["more"]))], ..member(&leader) });
+    let _waits = shard.join(member(&other));
+    assert_eq!(shard.joined(token).unwrap().generation, 2);
+    let waits = shard.sync(&sync(&other, 2));
+    let too_much = SyncGroup { assignments: vec![of_bytes(&leader, 20 << 20)], ..sync(&leader, 2) };
+    shard.sync(&too_much);
+    for _ in 0..REBALANCE_MS / (SESSION_MS / 2) {
+        let _told = shard.heartbeat(&leader, 2);
+        shard.advance(SESSION_MS / 2);
+    }
+    assert_eq!(shard.heartbeat(&leader, 2), Err(GroupError::UnknownMemberId));
+    assert_eq!(shard.synced(waits).unwrap().error, Some(GroupError::RebalanceInProgress));
+}
+
+#[test]
 fn a_group_that_cannot_be_written_empty_is_tried_again() {
     let mut shard = TestShard::default();
     let ids = shard.stable(1);

@@ -53,7 +53,8 @@ mod test_shard;
 
 pub(crate) use assignment::Assignment;
 pub(crate) use classic::{
-    ClientIdentity, Departure, JoinAnswer, JoinGroup, JoinedMember, LeaveGroup, SyncAnswer, SyncGroup,
+    ClientIdentity, Departure, GROUP_RECORD_BYTES_MAX, JoinAnswer, JoinGroup, JoinedMember, LeaveGroup, SyncAnswer,
+    SyncGroup,
 };
 pub(crate) use commit::{Committer, OffsetToCommit};
 pub(crate) use config::GroupConfig;

@@ -9,6 +9,9 @@ use super::{ClassicGroup, ClassicState, Context};
 use crate::coordinator::group::error::GroupError;
 use crate::coordinator::group::outcome::{FollowUp, Token};
 
+/// The most that the record of a group may take: what its members say, and what they are assigned.
+pub(crate) const GROUP_RECORD_BYTES_MAX: usize = 15 << 20;
+
 /// A request for an assignment, with everybody's from the leader.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct SyncGroup {
@@ -79,6 +82,9 @@ impl ClassicGroup {
                 Ok(())
             }
             ClassicState::CompletingRebalance => {
+                if self.is_leader(id) && !self.has_bytes_for_assignment(request) {
+                    return Err(GroupError::ChangeTooLarge);
+                }
                 let member = self.members.get_mut(id).expect("it was just validated");
                 if let Some(earlier) = member.awaiting_sync.replace(token) {
                     // The member has given up that request: to whoever still reads the answer it says to join again.
@@ -91,6 +97,13 @@ impl ClassicGroup {
                 Ok(())
             }
         }
+    }
+
+    /// Whether the assignments fit into a record beside what the members say. Those for strangers are not in it.
+    fn has_bytes_for_assignment(&self, request: &SyncGroup) -> bool {
+        let of_members = request.assignments.iter().filter(|(id, _)| self.members.contains_key(id.as_str()));
+        let assigned_bytes: usize = of_members.map(|(_, assignment)| assignment.len()).sum();
+        self.rebalance.members_bytes + assigned_bytes <= GROUP_RECORD_BYTES_MAX
     }
 
     /// Asks for the record of the assignment, whose replay makes the group stable, and answers all who wait for it.
