@@ -134,7 +134,7 @@ impl ToErrorCode for ConsumerGroupError {
         match self {
             Self::InvalidRequest(_) => ErrorCode::InvalidRequest,
             Self::GroupIdNotFound(_) => ErrorCode::GroupIdNotFound,
-            Self::TooManyGroups => ErrorCode::CoordinatorNotAvailable,
+            Self::TooManyGroups | Self::NoRoomForMember => ErrorCode::CoordinatorNotAvailable,
             Self::UnsupportedAssignor { .. } => ErrorCode::UnsupportedAssignor,
             Self::InvalidRegularExpression { .. } => ErrorCode::InvalidRegularExpression,
             Self::GroupMaxSizeReached { .. } | Self::TooMuchMetadata { .. } | Self::TooManyRegexes { .. } => {
