@@ -124,6 +124,7 @@ impl ToErrorCode for GroupError {
             Self::NotCoordinator => ErrorCode::NotCoordinator,
             Self::CoordinatorLoadInProgress => ErrorCode::CoordinatorLoadInProgress,
             Self::CoordinatorNotAvailable => ErrorCode::CoordinatorNotAvailable,
+            Self::AnswerTooLarge => ErrorCode::InvalidRequest,
             Self::ChangeTooLarge => ErrorCode::UnknownServerError,
         }
     }

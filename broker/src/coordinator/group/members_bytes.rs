@@ -12,6 +12,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 /// What the members of all groups may say, and what their leaders may assign: 25 KB for each of ten thousand.
 const TOTAL_BYTES_MAX: usize = 256 << 20;
 
+/// The most that an ordinary member says, or is assigned, more than before.
+const ORDINARY_BYTES_MAX: usize = 64 << 10;
+
 /// What the members of all groups take. Cheap to clone: all shards of a broker have the same.
 #[derive(Debug, Clone)]
 pub(crate) struct MembersBudget {
@@ -31,9 +34,11 @@ impl MembersBudget {
         Self { taken_bytes: Arc::default(), bytes_max }
     }
 
-    /// Whether members may say so much more.
+    /// Whether a member may say so much more. Who says much finds half as much room, so that there is some for ordinary members when
+    /// others say as much as they can.
     pub(super) fn has_room_for(&self, more_bytes: usize) -> bool {
-        more_bytes == 0 || self.taken_bytes().saturating_add(more_bytes) <= self.bytes_max
+        let bytes_max = if more_bytes > ORDINARY_BYTES_MAX { self.bytes_max / 2 } else { self.bytes_max };
+        more_bytes == 0 || self.taken_bytes().saturating_add(more_bytes) <= bytes_max
     }
 
     /// What they take now.
@@ -91,6 +96,15 @@ impl Drop for MembersBytes {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn who_says_much_leaves_room_for_others() {
+        let budget = MembersBudget::with_max(1 << 20);
+        assert!(budget.has_room_for(512 << 10) && !budget.has_room_for((512 << 10) + 1));
+        let mut large = MembersBytes::of_budget(budget.clone());
+        large.add(512 << 10);
+        assert!(budget.has_room_for(64 << 10) && !budget.has_room_for((64 << 10) + 1));
+    }
 
     #[test]
     fn what_a_group_takes_goes_with_it_and_a_draft_takes_nothing() {
