@@ -68,6 +68,8 @@ impl MetadataLog {
             let what = format!("offsets {} to {} cannot be read, while there is more behind", range.from, range.to);
             return Err(StorageError::Damaged { path: dir, what });
         }
+        // Nobody acts on a change that a power cut could still take back.
+        log.flush()?;
         let values = read_values(&log)?;
         let log_end = log.offsets().log_end;
         if values.is_empty() && log_end > Offset::ZERO {

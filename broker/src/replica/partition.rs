@@ -281,6 +281,11 @@ impl Partition {
         }
     }
 
+    /// Makes everything durable for a coordinator that loads its state. Waits for the disk.
+    pub(crate) fn flush_own(&self) -> Result<Offset, StorageError> {
+        self.log.flush()
+    }
+
     /// Reads for a coordinator that loads its state: everything there is, whatever clients do.
     pub(crate) fn read_own(&self, from: Offset, max_bytes: usize) -> Result<LogRead, ReadError> {
         self.log.read(from, max_bytes, self.offsets().high_watermark, true)

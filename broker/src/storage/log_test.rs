@@ -176,6 +176,7 @@ fn deleted_records_stay_deleted() {
     assert_eq!(log.delete_records(Offset(i64::MAX)).unwrap(), end);
     drop(log);
     let (log, _) = fixture.open(OpenMode::default());
+    log.flush().unwrap();
     assert_eq!(log.offsets(), LogOffsets { log_start: end, log_end: end, flushed: end });
 }
 

@@ -6,7 +6,8 @@
 //!
 //! Invariants: a batch with good ones behind it, in this segment or a later one, is never cut off. Bytes that cannot be
 //! read are copied to the quarantine folder before they are cut. Indexes, snapshots and checkpoints are believed only as
-//! far as the batches bear them out. When [`load`] returns, what it found is durable.
+//! far as the batches bear them out. When [`load`] returns, what it found is durable, save what a broker that was killed had
+//! appended to the last segment and not flushed: that is as it was, and the first flush makes it durable.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::path::{Path, PathBuf};
@@ -71,6 +72,8 @@ pub struct RecoveryReport {
 /// A log that was read from its folder.
 pub(super) struct Loaded {
     pub(super) log_start: Offset,
+    /// Everything before it is durable.
+    pub(super) flushed: Offset,
     pub(super) segments: Segments,
     pub(super) writer: Writer,
     pub(super) report: RecoveryReport,
@@ -227,12 +230,13 @@ fn try_load(
         let path = dir.join(UNSYNCED_MARKER);
         context.vfs().remove_file(&path).map_err(StorageError::io("remove", &path))?;
     }
+    let flushed = active.flushed;
     let writer = Writer {
         producers,
         epochs,
         cadence: active.builder.cadence,
         unflushed: Vec::new(),
-        dir_is_dirty: is_empty,
+        dir_is_dirty: is_empty || flushed < log_end || recovery.report.indexes_rebuilt > 0,
         took_back: false,
         epochs_are_dirty,
         checksums_on_record: recovery.on_record.clone(),
@@ -241,7 +245,7 @@ fn try_load(
         saved_at: (is_empty || as_saved).then_some(log_end),
     };
     let segments = recovery.into_segments(active, log_start);
-    Ok(Loaded { log_start, segments: segments.0, writer, report: segments.1 })
+    Ok(Loaded { log_start, flushed, segments: segments.0, writer, report: segments.1 })
 }
 
 /// The last segment, as it was found or made.
@@ -250,6 +254,8 @@ struct ActiveState {
     base: Offset,
     size_bytes: u64,
     next_offset: Offset,
+    /// Everything before it is durable.
+    flushed: Offset,
     builder: IndexBuilder,
 }
 
@@ -363,7 +369,7 @@ impl Recovery<'_> {
             cadence: Cadence { created_ms: self.now_ms, ..Cadence::default() },
             ..IndexBuilder::default()
         };
-        Ok(ActiveState { file, base, size_bytes: 0, next_offset: base, builder })
+        Ok(ActiveState { file, base, size_bytes: 0, next_offset: base, flushed: base, builder })
     }
 
     fn into_segments(mut self, active: ActiveState, log_start: Offset) -> (Segments, RecoveryReport) {

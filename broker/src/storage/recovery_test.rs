@@ -184,6 +184,38 @@ fn the_last_batch_is_damaged_and_not_torn_where_it_was_on_the_disk_once() {
 }
 
 #[test]
+fn what_was_not_flushed_before_a_kill_is_so_still_and_costs_a_start_no_sync() {
+    for (batches, segments) in [(1, 1), (3, 1), (30, 8)] {
+        let disk = FaultVfs::new();
+        disk.create_dir(Path::new(LOG_DIR)).unwrap();
+        disk.sync_dir(Path::new("/")).unwrap();
+        let log = open(&disk, KILLED).0;
+        for n in 0..batches {
+            log.append(TestBatch::of(2, 150, n).build(), LeaderEpoch(0), 0).unwrap();
+        }
+        assert!(log.segment_count() >= segments, "{}", log.segment_count());
+        let end = log.offsets().log_end;
+        let disk = disk.killed();
+        drop(log);
+        let before = disk.mutations();
+        let (log, _) = open(&disk, KILLED);
+        let LogOffsets { log_end, flushed, .. } = log.offsets();
+        assert_eq!((log_end, flushed == Offset(0)), (end, segments == 1));
+        if segments == 1 {
+            let index_files = files(&disk).iter().filter(|path| path.extension().is_some_and(|e| e != "log")).count();
+            assert!(disk.mutations() - before <= 3 * index_files as u64, "indexes are made, cut and written: no sync");
+        }
+        let ends_after_a_power_cut =
+            || (0..20).map(|seed| open(&disk.power_cut(seed), KILLED).0.offsets().log_end).collect::<Vec<_>>();
+        let ends = ends_after_a_power_cut();
+        assert!(ends.iter().all(|end| *end >= flushed) && ends.iter().any(|left| *left < end), "{flushed}, {ends:?}");
+        assert_eq!(log.flush().unwrap(), end);
+        assert!(ends_after_a_power_cut().iter().all(|left| *left == end));
+        drop(log);
+    }
+}
+
+#[test]
 fn a_torn_tail_is_cut_and_kept_in_quarantine() {
     let fixture = fixture();
     let (base, (_, path, position, bytes)) = fixture.batches.iter().next_back().unwrap();
@@ -253,6 +285,7 @@ fn caches_that_are_gone_or_wrong_are_rebuilt() {
                 assert_eq!((report.cut_bytes, report.corrupt.len()), (0, 0), "{context}");
                 fixture.check_reads(&log, &[], &context);
                 assert_eq!((largest(&log), by_time(&log)), expected, "{context}");
+                assert_eq!(log.flush().unwrap(), fixture.end, "{context}");
                 assert_eq!(
                     log.offsets(),
                     LogOffsets { log_start: Offset(0), log_end: fixture.end, flushed: fixture.end }

@@ -135,6 +135,7 @@ fn the_newest_record_of_each_key_stays_at_its_offset_in_every_codec_and_after_a_
     log.close().unwrap();
     for mode in [OpenMode { clean: true, ..OpenMode::default() }, OpenMode::default()] {
         let log = fixture.open(&config, mode);
+        log.flush().unwrap();
         assert_eq!((log.offsets(), records(&log)), (offsets, expected.clone()));
         assert!(log.corrupt_ranges().is_empty());
         for (offset, _, _) in &expected {
