@@ -278,7 +278,7 @@ impl Pass<'_> {
         let mut behind = self.log.first_segment_base();
         for mut run in runs {
             if behind != run[0].base_offset {
-                self.transactions.pass_over();
+                self.transactions.pass_over(run[0].base_offset);
             }
             behind = run[run.len() - 1].next_offset;
             run.truncate(run.iter().take_while(|segment| segment.base_offset < self.report.cleaned_up_to).count());
@@ -319,6 +319,7 @@ impl Pass<'_> {
             Ok(true) if new.size_bytes() <= SEGMENT_BYTES_MAX => new.finish(vfs, last_append_ms(group))?,
             Ok(_) => {
                 new.discard(vfs);
+                self.transactions.leave_as_it_is(group[group.len() - 1].next_offset);
                 return Ok(());
             }
             Err(error) => {
@@ -327,7 +328,7 @@ impl Pass<'_> {
             }
         };
         let (read, written) = (group.iter().map(|segment| segment.size_bytes).sum::<u64>(), finished.size_bytes);
-        if self.log.replace_segments(group, finished)? {
+        if self.log.replace_segments(group, finished, |aborted| self.transactions.may_have_records(aborted))? {
             self.report.bytes_read += read;
             self.report.bytes_written += written;
         }
