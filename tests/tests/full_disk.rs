@@ -7,9 +7,9 @@ use ottla_broker::Broker;
 use ottla_broker::storage::vfs::FaultVfs;
 use ottla_tests::full_disk::{SmallDisk, play};
 
-const DISK_BYTES: u64 = 80 << 20;
-/// More than a producer writes between two looks at the disk.
-const RESERVE_BYTES: u64 = 20 << 20;
+const DISK_BYTES: u64 = 24 << 20;
+/// Less than a producer writes between two looks at the disk.
+const RESERVE_BYTES: u64 = 2 << 20;
 
 struct DiskInMemory(FaultVfs);
 

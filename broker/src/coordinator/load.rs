@@ -54,13 +54,15 @@ pub(super) struct Loaded {
     pub(super) end: Offset,
 }
 
-/// Replays the whole log of a partition.
+/// Replays the whole log of a partition, and makes durable first what a broker that was killed had not flushed: what is answered from
+/// it must not be taken back by a power cut.
 pub(super) fn load(
     partition: &Partition,
     shard: &mut GroupShard,
     piece_bytes: usize,
     now: Moment,
 ) -> Result<Loaded, LoadError> {
+    partition.flush_own().map_err(ReadError::from)?;
     let offsets = partition.offsets();
     let mut loaded = Loaded { end: offsets.high_watermark, ..Loaded::default() };
     let mut next = offsets.log_start;

@@ -68,7 +68,15 @@ impl MetadataLog {
             let what = format!("offsets {} to {} cannot be read, while there is more behind", range.from, range.to);
             return Err(StorageError::Damaged { path: dir, what });
         }
+        // Nobody acts on a change that a power cut could still take back.
+        log.flush()?;
         let values = read_values(&log)?;
+        let log_end = log.offsets().log_end;
+        if values.is_empty() && log_end > Offset::ZERO {
+            // A log that was ever written to has records: without them every folder would be one that nobody owns.
+            let what = format!("its segments are gone, and with them all records before offset {log_end}");
+            return Err(StorageError::Damaged { path: dir, what });
+        }
         if values.is_empty() {
             // The folder may be new. With the first record in it, it is durable: each start appends one only after this.
             vfs.sync_dir(data_dir).map_err(StorageError::io("sync", data_dir))?;

@@ -27,6 +27,24 @@ fn path(dir: &Path) -> PathBuf {
 }
 
 #[test]
+fn a_log_whose_segments_are_gone_is_not_taken_for_a_new_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let (log, _) = open(dir.path()).unwrap();
+    append(&log, &[record(1)]);
+    log.rewrite(&[record(2)], 5).unwrap();
+    drop(log);
+    let folder = dir.path().join("__cluster_metadata-0");
+    let segments = std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path());
+    let segments: Vec<PathBuf> = segments.filter(|path| path.extension().is_some_and(|e| e == "log")).collect();
+    assert!(!segments.is_empty());
+    segments.iter().for_each(|path| std::fs::remove_file(path).unwrap());
+    for start in ["first", "second"] {
+        let refused = open(dir.path()).unwrap_err().to_string();
+        assert!(refused.contains("are gone"), "{start} start: {refused}");
+    }
+}
+
+#[test]
 fn appended_changes_come_back_and_a_rewrite_replaces_them() {
     let dir = tempfile::tempdir().unwrap();
     let (log, values) = open(dir.path()).unwrap();

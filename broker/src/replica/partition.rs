@@ -233,6 +233,9 @@ impl Partition {
         }
         let rules = self.rules.load();
         let batch = validate(records, &rules.validate, now_ms)?;
+        if !self.reserve.admits(batch.size_bytes() as u64) {
+            return Err(ProduceError::DiskNearlyFull);
+        }
         let appended = self.log.append(batch, self.leader_epoch, now_ms)?;
         if !appended.duplicate {
             self.purgatory.wake_all();
@@ -243,6 +246,7 @@ impl Partition {
     /// Appends a batch that a coordinator has made, and wakes the fetches that wait for it. Durable once
     /// [`Partition::wait_until_flushed`] says so. An error appends nothing.
     pub(crate) fn append_own(&self, batch: ValidatedBatch, now_ms: i64) -> Result<AppendOutcome, AppendError> {
+        self.reserve.count_appended(batch.size_bytes() as u64);
         let appended = self.log.append(batch, self.leader_epoch, now_ms)?;
         self.purgatory.wake_all();
         Ok(appended)
@@ -275,6 +279,11 @@ impl Partition {
             Ok(Ok(_) | Err(_)) => Durability::Failed,
             Err(_) => Durability::TimedOut,
         }
+    }
+
+    /// Makes everything durable for a coordinator that loads its state. Waits for the disk.
+    pub(crate) fn flush_own(&self) -> Result<Offset, StorageError> {
+        self.log.flush()
     }
 
     /// Reads for a coordinator that loads its state: everything there is, whatever clients do.

@@ -1,4 +1,4 @@
-//! Looks at how full the disk is, often enough that producers stop before the reserve is used up, and frees at once what may
+//! Looks at how full the disk is, often enough that producers are not stopped for what was freed meanwhile, and frees at once what may
 //! be freed when they have to.
 //!
 //! Owns the interval and the words in the log. The decision is that of [`DiskReserve`](crate::storage::DiskReserve), the
@@ -14,7 +14,7 @@ use crate::clock::Clock;
 use crate::metadata::Controller;
 use crate::storage::{LogManager, ReserveChange};
 
-/// How often the disk is looked at. In this time a disk that takes 4 GB a second fills by the default reserve.
+/// How often the disk is looked at. In between what producers append is counted.
 const LOOK_INTERVAL: Duration = Duration::from_millis(250);
 
 /// While producers are refused, what may be freed is freed at every so many looks, not at the leisure of the housekeeping.
@@ -42,9 +42,12 @@ pub(super) async fn run(controller: Arc<Controller>, logs: Arc<LogManager>, cloc
 
 /// One look; returns whether the file system answered. What was found before stays in force where it does not.
 pub(super) fn look(controller: &Controller, logs: &LogManager, could_look: bool) -> bool {
+    let reserve = logs.disk_reserve();
+    let begun = reserve.begin_look();
     let space = match logs.disk_space() {
         Ok(space) => space,
         Err(error) => {
+            reserve.could_not_look();
             if could_look {
                 tracing::warn!(%error, "cannot find out how full the disk is; producers are served as before");
             }
@@ -53,7 +56,7 @@ pub(super) fn look(controller: &Controller, logs: &LogManager, could_look: bool)
     };
     let directory = logs.data_dir().display();
     let free_bytes = space.usable_bytes;
-    match logs.disk_reserve().observe(space, controller.config().log_reserve_bytes) {
+    match reserve.observe(begun, space, controller.config().log_reserve_bytes) {
         ReserveChange::None => {}
         ReserveChange::Reached { reserve_bytes } => tracing::error!(
             %directory, free_bytes, reserve_bytes,

@@ -167,6 +167,7 @@ fn replace(vfs: &FaultVfs, path: &Path, bytes: &[u8]) {
 fn check(disk: FaultVfs, sent: &[ProducerBatch], expected: &Answers, context: &str) {
     for turn in ["opened", "opened again"] {
         let (manager, log) = open(&disk);
+        log.flush().unwrap();
         let answers = ask(&log, sent);
         assert_eq!(log.corrupt_ranges().as_slice(), [], "no record is damaged: {context}, {turn}");
         assert_eq!(answers.offsets, expected.offsets, "{context}, {turn}");

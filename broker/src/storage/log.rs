@@ -173,8 +173,8 @@ pub(super) struct UnflushedSegment {
 impl Log {
     /// Opens the log in `dir`, or creates an empty one if there is nothing in it. The folder must exist.
     ///
-    /// What is there when it returns is durable, save the folder's entries in a log that was just created: those become
-    /// durable with the first flush, and before a second segment is begun.
+    /// What is there when it returns is durable up to [`LogOffsets::flushed`]. What a broker that was killed had not flushed becomes
+    /// durable with the first flush, as do the folder's entries in a log that was just created: these also before a second segment is begun.
     ///
     /// # Errors
     /// The file system fails. Damage to the content is no error: see [`RecoveryReport`].
@@ -193,7 +193,7 @@ impl Log {
             context,
             config: ArcSwap::new(config),
             log_start: AtomicI64::new(loaded.log_start.0),
-            flushed: AtomicI64::new(loaded.segments.active.end().next_offset.0),
+            flushed: AtomicI64::new(loaded.flushed.0),
             segments: ArcSwap::from_pointee(loaded.segments),
             first_unstable: AtomicI64::new(first_unstable(&loaded.writer.producers)),
             corrupt: ArcSwap::from_pointee(loaded.report.corrupt.clone()),

@@ -4,10 +4,10 @@
 //! partitions or which of them there should be (the metadata does), nor when a log is flushed for a producer (the flusher).
 //!
 //! Invariants: a recovery point is on record only after the flush that it speaks of, and none is on record for a log that
-//! does not exist: a new log of an old name never inherits one. The directory is marked clean only if every log in it was
+//! does not exist: a new log of an old name never inherits one, and one that is offline keeps its own. The directory is marked clean only if every log in it was
 //! closed and nothing failed.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -79,6 +79,8 @@ struct OnRecord {
     log_starts: Offsets,
     /// Up to where compacted logs were cleaned; the cleaner says so.
     cleaned: Offsets,
+    /// Logs that could not be opened: what is on record of them stays, for the start that can open them.
+    offline: HashSet<TopicPartition>,
 }
 
 impl LogManager {
@@ -98,6 +100,7 @@ impl LogManager {
             recovery_points: checkpoint::read(&**vfs, data_dir.path(), RECOVERY_POINTS).unwrap_or_default(),
             log_starts: checkpoint::read(&**vfs, data_dir.path(), LOG_STARTS).unwrap_or_default(),
             cleaned: checkpoint::read(&**vfs, data_dir.path(), CLEANED).unwrap_or_default(),
+            offline: HashSet::new(),
         };
         let context = LogContext {
             open_files: OpenFiles::new(Arc::clone(vfs), config.open_files_max),
@@ -119,6 +122,8 @@ impl LogManager {
             checkpoints: Mutex::new(None),
             stopping: Arc::default(),
         };
+        let named: HashSet<&TopicPartition> = logs.iter().map(|log| &log.topic_partition).collect();
+        manager.forget_deleted(&mut manager.on_record.lock(), |topic_partition| !named.contains(topic_partition));
         // Often enough to see that it goes on, whether there are few large logs or many small ones.
         let told_every = if clean { CLEAN_LOGS_BETWEEN_NEWS } else { logs.len().div_ceil(NEWS_OF_RECOVERY).max(1) };
         let progress = AtomicUsize::new(0);
@@ -129,9 +134,13 @@ impl LogManager {
                     clean,
                     recovery_point: on_record.recovery_points.get(&log.topic_partition).copied(),
                     log_start: on_record.log_starts.get(&log.topic_partition).copied(),
+                    durable_end: None,
                 }
             };
             let opened = manager.open_log(log, mode, now_ms);
+            if opened.is_err() {
+                manager.on_record.lock().offline.insert(log.topic_partition.clone());
+            }
             let done = progress.fetch_add(1, Ordering::Relaxed) + 1;
             if done.is_multiple_of(told_every) && done < logs.len() {
                 tracing::info!("opened {done} of {} logs", logs.len());
@@ -176,7 +185,8 @@ impl LogManager {
     /// entry in the data directory is the caller's to make durable; what is in the folder becomes so with the first flush.
     pub fn open_new(&self, logs: &[LogToOpen], now_ms: i64) -> Vec<Result<Arc<Log>, StorageError>> {
         let mut on_record = self.on_record.lock();
-        if let Err(error) = self.forget_offsets(&mut on_record, logs) {
+        let new: HashSet<&TopicPartition> = logs.iter().map(|log| &log.topic_partition).collect();
+        if let Err(error) = self.forget_offsets(&mut on_record, |topic_partition| new.contains(topic_partition)) {
             let cause = Arc::new(error);
             let refused = |log: &LogToOpen| StorageError::Poisoned {
                 log: log.topic_partition.to_string(),
@@ -197,19 +207,30 @@ impl LogManager {
     }
 
     /// What is on record for these names speaks of logs that were deleted since the last checkpoint.
-    fn forget_offsets(&self, on_record: &mut OnRecord, logs: &[LogToOpen]) -> Result<(), StorageError> {
-        let OnRecord { recovery_points, log_starts, cleaned } = on_record;
+    fn forget_offsets(
+        &self,
+        on_record: &mut OnRecord,
+        is_forgotten: impl Fn(&TopicPartition) -> bool,
+    ) -> Result<(), StorageError> {
+        let OnRecord { recovery_points, log_starts, cleaned, offline } = on_record;
+        offline.retain(|topic_partition| !is_forgotten(topic_partition));
         for (name, offsets) in [(CLEANED, cleaned), (RECOVERY_POINTS, recovery_points), (LOG_STARTS, log_starts)] {
-            if logs.iter().any(|log| offsets.contains_key(&log.topic_partition)) {
+            if offsets.keys().any(&is_forgotten) {
                 let mut others = offsets.clone();
-                for log in logs {
-                    others.remove(&log.topic_partition);
-                }
+                others.retain(|topic_partition, _| !is_forgotten(topic_partition));
                 self.write(name, &others)?;
                 *offsets = others;
             }
         }
         Ok(())
+    }
+
+    /// Forgets logs that were deleted, before others can get their names: a crash may come between the creation of such a one
+    /// and the opening of its log.
+    fn forget_deleted(&self, on_record: &mut OnRecord, is_deleted: impl Fn(&TopicPartition) -> bool) {
+        if let Err(error) = self.forget_offsets(on_record, is_deleted) {
+            tracing::warn!(%error, "what is on record of deleted logs cannot be removed yet");
+        }
     }
 
     /// Up to where each log was cleaned, as far as that is on record.
@@ -244,15 +265,18 @@ impl LogManager {
     /// Closes logs whose folders are to be removed: nothing is saved, and nothing touches the folders any more when it
     /// returns.
     pub fn abandon<'a>(&self, logs: impl IntoIterator<Item = &'a Arc<Log>>) {
-        let _on_record = self.on_record.lock();
+        let mut on_record = self.on_record.lock();
         let mut table = HashMap::clone(&self.logs.load());
+        let mut gone = HashSet::new();
         for log in logs {
             log.abandon();
             if table.get(log.topic_partition()).is_some_and(|open| Arc::ptr_eq(open, log)) {
                 table.remove(log.topic_partition());
+                gone.insert(log.topic_partition().clone());
             }
         }
         self.logs.store(Arc::new(table));
+        self.forget_deleted(&mut on_record, |topic_partition| gone.contains(topic_partition));
     }
 
     /// Where the logs are.
@@ -297,9 +321,12 @@ impl LogManager {
         on_record: &mut OnRecord,
         table: &HashMap<TopicPartition, Arc<Log>>,
     ) -> Result<(), StorageError> {
-        on_record.recovery_points.retain(|topic_partition, _| table.contains_key(topic_partition));
+        let OnRecord { recovery_points, log_starts, offline, .. } = on_record;
+        recovery_points
+            .retain(|topic_partition, _| table.contains_key(topic_partition) || offline.contains(topic_partition));
+        log_starts.retain(|topic_partition, _| offline.contains(topic_partition));
         let starts = table.iter().map(|(topic_partition, log)| (topic_partition.clone(), log.offsets().log_start));
-        on_record.log_starts = starts.filter(|(_, start)| *start > Offset::ZERO).collect();
+        log_starts.extend(starts.filter(|(_, start)| *start > Offset::ZERO));
         self.write(RECOVERY_POINTS, &on_record.recovery_points)?;
         self.write(LOG_STARTS, &on_record.log_starts)
     }

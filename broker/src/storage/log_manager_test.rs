@@ -82,6 +82,82 @@ fn a_new_log_of_an_old_name_inherits_nothing() {
 }
 
 #[test]
+fn what_is_on_record_of_a_deleted_log_is_gone_before_another_can_have_its_name() {
+    let dir = tempfile::tempdir().unwrap();
+    let manager = open(dir.path(), 2);
+    append(&manager, 0, 50);
+    append(&manager, 1, 9);
+    manager.checkpoint().unwrap();
+    manager.record_cleaned([(TopicPartition::new("t", 0), Offset(30))].into()).unwrap();
+    let deleted = manager.log(&TopicPartition::new("t", 0)).unwrap();
+    manager.abandon([&deleted]);
+    std::fs::rename(dir.path().join("t-0"), dir.path().join("t-0.00-delete")).unwrap();
+    drop((manager, deleted));
+    // The topic was created anew, and a crash came before its log was opened.
+    let manager = open(dir.path(), 2);
+    assert_eq!(ends(&manager), [(0, 0), (1, 9)]);
+    assert!(manager.cleaned().is_empty());
+    drop(manager);
+    // The deletion is known and a crash came before anything else: the next start forgets it.
+    let manager = open(dir.path(), 1);
+    drop(manager);
+    std::fs::remove_dir_all(dir.path().join("t-1")).unwrap();
+    assert_eq!(ends(&open(dir.path(), 2)), [(0, 0), (1, 0)]);
+}
+
+#[test]
+fn a_folder_whose_segments_are_gone_gives_no_offset_out_again() {
+    let dir = tempfile::tempdir().unwrap();
+    for (partition, is_killed) in [(0, false), (1, true)] {
+        let manager = open(dir.path(), 2);
+        append(&manager, partition, 50);
+        match is_killed {
+            false => manager.close().unwrap(),
+            true => manager.checkpoint().unwrap(),
+        }
+        drop(manager);
+        let folder = dir.path().join(format!("t-{partition}"));
+        match is_killed {
+            false => {
+                let files = std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path());
+                files
+                    .filter(|path| path.extension().is_some_and(|e| e == "log"))
+                    .for_each(|path| std::fs::remove_file(path).unwrap());
+            }
+            true => std::fs::remove_dir_all(&folder).unwrap(),
+        }
+        let manager = open(dir.path(), 2);
+        assert_eq!(ends(&manager)[partition as usize], (partition, 50));
+        append(&manager, partition, 1);
+        manager.close().unwrap();
+        drop(manager);
+        assert_eq!(ends(&open(dir.path(), 2))[partition as usize], (partition, 51));
+    }
+}
+
+#[test]
+fn a_log_that_is_offline_keeps_what_is_on_record_of_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let manager = open(dir.path(), 2);
+    append(&manager, 0, 50);
+    append(&manager, 1, 50);
+    manager.log(&TopicPartition::new("t", 1)).unwrap().delete_records(Offset(7)).unwrap();
+    manager.close().unwrap();
+    drop(manager);
+    let (folder, aside) = (dir.path().join("t-1"), dir.path().join("aside"));
+    std::fs::rename(&folder, &aside).unwrap();
+    std::fs::write(&folder, "a file where a folder should be").unwrap();
+    let manager = open(dir.path(), 2);
+    manager.checkpoint().unwrap();
+    manager.close().unwrap();
+    drop(manager);
+    for (name, entry) in [(RECOVERY_POINTS, "t 1 50\n"), (LOG_STARTS, "t 1 7\n")] {
+        let text = std::fs::read_to_string(dir.path().join(name)).unwrap();
+        assert!(text.contains(entry), "{name}: {text}");
+    }
+}
+
+#[test]
 fn checkpoints_are_taken_now_and_then() {
     let dir = tempfile::tempdir().unwrap();
     let manager = open(dir.path(), 1);

@@ -55,7 +55,7 @@ fn small_segments() -> LogConfig {
     LogConfig { segment_bytes: 4096, index_interval_bytes: 256, ..LogConfig::default() }
 }
 
-const CLEAN: OpenMode = OpenMode { clean: true, recovery_point: None, log_start: None };
+const CLEAN: OpenMode = OpenMode { clean: true, recovery_point: None, log_start: None, durable_end: None };
 
 fn fill(log: &Log, batches: usize, first: usize) {
     for n in first..first + batches {
@@ -176,6 +176,7 @@ fn deleted_records_stay_deleted() {
     assert_eq!(log.delete_records(Offset(i64::MAX)).unwrap(), end);
     drop(log);
     let (log, _) = fixture.open(OpenMode::default());
+    log.flush().unwrap();
     assert_eq!(log.offsets(), LogOffsets { log_start: end, log_end: end, flushed: end });
 }
 

@@ -83,7 +83,7 @@ impl Log {
             false => Ok(false),
         });
         match copied {
-            Ok(true) => self.replace_segments(segments, new.finish(vfs, last_append_ms(segments))?),
+            Ok(true) => self.replace_segments(segments, new.finish(vfs, last_append_ms(segments))?, |_| true),
             Ok(false) => {
                 new.discard(vfs);
                 segments.iter().for_each(|segment| self.note_damage(segment));

@@ -114,6 +114,7 @@ fn a_trickle_ends_in_one_file_with_the_same_answers_before_and_after_a_restart()
     log.close().unwrap();
     for mode in [OpenMode { clean: true, ..OpenMode::default() }, OpenMode::default()] {
         let again = fixture.open(&config, mode);
+        again.flush().unwrap();
         assert_eq!((again.offsets(), content(&again)), (offsets, grown.clone()), "{mode:?}");
         assert_eq!(by_time(&again, 30)[..times.len() - 1], times[..times.len() - 1]);
         assert!(again.corrupt_ranges().is_empty());

@@ -55,7 +55,7 @@ mod test_batch;
 pub use batch_header::HEADER_BYTES;
 pub use cleaner::{CleanLimits, CleanReport, CleanerConfig, CleanerStatus, LogCleaner, UncleanableLog};
 pub use data_dir::DataDir;
-pub use disk_reserve::{DiskReserve, ReserveChange, SpaceClaim};
+pub use disk_reserve::{DiskReserve, LookBegun, ReserveChange, SpaceClaim};
 pub use error::{AppendError, ReadError, StorageError};
 pub use flusher::Flusher;
 pub use leader_epoch::{EpochEndOffset, LeaderEpochCache};

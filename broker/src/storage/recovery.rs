@@ -6,7 +6,8 @@
 //!
 //! Invariants: a batch with good ones behind it, in this segment or a later one, is never cut off. Bytes that cannot be
 //! read are copied to the quarantine folder before they are cut. Indexes, snapshots and checkpoints are believed only as
-//! far as the batches bear them out. When [`load`] returns, what it found is durable.
+//! far as the batches bear them out. When [`load`] returns, what it found is durable, save what a broker that was killed had
+//! appended to the last segment and not flushed: that is as it was, and the first flush makes it durable.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::path::{Path, PathBuf};
@@ -21,7 +22,7 @@ use super::replacement;
 use super::segment::{
     ActiveSegment, Cadence, SealedSegment, SegmentContent, SegmentSizes, extension, parse_segment_name, segment_path,
 };
-use super::vfs::{Access, Vfs, VfsFile};
+use super::vfs::{Access, DirEntry, Vfs, VfsFile};
 use crate::types::{Offset, TopicPartition};
 
 mod check;
@@ -44,13 +45,18 @@ pub struct OpenMode {
     pub recovery_point: Option<Offset>,
     /// The start of the log, as far as a checkpoint knows.
     pub log_start: Option<Offset>,
+    /// Everything before it was made durable once, though it is to be checked: what of it is missing is damage, and its offsets are
+    /// not given out again. The recovery point says the same of what lies before it.
+    pub durable_end: Option<Offset>,
 }
 
 /// What opening a log came to.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct RecoveryReport {
-    /// There was nothing: the log is new.
+    /// There was no segment: the log is new, or see `missing`.
     pub created: bool,
+    /// The offsets whose segments are all gone, the second one excluded. The log begins behind them.
+    pub missing: Option<(Offset, Offset)>,
     /// Bytes of batches whose checksums were computed.
     pub checked_bytes: u64,
     /// Bytes of torn tails that were cut off; they are in the quarantined files.
@@ -66,6 +72,8 @@ pub struct RecoveryReport {
 /// A log that was read from its folder.
 pub(super) struct Loaded {
     pub(super) log_start: Offset,
+    /// Everything before it is durable.
+    pub(super) flushed: Offset,
     pub(super) segments: Segments,
     pub(super) writer: Writer,
     pub(super) report: RecoveryReport,
@@ -94,6 +102,8 @@ struct Recovery<'a> {
     /// What the indexes had when they were saved.
     on_record: CacheChecksums,
     snapshots: Vec<Offset>,
+    /// How far the log has reached at least, by the names of the caches in the folder.
+    named_end: Offset,
     clean: bool,
     /// See [`UNSYNCED_MARKER`].
     sync_failed: bool,
@@ -114,6 +124,15 @@ struct Recovery<'a> {
 /// and that are not on the disk. Whoever opens the log then writes what he believes again. It need not be durable: after a
 /// power cut the page cache is gone, and so is the reason for it.
 pub(super) const UNSYNCED_MARKER: &str = "sync-failed";
+
+/// How far a log has reached at least, by the names of the caches in its folder. A power cut may leave one behind the end of the
+/// log, but never one of a second segment without the first, whose name is durable before.
+pub(super) fn end_named_by_caches(entries: &[DirEntry]) -> Option<Offset> {
+    let caches =
+        [extension::PRODUCER_SNAPSHOT, extension::OFFSET_INDEX, extension::TIME_INDEX, extension::TRANSACTION_INDEX];
+    let named = |entry: &DirEntry| caches.iter().find_map(|extension| parse_segment_name(&entry.name, extension));
+    entries.iter().filter_map(named).max()
+}
 
 /// Leaves word for the next to open the log that a sync of it failed.
 pub(super) fn mark_unsynced(vfs: &dyn Vfs, dir: &Path) {
@@ -156,10 +175,11 @@ fn try_load(
         segments: Vec::new(),
         on_record: cache_checksums::read(context.vfs(), dir),
         snapshots: Vec::new(),
+        named_end: Offset::ZERO,
         clean: mode.clean,
         sync_failed: false,
         log_start: Offset::ZERO,
-        durable_end: mode.recovery_point.unwrap_or(Offset::ZERO),
+        durable_end: mode.recovery_point.max(mode.durable_end).unwrap_or(Offset::ZERO),
         report: RecoveryReport::default(),
         dir_is_dirty: false,
         in_doubt_from: Offset(i64::MAX),
@@ -180,7 +200,7 @@ fn try_load(
     let active = match recovery.report.created {
         // Nothing to check, and no sync, since many partitions may be created at once: the first flush or roll syncs the
         // folder.
-        true => recovery.begin_segment(log_start)?,
+        true => recovery.begin_first_segment()?,
         false => recovery.check_segments(trusted_below)?,
     };
     let log_end = active.next_offset;
@@ -190,9 +210,6 @@ fn try_load(
         false => (active, log_start.max(recovery.segments[0].base)),
     };
     let log_end = active.next_offset;
-    if mode.recovery_point.is_some_and(|point| point > log_end) {
-        tracing::error!(log = %topic_partition, recovery_point = ?mode.recovery_point, %log_end, "durable records are missing from the end of the log");
-    }
     if on_record.needs_repair
         && let Err(error) = checkpoint::write_log_start(context.vfs(), dir, log_start)
     {
@@ -206,19 +223,20 @@ fn try_load(
     let is_durable = clean || (!recovery.sync_failed && mode.recovery_point.is_some_and(|point| log_end <= point));
     let as_saved =
         is_durable && !recovery.dir_is_dirty && recovery.report.indexes_rebuilt == 0 && recovery.snapshot_is_newest;
-    if recovery.dir_is_dirty && !is_empty {
+    if recovery.dir_is_dirty && (!is_empty || recovery.report.missing.is_some()) {
         context.vfs().sync_dir(dir).map_err(StorageError::io("sync", dir))?;
     }
     if recovery.sync_failed {
         let path = dir.join(UNSYNCED_MARKER);
         context.vfs().remove_file(&path).map_err(StorageError::io("remove", &path))?;
     }
+    let flushed = active.flushed;
     let writer = Writer {
         producers,
         epochs,
         cadence: active.builder.cadence,
         unflushed: Vec::new(),
-        dir_is_dirty: is_empty,
+        dir_is_dirty: is_empty || flushed < log_end || recovery.report.indexes_rebuilt > 0,
         took_back: false,
         epochs_are_dirty,
         checksums_on_record: recovery.on_record.clone(),
@@ -227,7 +245,7 @@ fn try_load(
         saved_at: (is_empty || as_saved).then_some(log_end),
     };
     let segments = recovery.into_segments(active, log_start);
-    Ok(Loaded { log_start, segments: segments.0, writer, report: segments.1 })
+    Ok(Loaded { log_start, flushed, segments: segments.0, writer, report: segments.1 })
 }
 
 /// The last segment, as it was found or made.
@@ -236,6 +254,8 @@ struct ActiveState {
     base: Offset,
     size_bytes: u64,
     next_offset: Offset,
+    /// Everything before it is durable.
+    flushed: Offset,
     builder: IndexBuilder,
 }
 
@@ -271,6 +291,7 @@ impl Recovery<'_> {
             }
         }
         self.snapshots.sort_unstable();
+        self.named_end = end_named_by_caches(&entries).unwrap_or(Offset::ZERO);
         // What a power cut left of a segment whose batches it took: another may be given the same name.
         for extension in [extension::OFFSET_INDEX, extension::TIME_INDEX, extension::TRANSACTION_INDEX] {
             let bases = entries.iter().filter_map(|entry| parse_segment_name(&entry.name, extension));
@@ -316,6 +337,18 @@ impl Recovery<'_> {
         Ok(())
     }
 
+    /// The first segment of a log that has none. Where something tells that there were some, it begins behind their offsets, which
+    /// were acknowledged.
+    fn begin_first_segment(&mut self) -> Result<ActiveState, StorageError> {
+        let (from, to) = (self.log_start, self.durable_end.max(self.named_end));
+        if to <= from {
+            return self.begin_segment(from);
+        }
+        tracing::error!(log = %self.topic_partition, %from, %to, "all segments of a log are gone: its records are lost, and it goes on behind their offsets");
+        self.report.missing = Some((from, to));
+        self.begin_segment(to)
+    }
+
     /// Starts the log anew at an offset behind its end; what is there lies before the start of the log.
     fn restart_at(&mut self, log_start: Offset) -> Result<ActiveState, StorageError> {
         tracing::warn!(log = %self.topic_partition, %log_start, "the log ends before its start; it goes on at its start");
@@ -336,7 +369,7 @@ impl Recovery<'_> {
             cadence: Cadence { created_ms: self.now_ms, ..Cadence::default() },
             ..IndexBuilder::default()
         };
-        Ok(ActiveState { file, base, size_bytes: 0, next_offset: base, builder })
+        Ok(ActiveState { file, base, size_bytes: 0, next_offset: base, flushed: base, builder })
     }
 
     fn into_segments(mut self, active: ActiveState, log_start: Offset) -> (Segments, RecoveryReport) {

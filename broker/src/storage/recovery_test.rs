@@ -10,8 +10,8 @@ use crate::storage::vfs::{FaultVfs, read_file, write_all_at};
 use crate::storage::{Log, LogOffsets, OpenFiles, ProducerLimits, ReadError};
 use crate::types::LeaderEpoch;
 
-const CLEAN: OpenMode = OpenMode { clean: true, recovery_point: None, log_start: None };
-const KILLED: OpenMode = OpenMode { clean: false, recovery_point: None, log_start: None };
+const KILLED: OpenMode = OpenMode { clean: false, recovery_point: None, log_start: None, durable_end: None };
+const CLEAN: OpenMode = OpenMode { clean: true, ..KILLED };
 const LOG_DIR: &str = "/t-0";
 const QUARANTINE: &str = "/quarantine";
 
@@ -166,7 +166,7 @@ fn the_last_batch_is_damaged_and_not_torn_where_it_was_on_the_disk_once() {
     gone.truncate(*position as usize);
     for edited in [flipped, short, gone] {
         for clean in [true, false] {
-            let mode = OpenMode { clean, recovery_point: Some(fixture.end), log_start: None };
+            let mode = OpenMode { clean, recovery_point: Some(fixture.end), ..KILLED };
             let disk = fixture.with(path, &edited);
             let (log, report) = open(&disk, mode);
             assert_eq!((report.cut_bytes, report.quarantined.len()), (0, 0), "{mode:?}");
@@ -180,6 +180,38 @@ fn the_last_batch_is_damaged_and_not_torn_where_it_was_on_the_disk_once() {
             fixture.check_reads(&again, &[*base], &format!("{mode:?}, again"));
             assert!(again.read(fixture.end, 1, end, true).unwrap().slice.is_some());
         }
+    }
+}
+
+#[test]
+fn what_was_not_flushed_before_a_kill_is_so_still_and_costs_a_start_no_sync() {
+    for (batches, segments) in [(1, 1), (3, 1), (30, 8)] {
+        let disk = FaultVfs::new();
+        disk.create_dir(Path::new(LOG_DIR)).unwrap();
+        disk.sync_dir(Path::new("/")).unwrap();
+        let log = open(&disk, KILLED).0;
+        for n in 0..batches {
+            log.append(TestBatch::of(2, 150, n).build(), LeaderEpoch(0), 0).unwrap();
+        }
+        assert!(log.segment_count() >= segments, "{}", log.segment_count());
+        let end = log.offsets().log_end;
+        let disk = disk.killed();
+        drop(log);
+        let before = disk.mutations();
+        let (log, _) = open(&disk, KILLED);
+        let LogOffsets { log_end, flushed, .. } = log.offsets();
+        assert_eq!((log_end, flushed == Offset(0)), (end, segments == 1));
+        if segments == 1 {
+            let index_files = files(&disk).iter().filter(|path| path.extension().is_some_and(|e| e != "log")).count();
+            assert!(disk.mutations() - before <= 3 * index_files as u64, "indexes are made, cut and written: no sync");
+        }
+        let ends_after_a_power_cut =
+            || (0..20).map(|seed| open(&disk.power_cut(seed), KILLED).0.offsets().log_end).collect::<Vec<_>>();
+        let ends = ends_after_a_power_cut();
+        assert!(ends.iter().all(|end| *end >= flushed) && ends.iter().any(|left| *left < end), "{flushed}, {ends:?}");
+        assert_eq!(log.flush().unwrap(), end);
+        assert!(ends_after_a_power_cut().iter().all(|left| *left == end));
+        drop(log);
     }
 }
 
@@ -253,6 +285,7 @@ fn caches_that_are_gone_or_wrong_are_rebuilt() {
                 assert_eq!((report.cut_bytes, report.corrupt.len()), (0, 0), "{context}");
                 fixture.check_reads(&log, &[], &context);
                 assert_eq!((largest(&log), by_time(&log)), expected, "{context}");
+                assert_eq!(log.flush().unwrap(), fixture.end, "{context}");
                 assert_eq!(
                     log.offsets(),
                     LogOffsets { log_start: Offset(0), log_end: fixture.end, flushed: fixture.end }
@@ -292,6 +325,79 @@ fn lost_segments_cost_only_their_own_offsets() {
     let (log, report) = open(&disk, KILLED);
     let base = fixture.batches.iter().find(|(_, batch)| batch.1 == *last).map(|(base, _)| *base);
     assert_eq!((Some(log.offsets().log_end.0), report.cut_bytes, quarantined_bytes(&disk)), (base, 777, 777));
+}
+
+#[test]
+fn a_log_whose_segments_are_all_gone_goes_on_behind_them() {
+    let fixture = fixture();
+    let logs: Vec<PathBuf> =
+        files(&fixture.disk).into_iter().filter(|p| p.extension().is_some_and(|e| e == "log")).collect();
+    let last_base = parse_segment_name(&logs[logs.len() - 1].file_name().unwrap().to_string_lossy(), "log").unwrap();
+    let without_segments = || {
+        let disk = fixture.disk.killed();
+        logs.iter().for_each(|path| disk.remove_file(path).unwrap());
+        disk
+    };
+    let without = |extensions: &[&str]| {
+        let disk = without_segments();
+        let goes = |path: &PathBuf| path.extension().is_some_and(|e| extensions.iter().any(|other| e == *other));
+        files(&disk).iter().filter(|path| goes(path)).for_each(|path| disk.remove_file(path).unwrap());
+        disk
+    };
+    let on_record = |clean| OpenMode { clean, recovery_point: Some(fixture.end), ..KILLED };
+    for (disk, mode, end) in [
+        (without_segments(), on_record(true), fixture.end),
+        (without_segments(), on_record(false), fixture.end),
+        (without(&["snapshot", "index", "timeindex"]), on_record(true), fixture.end),
+        (
+            without(&["snapshot", "index", "timeindex"]),
+            OpenMode { durable_end: Some(fixture.end), ..KILLED },
+            fixture.end,
+        ),
+        (without_segments(), KILLED, fixture.end),
+        (without(&["snapshot", "timeindex"]), KILLED, last_base),
+        (without(&["snapshot", "index"]), OpenMode { recovery_point: Some(Offset(1)), ..KILLED }, last_base),
+    ] {
+        let context = format!("{mode:?}, {:?}", files(&disk));
+        let (log, report) = open(&disk, mode);
+        assert_eq!((report.missing, report.corrupt.len()), (Some((Offset(0), end)), 0), "{context}");
+        assert_eq!(log.offsets(), LogOffsets { log_start: end, log_end: end, flushed: end }, "{context}");
+        assert!(matches!(log.read(Offset(0), 1, end, true), Err(ReadError::OutOfRange { .. })), "{context}");
+        drop(log);
+        // As after a kill before anything was appended: it is no other log then.
+        let (log, _) = open(&disk, OpenMode { clean: false, ..mode });
+        let outcome = log.append(TestBatch::of(1, 9, 0).build(), LeaderEpoch(99), 0).unwrap();
+        assert_eq!(outcome.base_offset, end, "{context}");
+        let closed = log.close().unwrap();
+        let (log, report) = open(&disk, OpenMode { clean: true, recovery_point: Some(closed), ..KILLED });
+        assert_eq!((report.missing, log.offsets().log_start, log.offsets().log_end), (None, end, closed), "{context}");
+    }
+    // A folder in which nothing ever was is that of a new log.
+    let (log, report) = open(&without(&["snapshot", "index", "timeindex"]), KILLED);
+    assert_eq!((report.missing, log.offsets().log_end), (None, Offset(0)));
+}
+
+#[test]
+fn a_log_whose_last_segments_are_gone_refuses_what_was_on_record() {
+    let fixture = fixture();
+    let logs: Vec<PathBuf> =
+        files(&fixture.disk).into_iter().filter(|p| p.extension().is_some_and(|e| e == "log")).collect();
+    for gone in 1..logs.len() {
+        for clean in [true, false] {
+            let disk = fixture.disk.killed();
+            let (_, lost) = logs.split_at(logs.len() - gone);
+            lost.iter().for_each(|path| disk.remove_file(path).unwrap());
+            let mode = OpenMode { clean, recovery_point: Some(fixture.end), ..KILLED };
+            let damaged: Vec<i64> =
+                fixture.batches.iter().filter(|(_, b)| lost.contains(&b.1)).map(|(base, _)| *base).collect();
+            for again in [false, true] {
+                let context = format!("{gone} segments gone, {mode:?}, again: {again}");
+                let (log, _) = open(&disk, mode);
+                assert_eq!((log.offsets().log_start, log.offsets().log_end), (Offset(0), fixture.end), "{context}");
+                fixture.check_reads(&log, &damaged, &context);
+            }
+        }
+    }
 }
 
 #[test]

@@ -17,7 +17,7 @@ use crate::types::{Offset, ProducerId};
 const ENTRY_BYTES: usize = 34;
 
 /// An aborted transaction.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct AbortedTxn {
     /// Whose it was.
     pub producer_id: ProducerId,
@@ -64,6 +64,11 @@ impl AbortedTxn {
             last_stable_offset: Offset(field(3)),
         })
     }
+}
+
+/// How large an index can be whose markers have the offsets `from..up_to`: each has one of its own.
+pub(super) fn size_bytes_max(from: Offset, up_to: Offset) -> u64 {
+    u64::try_from(up_to.0 - from.0).unwrap_or(0).saturating_mul(ENTRY_BYTES as u64)
 }
 
 /// Adds an entry at the end. Not durable.

@@ -8,9 +8,11 @@ use bytes::Bytes;
 use ottla_protocol::records::{BatchBuilder, BatchFields, Compression, HEADER_BYTES};
 
 use super::*;
+use crate::storage::test_batch::marker;
+use crate::storage::txn_index;
 use crate::storage::validated_batch::ValidatedBatch;
 use crate::storage::vfs::RealVfs;
-use crate::storage::{EndTxnMarker, LogContext, OpenFiles, OpenMode, ProducerLimits, Unthrottled};
+use crate::storage::{LogContext, OpenFiles, OpenMode, ProducerLimits, Unthrottled};
 use crate::types::{LeaderEpoch, TopicPartition};
 
 const HOUR_MS: i64 = 3_600_000;
@@ -133,6 +135,7 @@ fn the_newest_record_of_each_key_stays_at_its_offset_in_every_codec_and_after_a_
     log.close().unwrap();
     for mode in [OpenMode { clean: true, ..OpenMode::default() }, OpenMode::default()] {
         let log = fixture.open(&config, mode);
+        log.flush().unwrap();
         assert_eq!((log.offsets(), records(&log)), (offsets, expected.clone()));
         assert!(log.corrupt_ranges().is_empty());
         for (offset, _, _) in &expected {
@@ -419,18 +422,7 @@ fn aborted_records_go_and_markers_follow_when_they_are_not_needed() {
         is_transactional: true,
         ..Default::default()
     };
-    let marker = |id, commits: bool| {
-        let key = [&0_i16.to_be_bytes()[..], &i16::from(commits).to_be_bytes()].concat();
-        let value = [&0_i16.to_be_bytes()[..], &7_i32.to_be_bytes()].concat();
-        let mut builder = BatchBuilder::new();
-        builder.append(5, Some(&key), Some(&value), &[]);
-        let fields = BatchFields { is_control: true, base_sequence: -1, ..fields(id, -1) };
-        let bytes = builder.build(&fields).unwrap();
-        let mut header = [0; HEADER_BYTES];
-        header.copy_from_slice(&bytes[..HEADER_BYTES]);
-        let parsed = EndTxnMarker::parse(&key, &value).unwrap();
-        ValidatedBatch::new(header, bytes.slice(HEADER_BYTES..)).with_end_txn_marker(parsed)
-    };
+    let marker = |id, commits: bool| marker(id, 0, commits, 5);
     append_as(&log, &[("a", Some("aborted")), ("only", Some("aborted"))], 1, &fields(1, 0));
     append_as(&log, &[("a", Some("committed"))], 2, &fields(2, 0));
     log.append(marker(1, false), LeaderEpoch(1), 0).unwrap();
@@ -465,6 +457,123 @@ fn aborted_records_go_and_markers_follow_when_they_are_not_needed() {
     let log = fixture.open(&compacted(100_000), OpenMode::default());
     log.update_high_watermark(log.offsets().log_end);
     assert_eq!(log.first_unstable_offset(), None, "no transaction is open for want of a marker");
+}
+
+/// Producers, and the offsets of their markers, that the transaction indexes of a folder name.
+fn named_as_aborted(fixture: &Fixture) -> Vec<(i64, i64)> {
+    let files = std::fs::read_dir(fixture.0.path().join("t-0")).unwrap().map(|file| file.unwrap().path());
+    let indexes = files.filter(|path| path.extension().is_some_and(|extension| extension == "txnindex"));
+    let mut named: Vec<_> = indexes
+        .flat_map(|path| {
+            let entries = txn_index::read(&RealVfs, &path, 1 << 20).unwrap();
+            assert!(!entries.is_empty(), "{}", path.display());
+            entries.into_iter().map(|entry| (entry.producer_id.0, entry.last_offset.0)).collect::<Vec<_>>()
+        })
+        .collect();
+    named.sort_unstable();
+    named
+}
+
+#[test]
+fn the_transaction_index_names_no_transaction_of_which_nothing_is_left() {
+    let fixture = Fixture::new();
+    let config = LogConfig { segment_ms: HOUR_MS * 1_000, ..compacted(1_500) };
+    let log = fixture.open(&config, OpenMode::default());
+    let mut markers = Vec::new();
+    for n in 0..60 {
+        let fields = BatchFields {
+            producer_id: 7,
+            producer_epoch: 0,
+            base_sequence: 2 * n,
+            is_transactional: true,
+            ..Default::default()
+        };
+        append_as(&log, &[("a", Some("aborted")), ("b", Some("aborted"))], 1, &fields);
+        append(&log, &[("committed", Some("x"))], 2);
+        let end = log.append(marker(7, 0, false, 5), LeaderEpoch(1), 5).unwrap();
+        markers.push((7, end.last_offset.0));
+    }
+    seal(&log);
+    log.update_high_watermark(log.offsets().log_end);
+    assert_eq!(named_as_aborted(&fixture), markers);
+    clean(&log, 0, 1_000);
+    assert_eq!(named_as_aborted(&fixture), []);
+    assert_eq!(log.aborted_transactions(Offset(0), log.offsets().log_end).unwrap(), []);
+    let keys: Vec<_> = records(&log).into_iter().map(|(_, key, _)| key).filter(|key| !key.starts_with('\0')).collect();
+    assert_eq!(keys, ["committed"], "beside the markers");
+
+    // A start builds none of them again, from the markers and the last batches of the producer, which are empty now.
+    log.close().unwrap();
+    std::fs::remove_file(fixture.0.path().join("t-0/cache-checksums")).unwrap();
+    for file in std::fs::read_dir(fixture.0.path().join("t-0")).unwrap().map(|file| file.unwrap().path()) {
+        if file.extension().is_some_and(|extension| extension == "snapshot") {
+            std::fs::remove_file(file).unwrap();
+        }
+    }
+    let log = fixture.open(&config, OpenMode::default());
+    assert_eq!(named_as_aborted(&fixture), []);
+    assert_eq!(log.first_unstable_offset(), None);
+}
+
+#[test]
+fn a_transaction_that_reaches_into_what_is_not_cleaned_is_still_named() {
+    let fixture = Fixture::new();
+    let config = LogConfig { segment_ms: HOUR_MS * 1_000, ..compacted(400) };
+    let log = fixture.open(&config, OpenMode::default());
+    let fields = |sequence| BatchFields {
+        producer_id: 7,
+        producer_epoch: 0,
+        base_sequence: sequence,
+        is_transactional: true,
+        ..Default::default()
+    };
+    // It begins in the first segment, of which a batch is damaged, and ends in the third.
+    for n in 0..12 {
+        append_as(&log, &[("a", Some("aborted")), ("b", Some("aborted"))], 1, &fields(2 * n));
+    }
+    let end = log.append(marker(7, 0, false, 5), LeaderEpoch(1), 5).unwrap();
+    append_as(&log, &[("c", Some("open"))], 1, &BatchFields { producer_id: 8, ..fields(0) });
+    log.append(marker(8, 0, true, 5), LeaderEpoch(1), 5).unwrap();
+    seal(&log);
+    log.update_high_watermark(log.offsets().log_end);
+    assert!(log.segment_count() > 3);
+    let first = fixture.0.path().join("t-0").join(format!("{:020}.log", 0));
+    let mut bytes = std::fs::read(&first).unwrap();
+    let last = bytes.len() - 1;
+    bytes[last] ^= 1;
+    std::fs::write(&first, &bytes).unwrap();
+    log.close().unwrap();
+    let log = fixture.open(&config, OpenMode::default());
+    log.update_high_watermark(log.offsets().log_end);
+    assert_eq!(log.corrupt_ranges().len(), 1);
+    clean(&log, 0, 1_000);
+    assert_eq!(named_as_aborted(&fixture), [(7, end.last_offset.0)], "records of it are in the damaged segment");
+}
+
+#[test]
+fn an_index_that_names_more_than_its_segment_has_bytes_is_read() {
+    let fixture = Fixture::new();
+    let log = fixture.open(&compacted(100_000), OpenMode::default());
+    for n in 0..200 {
+        append(&log, &[("a", Some("x")), ("b", Some(&n.to_string()))], 1);
+    }
+    seal(&log);
+    clean(&log, 0, 1_000);
+    let names = (1..200).map(|n| txn_index::AbortedTxn {
+        producer_id: crate::types::ProducerId(7),
+        first_offset: Offset(2 * n),
+        last_offset: Offset(2 * n + 1),
+        last_stable_offset: Offset(2 * n + 2),
+    });
+    let names: Vec<_> = names.collect();
+    let path = fixture.0.path().join("t-0").join(format!("{:020}.txnindex", 0));
+    let content = txn_index::encode_all(&names);
+    assert!(content.len() as u64 > log.size_bytes(), "{} bytes", log.size_bytes());
+    std::fs::write(&path, content).unwrap();
+    assert_eq!(log.aborted_transactions(Offset(0), log.offsets().log_end).unwrap(), names);
+    // What cannot be an index of this log is not read into memory.
+    std::fs::write(&path, vec![0; 34 * (log.offsets().log_end.0 as usize + 2)]).unwrap();
+    assert!(log.aborted_transactions(Offset(0), log.offsets().log_end).is_err());
 }
 
 #[test]

@@ -308,7 +308,8 @@ fn neither_compaction_nor_merging_writes_into_the_reserve_and_both_go_on_when_th
     let (needed, largest) = (log_of(&logs, "deleting").size_bytes(), 1 << 20);
     let space_of = |free_bytes| DiskSpace { total_bytes: 1 << 30, usable_bytes: free_bytes };
     disk.set_capacity(Some(disk.used_bytes() + largest + needed / 2));
-    logs.disk_reserve().observe(space_of(1 << 30), Some(largest));
+    let reserve = logs.disk_reserve();
+    reserve.observe(reserve.begin_look(), space_of(1 << 30), Some(largest));
     let clock = Arc::new(ManualClock::at(10 * MINUTE_MS));
     let cleaner = LogCleaner::start(Arc::clone(&logs), Arc::clone(&clock) as _, steady(1e18), 1, || ());
     wait_until("compaction waits for space", || cleaner.status().uncleanable.len() == 1);

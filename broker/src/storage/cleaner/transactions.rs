@@ -2,7 +2,8 @@
 //!
 //! Owns the walk over the batches of a log from its start. Records of aborted transactions go at once. A marker is needed while
 //! a record of its transaction is there; then it gets a delete horizon, as a tombstone does, so that a consumer who has seen
-//! the records before sees the marker too (KIP-534).
+//! the records before sees the marker too (KIP-534). The transaction index names an aborted transaction while a record of it may
+//! be there.
 
 use std::collections::{HashMap, HashSet};
 
@@ -19,6 +20,8 @@ pub(super) struct Transactions {
     with_records: HashSet<ProducerId>,
     /// Batches were passed over, so nobody knows what is needed.
     all_are_needed: bool,
+    /// From here to where the walk is, records of aborted transactions are gone.
+    cleaned_from: Offset,
 }
 
 impl Transactions {
@@ -39,6 +42,11 @@ impl Transactions {
             && self.aborted.get(&header.producer_id).is_some_and(|txns| txns.iter().any(within))
     }
 
+    /// Whether a record of an aborted transaction may be there, once the walk has come to its marker.
+    pub(super) fn may_have_records(&self, aborted: &AbortedTxn) -> bool {
+        aborted.first_offset < self.cleaned_from
+    }
+
     /// A batch of a transaction keeps at least one record.
     pub(super) fn records_stay(&mut self, header: &BatchHeader) {
         if header.is_transactional() {
@@ -51,8 +59,14 @@ impl Transactions {
         self.with_records.remove(&header.producer_id) || self.all_are_needed
     }
 
-    /// A segment is passed over.
-    pub(super) fn pass_over(&mut self) {
+    /// The walk goes on behind segments that were not looked at.
+    pub(super) fn pass_over(&mut self, to: Offset) {
         self.all_are_needed = true;
+        self.leave_as_it_is(to);
+    }
+
+    /// What lies before this offset stays as it is.
+    pub(super) fn leave_as_it_is(&mut self, to: Offset) {
+        self.cleaned_from = to;
     }
 }

@@ -106,6 +106,7 @@ impl Folder {
                 clean: was_clean,
                 recovery_point: points.get(&topic_partition).copied(),
                 log_start: starts.get(&topic_partition).copied(),
+                durable_end: None,
             };
             partitions.push(PartitionFolder { topic_partition, dir, log_bytes, mode });
         }

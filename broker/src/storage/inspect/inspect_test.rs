@@ -131,7 +131,8 @@ fn recover(vfs: &FaultVfs, partition: &PartitionFolder) -> (Arc<Log>, RecoveryRe
         quarantine: Path::new(DATA).join("quarantine"),
         producer_limits: ProducerLimits::default(),
     };
-    let mode = OpenMode { clean: false, recovery_point: None, log_start: partition.mode.log_start };
+    let OpenMode { recovery_point, log_start, .. } = partition.mode;
+    let mode = OpenMode { clean: false, recovery_point: None, log_start, durable_end: recovery_point };
     Log::open(context, &partition.dir, partition.topic_partition.clone(), Arc::new(config()), mode, 0).unwrap()
 }
 
@@ -439,6 +440,89 @@ fn any_damage_is_found_and_repaired_with_a_copy_of_what_was_there() {
         }
         assert_eq!(look(&vfs).was_clean, folder.was_clean, "{context}");
     }
+}
+
+#[test]
+fn a_damaged_last_batch_is_no_torn_tail_where_it_was_on_the_disk_once() {
+    let clean = closed();
+    let partition = &look(&clean).partitions[0];
+    let (end, sound) = (partition.mode.recovery_point.unwrap(), readable(&recover(&clean.killed(), partition).0));
+    let names: Vec<PathBuf> = files(&clean, &partition.dir).into_keys().collect();
+    let segments: Vec<&PathBuf> = names.iter().filter(|path| path.extension().is_some_and(|e| e == "log")).collect();
+    let content = |path: &Path| read_file(&clean, path, 1 << 20).unwrap().unwrap();
+    let last = segments[segments.len() - 1];
+    let mut flipped = content(last);
+    let last_byte = flipped.len() - 1;
+    flipped[last_byte] ^= 1;
+    let short = flipped[..last_byte].to_vec();
+    // The segment with damage at its end, and those behind it that hold nothing sound, or are gone.
+    let damages: [(&PathBuf, Option<Vec<u8>>, bool); 5] = [
+        (last, Some(flipped), false),
+        (last, Some(short), false),
+        (last, Some(vec![0; 700]), false),
+        (last, None, false),
+        (segments[segments.len() - 2], Some(content(segments[segments.len() - 2])[..100].to_vec()), true),
+    ];
+    for (damaged, content, last_is_zeroed) in damages {
+        for drop_damaged in [false, true] {
+            let vfs = clean.killed();
+            let context =
+                format!("{}, {:?} bytes, drop {drop_damaged}", damaged.display(), content.as_ref().map(Vec::len));
+            match &content {
+                Some(content) => write(&vfs, damaged, content),
+                None => vfs.remove_file(damaged).unwrap(),
+            }
+            if last_is_zeroed {
+                write(&vfs, last, &[0; 300]);
+            }
+            let before = files(&vfs, Path::new(DATA));
+            let (reports, _) = verify(&vfs);
+            let refused: Vec<&Finding> = reports[0].findings.iter().filter(|finding| finding.is_refused()).collect();
+            assert_eq!(refused.len(), 1, "{context}: {:#?}", reports[0].findings);
+            assert_eq!((reports[0].log_end, refused[0].offsets.unwrap().1), (end, end), "{context}");
+            let options = RepairOptions { drop_damaged };
+            let report = repair(Arc::new(vfs.clone()), &look(&vfs), &reports, options, 7).unwrap();
+            assert_eq!(report.dropped, usize::from(drop_damaged), "{context}");
+            if !last_is_zeroed {
+                assert_kept(&before, &vfs, &report, &context);
+            }
+            let left = findings(&vfs);
+            assert_eq!(left.len(), usize::from(!drop_damaged), "{context}: {left:#?}");
+            // A start appends behind the damage, and what was sound is read.
+            let manager = open(&vfs).unwrap();
+            let log = manager.log(&partition.topic_partition).unwrap();
+            assert_eq!(log.offsets().log_end, end, "{context}");
+            let there = readable(&log);
+            assert!(
+                !there.is_empty() && there.iter().all(|(offset, bytes)| sound.get(offset) == Some(bytes)),
+                "{context}"
+            );
+            let first_lost = refused[0].offsets.unwrap().0;
+            assert!(sound.keys().all(|offset| there.contains_key(offset) == (*offset < first_lost.0)), "{context}");
+            let outcome = log.append(TestBatch::of(1, 60, 5_000).build(), LeaderEpoch(9), 5_000).unwrap();
+            assert_eq!(outcome.base_offset, end, "{context}");
+            manager.close().unwrap();
+            assert_eq!(findings(&vfs).len(), usize::from(!drop_damaged), "{context}, after a start");
+        }
+    }
+}
+
+#[test]
+fn a_partition_whose_segments_are_all_gone_is_told_and_repaired_behind_them() {
+    let clean = closed();
+    let partition = &look(&clean).partitions[1];
+    let end = partition.mode.recovery_point.unwrap();
+    let gone: Vec<PathBuf> =
+        files(&clean, &partition.dir).into_keys().filter(|path| path.extension().is_some_and(|e| e == "log")).collect();
+    gone.iter().for_each(|path| clean.remove_file(path).unwrap());
+    agrees_with_recovery(&clean, "all segments gone");
+    let (reports, _) = verify(&clean);
+    let told = reports[1].findings.iter().find(|finding| finding.what.contains("all segments are gone")).unwrap();
+    assert_eq!((told.offsets, reports[1].log_end), (Some((Offset(30), end)), end));
+    repair(Arc::new(clean.clone()), &look(&clean), &reports, RepairOptions::default(), 7).unwrap();
+    assert_eq!(findings(&clean), []);
+    let log = open(&clean).unwrap().log(&partition.topic_partition).unwrap();
+    assert_eq!((log.offsets().log_start, log.offsets().log_end), (end, end));
 }
 
 /// A log that ends after a whole batch looks like any other, if nothing says where it ended.

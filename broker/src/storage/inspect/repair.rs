@@ -22,7 +22,7 @@ use crate::storage::recovery::OpenMode;
 use crate::storage::replacement;
 use crate::storage::segment::{extension, segment_path};
 use crate::storage::vfs::{Vfs, parent};
-use crate::storage::{LogConfig, OpenFiles, ProducerLimits};
+use crate::storage::{LogConfig, LogOffsets, OpenFiles, ProducerLimits};
 use crate::types::Offset;
 
 /// Files that a repair keeps open.
@@ -117,27 +117,37 @@ impl Repair<'_> {
         mode: OpenMode,
     ) -> Result<(Offset, Offset), StorageError> {
         if self.options.drop_damaged {
+            if report.ends_in_damage {
+                // What lies behind the damage goes first: its offsets would be those of what takes the place of the damage.
+                self.recover(report, dir, mode)?;
+            }
             self.drop_damaged(report, dir)?;
         }
         for finding in report.findings.iter().filter(|finding| finding.kind == FindingKind::Cache) {
             self.clear_the_way(finding)?;
         }
-        let context = LogContext {
-            open_files: OpenFiles::new(Arc::clone(&self.vfs), OPEN_FILES_MAX),
-            quarantine: self.backup.to_owned(),
-            producer_limits: ProducerLimits::default(),
-        };
-        let mode = OpenMode { clean: false, recovery_point: None, log_start: mode.log_start };
-        let config = Arc::new(LogConfig::default());
-        let (log, _) = Log::open(context, dir, report.topic_partition.clone(), config, mode, self.now_ms)?;
-        log.close()?;
-        let offsets = log.offsets();
+        let offsets = self.recover(report, dir, mode)?;
         // Recovery has put the two files of the folder in step; where the first segment is missing, the log starts behind it.
         let on_record = checkpoint::read_log_start(&*self.vfs, dir).start.unwrap_or_default();
         if offsets.log_start > on_record {
             checkpoint::write_log_start(&*self.vfs, dir, offsets.log_start)?;
         }
         Ok((offsets.log_start, offsets.log_end))
+    }
+
+    /// Lets recovery do its work on all of a log.
+    fn recover(&self, report: &PartitionReport, dir: &Path, mode: OpenMode) -> Result<LogOffsets, StorageError> {
+        let context = LogContext {
+            open_files: OpenFiles::new(Arc::clone(&self.vfs), OPEN_FILES_MAX),
+            quarantine: self.backup.to_owned(),
+            producer_limits: ProducerLimits::default(),
+        };
+        // Nothing is trusted, and what was durable once is known.
+        let mode = OpenMode { clean: false, recovery_point: None, durable_end: mode.recovery_point, ..mode };
+        let config = Arc::new(LogConfig::default());
+        let (log, _) = Log::open(context, dir, report.topic_partition.clone(), config, mode, self.now_ms)?;
+        log.close()?;
+        Ok(log.offsets())
     }
 
     /// Removes caches that recovery would believe, or not look at.

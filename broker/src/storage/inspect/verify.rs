@@ -19,7 +19,9 @@ use crate::storage::leader_epoch::LeaderEpochCache;
 use crate::storage::log::LEADER_EPOCH_CHECKPOINT;
 use crate::storage::log_manager::in_parallel;
 use crate::storage::producer_state::{CompletedTxn, ProducerBudget};
-use crate::storage::recovery::{EPOCHS_BYTES_MAX, INDEX_BYTES_MAX, SNAPSHOT_BYTES_MAX, UNSYNCED_MARKER};
+use crate::storage::recovery::{
+    EPOCHS_BYTES_MAX, INDEX_BYTES_MAX, SNAPSHOT_BYTES_MAX, UNSYNCED_MARKER, end_named_by_caches,
+};
 use crate::storage::replacement::parse_replacement;
 use crate::storage::segment::{extension, parse_segment_name, segment_path};
 use crate::storage::txn_index;
@@ -77,8 +79,8 @@ pub struct PartitionReport {
     pub findings_left_out: u64,
     /// Damage with sound batches behind.
     pub(super) corrupt: Vec<DamagedRange>,
-    /// The segment in which the log ends in bytes that are no batch, and where.
-    pub(super) torn_tail: Option<(Offset, u64)>,
+    /// The last of that damage has no sound batch behind: it was on the disk once, and is no torn tail.
+    pub(super) ends_in_damage: bool,
 }
 
 impl PartitionReport {
@@ -98,6 +100,8 @@ pub(super) struct Verification<'a> {
     pub(super) segments: Vec<SegmentInFolder>,
     /// Where the log starts, as far as anything says so.
     pub(super) log_start_on_record: Offset,
+    /// Everything before it was durable once: what is missing there is no torn tail.
+    pub(super) durable_end: Offset,
     pub(super) producers: ProducerState,
     pub(super) epochs: LeaderEpochCache,
     pub(super) report: PartitionReport,
@@ -140,15 +144,19 @@ pub fn verify_partition(
             findings: Vec::new(),
             findings_left_out: 0,
             corrupt: Vec::new(),
-            torn_tail: None,
+            ends_in_damage: false,
         },
         segments,
         log_start_on_record: Offset::ZERO,
+        durable_end: partition.mode.recovery_point.max(partition.mode.durable_end).unwrap_or(Offset::ZERO),
     };
     verification.read_log_start(partition);
-    let log_end = verification.segments()?;
+    let log_end = match verification.segments.is_empty() {
+        true => verification.all_are_gone(&entries),
+        false => verification.segments()?,
+    };
     verification.give_epochs_to_damage();
-    verification.ends(partition, log_end);
+    verification.ends(log_end);
     verification.snapshots(&snapshots, log_end)?;
     verification.leader_epochs(log_end)?;
     if entries.iter().any(|entry| entry.name == UNSYNCED_MARKER) {
@@ -259,10 +267,22 @@ impl Verification<'_> {
         self.log_start_on_record = partition.mode.log_start.max(start_of_folder).unwrap_or_default();
     }
 
-    fn ends(&mut self, partition: &PartitionFolder, log_end: Offset) {
+    /// There are no segments; notes if there were some, and returns where the log goes on.
+    fn all_are_gone(&mut self, entries: &[DirEntry]) -> Offset {
+        let named_end = end_named_by_caches(entries).unwrap_or(Offset::ZERO);
+        let (from, to) = (self.log_start_on_record, self.durable_end.max(named_end));
+        if from < to {
+            let (what, remedy) =
+                ("all segments are gone", "the log goes on behind their offsets, which no other record gets");
+            self.note(Finding::records(self.dir.to_owned(), what, remedy).offsets(from, to));
+        }
+        from.max(to)
+    }
+
+    fn ends(&mut self, log_end: Offset) {
         let start = self.log_start_on_record;
-        let first = self.segments.first().map_or(start, |segment| segment.base);
-        if start < first {
+        let first = self.segments.first().map_or(log_end, |segment| segment.base);
+        if start < first && !self.segments.is_empty() {
             let what = "the log starts before its first segment: the records between are gone";
             let finding = Finding::records(self.dir.to_owned(), what, "the log starts at its first segment");
             self.note(finding.offsets(start, first));
@@ -271,15 +291,6 @@ impl Verification<'_> {
             let what = "the log ends before its start: the records between are gone";
             let finding = Finding::records(self.dir.to_owned(), what, "the log goes on at its start");
             self.note(finding.offsets(log_end, start));
-        }
-        if let Some(point) = partition.mode.recovery_point.filter(|point| *point > log_end) {
-            let what = "durable records are missing from the end of the log";
-            let finding = Finding::records(
-                self.dir.to_owned(),
-                what,
-                "an ERROR in the log; they are refused with CORRUPT_MESSAGE, and no other record gets their offsets",
-            );
-            self.note(finding.offsets(log_end, point));
         }
         self.report.log_start = start.max(first);
         self.report.log_end = log_end.max(start);

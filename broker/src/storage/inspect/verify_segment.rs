@@ -19,8 +19,7 @@ use crate::storage::recovery::{
 use crate::storage::vfs::{Access, VfsFile, read_up_to_at};
 use crate::types::{LeaderEpoch, Offset};
 
-const CUT: &str =
-    "copied to the quarantine, and cut off; what was on the disk at the last checkpoint is kept, and refused";
+const CUT: &str = "copied to the quarantine, and cut off";
 const SERVED: &str = "served as it is: its checksum is right";
 
 /// One segment among the others.
@@ -77,10 +76,21 @@ impl Verification<'_> {
                     }
                 }
                 (Ending::Whole, Some(next_base)) if next_offset == next_base => {}
+                (ending, _) if next_offset < self.durable_end => {
+                    let position = match ending {
+                        Ending::Whole => log_bytes,
+                        Ending::Tail(position) => position,
+                    };
+                    let (from, to) = (next_offset, self.durable_end);
+                    let range = CorruptRange { from, to, segment_base: base, position, end_position: log_bytes };
+                    self.report.ends_in_damage = true;
+                    self.damage(path, range);
+                    self.segments_behind_the_end(at + 1);
+                    log_end = self.durable_end;
+                }
                 (ending, _) => {
                     if let Ending::Tail(position) = ending {
                         let what = format!("{} bytes behind the last sound batch are no batch", log_bytes - position);
-                        self.report.torn_tail = Some((base, position));
                         let finding = Finding::records(path, what, CUT).bytes(position, log_bytes);
                         self.note(finding.offsets(next_offset, next_offset));
                     }
@@ -97,6 +107,10 @@ impl Verification<'_> {
 
     fn segments_behind_the_end(&mut self, first: usize) {
         for behind in self.segments.split_off(first) {
+            if self.report.ends_in_damage && behind.log_bytes == 0 && behind.base == self.durable_end {
+                // A start has made it, and makes it again.
+                continue;
+            }
             let (what, remedy) = match behind.log_bytes {
                 0 => ("an empty segment that does not follow the one before", "removed"),
                 _ => ("a segment without a sound batch, behind a torn one", "moved to the quarantine"),
@@ -119,6 +133,12 @@ impl Verification<'_> {
         let CorruptRange { from, to, position, end_position, .. } = range;
         let bytes = end_position - position;
         let what = match (from == to, bytes) {
+            (false, 0) if self.report.ends_in_damage => {
+                "records that were on the disk are missing from the end".to_owned()
+            }
+            (false, _) if self.report.ends_in_damage => {
+                format!("{bytes} bytes at the end, where there were sound batches on the disk, are none any more")
+            }
             (true, _) => format!("{bytes} bytes between sound batches are no batch that belongs there"),
             (false, 0) => "records are missing between two sound batches".to_owned(),
             (false, _) => format!("{bytes} bytes with sound batches behind are no sound batches"),

@@ -20,34 +20,37 @@ const CHECKPOINT_SNAPSHOTS: usize = 2;
 
 impl Log {
     /// Flushes, and writes down the caches that let recovery start at the offset it returns: the recovery point, which may
-    /// be put on record from now on.
+    /// be put on record from now on. Appends go on: none waits for more than what is copied for this.
     ///
     /// # Errors
     /// As [`Log::flush`], or the leader epochs cannot be written. Another cache that cannot be written is no error.
     pub fn checkpoint(&self) -> Result<Offset, StorageError> {
+        // Nobody else writes these files, and no compaction comes in between that a snapshot would know nothing of.
+        let _alone = self.restructuring.lock();
         self.check_usable()?;
         let producers = self.encode_producers();
         let (flushed, active) = loop {
             let flushed = self.flush_open_or_closing()?;
             let mut writer = self.writer.lock();
             if writer.checkpointed == Some(flushed) {
+                drop(writer);
                 // Merging changes indexes without an append.
-                self.write_checksums(&mut writer);
+                self.write_checksums();
                 return Ok(flushed);
             }
             // If a segment was sealed since, its indexes become durable with the next flush.
             if writer.unflushed.is_empty() {
                 let active = Arc::clone(&self.segments.load().active);
                 self.save_indexes(&active, &mut writer);
-                self.write_checksums(&mut writer);
-                self.write_epochs(&mut writer)?;
-                // One from within a sealed segment could outlive a compaction of it that it knows nothing of.
-                if let Some((offset, snapshot)) = producers.filter(|(offset, _)| *offset >= active.base_offset) {
-                    self.replace_checkpoint_snapshot(&mut writer, offset, &snapshot);
-                }
                 break (flushed, active);
             }
         };
+        self.write_checksums();
+        self.write_epochs()?;
+        // One from within a sealed segment could outlive a compaction of it that it knows nothing of.
+        if let Some((offset, snapshot)) = producers.filter(|(offset, _)| *offset >= active.base_offset) {
+            self.replace_checkpoint_snapshot(offset, &snapshot);
+        }
         // The snapshot has a checksum in it and needs no sync: without it more is read.
         for extension in [extension::OFFSET_INDEX, extension::TIME_INDEX] {
             let synced = self.sync_if_there(segment_path(&self.dir, active.base_offset, extension));
@@ -74,13 +77,15 @@ impl Log {
 
     /// Writes the producer snapshot of a checkpoint, and removes the last but one: the last is needed where a power cut takes the new
     /// one. Those at the begin of a segment stay.
-    fn replace_checkpoint_snapshot(&self, writer: &mut Writer, offset: Offset, snapshot: &[u8]) {
+    fn replace_checkpoint_snapshot(&self, offset: Offset, snapshot: &[u8]) {
         self.write_snapshot_file(offset, snapshot);
+        let mut writer = self.writer.lock();
         writer.checkpoint_snapshots.push_back(offset);
         if writer.checkpoint_snapshots.len() <= CHECKPOINT_SNAPSHOTS {
             return;
         }
         let Some(old) = writer.checkpoint_snapshots.pop_front() else { return };
+        drop(writer);
         if old != offset && !self.segments.load().iter().any(|segment| segment.base_offset() == old) {
             self.remove_if_there(old, extension::PRODUCER_SNAPSHOT);
         }
@@ -103,12 +108,15 @@ impl Log {
             }
         }
         let flushed = self.flush_open_or_closing()?;
-        let mut writer = self.writer.lock();
         let active = Arc::clone(&self.segments.load().active);
-        self.save_indexes(&active, &mut writer);
-        self.write_checksums(&mut writer);
-        self.write_epochs(&mut writer)?;
-        self.write_snapshot_file(flushed, &writer.producers.encode_snapshot());
+        let producers = {
+            let mut writer = self.writer.lock();
+            self.save_indexes(&active, &mut writer);
+            writer.producers.encode_snapshot()
+        };
+        self.write_checksums();
+        self.write_epochs()?;
+        self.write_snapshot_file(flushed, &producers);
         for (base, extension) in [
             (active.base_offset, extension::OFFSET_INDEX),
             (active.base_offset, extension::TIME_INDEX),
@@ -159,13 +167,14 @@ impl Log {
         checksums
     }
 
-    fn write_checksums(&self, writer: &mut Writer) {
+    /// Writes down what the indexes have by now. What is appended to those of the active segment meanwhile is behind it.
+    fn write_checksums(&self) {
         let checksums = self.checksums();
-        if checksums == writer.checksums_on_record {
+        if checksums == self.writer.lock().checksums_on_record {
             return;
         }
         match cache_checksums::write(self.vfs(), &self.dir, &checksums) {
-            Ok(()) => writer.checksums_on_record = checksums,
+            Ok(()) => self.writer.lock().checksums_on_record = checksums,
             Err(error) => {
                 tracing::warn!(log = %self.topic_partition, %error, "cannot write the checksums of the indexes; the next start builds the indexes again");
             }
@@ -174,15 +183,19 @@ impl Log {
 
     /// Writes the leader epochs down, durably. Unlike other caches they may not lag behind what the next start trusts: a batch
     /// whose epoch is not the one on record counts as damaged.
-    fn write_epochs(&self, writer: &mut Writer) -> Result<(), StorageError> {
-        if !writer.epochs_are_dirty {
-            return Ok(());
-        }
+    fn write_epochs(&self) -> Result<(), StorageError> {
+        let epochs = {
+            let writer = self.writer.lock();
+            if !writer.epochs_are_dirty {
+                return Ok(());
+            }
+            writer.epochs.encode()
+        };
         let path = self.dir.join(LEADER_EPOCH_CHECKPOINT);
-        let epochs = writer.epochs.encode();
         checkpoint::replace_with_checksum(self.vfs(), &path, epochs.as_bytes())
             .map_err(StorageError::io("replace", &path))?;
-        writer.epochs_are_dirty = false;
+        let mut writer = self.writer.lock();
+        writer.epochs_are_dirty = writer.epochs.encode() != epochs;
         Ok(())
     }
 
@@ -195,3 +208,7 @@ impl Log {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "checkpoint_wait_test.rs"]
+mod tests;

@@ -209,8 +209,10 @@ impl Log {
         let first = segments.holding(from).base_offset();
         for segment in segments.iter().filter(|segment| segment.base_offset() >= first) {
             let path = segment_path(&self.dir, segment.base_offset(), extension::TRANSACTION_INDEX);
-            let entries = txn_index::read(self.vfs(), &path, segment.end().size_bytes)
-                .map_err(StorageError::io("read", &path))?;
+            // Where segments are about to be replaced, the index of the first names what all of them do; and that of the active one
+            // a marker that is about to be shown.
+            let limit_bytes = txn_index::size_bytes_max(segment.base_offset(), self.offsets().log_end.next());
+            let entries = txn_index::read(self.vfs(), &path, limit_bytes).map_err(StorageError::io("read", &path))?;
             for entry in entries {
                 if entry.last_offset >= from && entry.first_offset < up_to {
                     aborted.push(entry);

@@ -3,10 +3,12 @@
 //! Owns the locks and the list of segments in memory; the files are `replacement.rs`'s. Readers of a replaced segment keep
 //! reading its files, which stay open for them.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use super::{Log, Segments};
 use crate::storage::error::StorageError;
+use crate::storage::recovery::INDEX_BYTES_MAX;
 use crate::storage::replacement::FinishedSegment;
 use crate::storage::segment::{SealedSegment, extension, segment_path};
 use crate::storage::txn_index::{self, AbortedTxn};
@@ -46,6 +48,7 @@ impl Log {
     }
 
     /// Puts `new` in the place of `old`, which it covers. False when one of them is gone already: nothing has changed then.
+    /// `is_named` says of which aborted transactions there may be something left.
     ///
     /// # Errors
     /// Before the replacement is committed an error changes nothing. After that the log goes offline, and the next start
@@ -54,6 +57,7 @@ impl Log {
         &self,
         old: &[Arc<SealedSegment>],
         new: FinishedSegment,
+        is_named: impl Fn(&AbortedTxn) -> bool,
     ) -> Result<bool, StorageError> {
         let _alone = self.restructuring.lock();
         if let Err(error) = self.check_usable() {
@@ -73,6 +77,7 @@ impl Log {
         // Nothing else touches these files: whoever trims, closes or replaces takes the same lock.
         let replaced: Vec<Offset> = old.iter().map(|segment| segment.base_offset).collect();
         let sizes = new.complete(self.vfs(), &self.dir, &replaced).map_err(|error| self.poison_with(error))?;
+        self.prune_transaction_index(new.base_offset, is_named);
         let pool = &self.context.open_files;
         let merged = SealedSegment::new(pool, &self.dir, new.base_offset, new.next_offset, sizes, 0);
         let mut writer = self.writer.lock();
@@ -97,18 +102,36 @@ impl Log {
     /// many does no harm, one too few would show their records.
     fn join_transaction_indexes(&self, old: &[Arc<SealedSegment>]) -> Result<(), StorageError> {
         let path = |segment: &SealedSegment| segment_path(&self.dir, segment.base_offset, extension::TRANSACTION_INDEX);
-        let mut all: Vec<AbortedTxn> = Vec::new();
+        let (mut all, mut named) = (Vec::new(), HashSet::new());
         for segment in old {
             let path = path(segment);
             let entries =
                 txn_index::read(self.vfs(), &path, i32::MAX as u64).map_err(StorageError::io("read", &path))?;
-            all.extend(entries.into_iter().filter(|entry| !all.contains(entry)).collect::<Vec<_>>());
+            all.extend(entries.into_iter().filter(|entry| named.insert(*entry)));
         }
         if all.is_empty() {
             return Ok(());
         }
         let path = path(&old[0]);
         replace_file(self.vfs(), &path, &txn_index::encode_all(&all)).map_err(StorageError::io("replace", &path))
+    }
+
+    /// Leaves only these names in the index of aborted transactions of a segment that has just taken its place. Not before: until
+    /// then the records may be there. A crash in between leaves names too many, or an index that the next start builds again.
+    fn prune_transaction_index(&self, base: Offset, is_named: impl Fn(&AbortedTxn) -> bool) {
+        let path = segment_path(&self.dir, base, extension::TRANSACTION_INDEX);
+        let pruned = txn_index::read(self.vfs(), &path, INDEX_BYTES_MAX).and_then(|mut entries| {
+            let before = entries.len();
+            entries.retain(is_named);
+            match entries.len() {
+                len if len == before => Ok(()),
+                0 => self.vfs().remove_file(&path),
+                _ => replace_file(self.vfs(), &path, &txn_index::encode_all(&entries)),
+            }
+        });
+        if let Err(error) = pruned {
+            tracing::warn!(path = %path.display(), %error, "cannot remove the names of transactions that are gone; they do no harm");
+        }
     }
 }
 

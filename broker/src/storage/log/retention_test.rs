@@ -92,6 +92,7 @@ fn a_segment_goes_when_its_newest_record_is_too_old() {
 
     drop(log);
     let log = fixture.open(-1, -1);
+    log.flush().unwrap();
     assert_eq!(log.offsets(), LogOffsets { log_start: Offset(40), log_end: Offset(60), flushed: Offset(60) });
 }
 

@@ -43,6 +43,15 @@ pub(super) struct ModelBatch {
     pub(super) commits: Option<bool>,
 }
 
+/// What segments begin and end by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Event {
+    /// A batch was appended at this time.
+    Append(i64),
+    /// The log was opened.
+    Open,
+}
+
 /// A transaction that has ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct ModelTxn {
@@ -65,6 +74,7 @@ pub(super) struct Model {
     pub(super) now_ms: i64,
     /// Offsets that are refused since a power cut, the second one excluded.
     pub(super) refused: Vec<(i64, i64)>,
+    pub(super) timeline: Vec<Event>,
 }
 
 impl Model {
@@ -72,12 +82,27 @@ impl Model {
         self.refused.iter().any(|(from, to)| (*from..*to).contains(&offset))
     }
 
+    /// The latest time at which something can have been appended to the segment that has a record of this time. A segment is
+    /// written to for `segment_ms` from its begin, or after a restart from its last append before.
+    pub(super) fn last_append_beside(&self, appended_ms: i64, segment_ms: i64) -> i64 {
+        let (mut begin_ms, mut last_ms) = (appended_ms, appended_ms);
+        let is_before = |event: &&Event| !matches!(event, Event::Append(at_ms) if *at_ms >= appended_ms);
+        for event in self.timeline.iter().skip_while(is_before) {
+            match event {
+                Event::Append(at_ms) if at_ms - begin_ms > segment_ms => break,
+                Event::Append(at_ms) => last_ms = *at_ms,
+                Event::Open => begin_ms = last_ms,
+            }
+        }
+        last_ms
+    }
+
     /// Forgets everything from `log_end` on, as a power cut does.
-    pub(super) fn cut_at(&mut self, log_end: i64) {
+    pub(super) fn cut_at(&mut self, log_end: i64, flushed: i64) {
         self.records.split_off(&log_end);
         self.batches.split_off(&log_end);
         self.log_end = log_end;
-        self.flushed = log_end;
+        self.flushed = flushed;
     }
 
     /// Takes out what is refused: nobody knows of it any more.

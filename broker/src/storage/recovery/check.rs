@@ -99,26 +99,30 @@ impl Recovery<'_> {
                 self.write_again(&path, &*file, size_bytes)?;
                 keep_modified(self.vfs(), &path, modified_ms);
             }
-            // What a broker that was killed had written behind its last checkpoint may be in the page cache only.
+            let is_last = at + 1 == self.segments.len();
+            let is_active = is_last && next_offset >= self.durable_end;
+            // What a broker that was killed had written behind its last checkpoint may be in the page cache only. It was not
+            // acknowledged as durable, and is not before the first flush: there may be thousands of logs, and a sync takes its time.
             let is_durable =
                 self.clean || size_bytes == 0 || (size_bytes == found_bytes && next_offset <= trusted_below);
-            if !is_durable || self.sync_failed {
+            let waits_for_flush = is_active && !is_durable && !self.sync_failed && size_bytes == found_bytes;
+            if (!is_durable && !waits_for_flush) || self.sync_failed {
                 file.sync_data().map_err(StorageError::io("sync", &path))?;
                 self.dir_is_dirty = true;
             }
             // As sealing, closing and checkpoints do.
             builder.push_time_entry();
-            if at + 1 == self.segments.len() {
-                self.rewrite_if_wrong(at, &builder)?;
-                if next_offset < self.durable_end {
+            self.rewrite_if_wrong(at, &builder, is_active)?;
+            if is_last {
+                if !is_active {
                     return self.begin_segment(self.durable_end);
                 }
                 // Nothing tells when it was created: not after it was last written.
                 builder.cadence.created_ms =
                     modified_ms.map_or(self.now_ms, |modified_ms| modified_ms.min(self.now_ms));
-                return Ok(ActiveState { file, base, size_bytes, next_offset, builder });
+                let flushed = if waits_for_flush { trusted_below.max(base) } else { next_offset };
+                return Ok(ActiveState { file, base, size_bytes, next_offset, flushed, builder });
             }
-            self.rewrite_if_wrong(at, &builder)?;
             at += 1;
         }
     }
@@ -164,7 +168,7 @@ impl Recovery<'_> {
             self.note_damage(end, next_base, base, ending.position(size_bytes), size_bytes);
         }
         builder.push_time_entry();
-        self.rewrite_if_wrong(at, &builder)
+        self.rewrite_if_wrong(at, &builder, false)
     }
 
     /// Whether a transaction index is what it was when it was saved; without entries there is no file.
@@ -259,9 +263,8 @@ impl Recovery<'_> {
         Ok(false)
     }
 
-    fn rewrite_if_wrong(&mut self, at: usize, builder: &IndexBuilder) -> Result<(), StorageError> {
-        let is_last = at + 1 == self.segments.len();
-        let rebuilt = builder.write(self.vfs(), self.dir, self.segments[at].base, is_last)?;
+    fn rewrite_if_wrong(&mut self, at: usize, builder: &IndexBuilder, grows: bool) -> Result<(), StorageError> {
+        let rebuilt = builder.write(self.vfs(), self.dir, self.segments[at].base, grows)?;
         self.report.indexes_rebuilt += rebuilt;
         let sizes = &mut self.segments[at].sizes;
         sizes.offset_index_bytes = Some((builder.offset_entries.len() * OffsetEntry::BYTES) as u64);

@@ -10,7 +10,7 @@ use crate::storage::cache_checksums::{Checksum, SegmentChecksums};
 use crate::storage::error::StorageError;
 use crate::storage::index::{IndexEntry, OffsetEntry, TimeEntry};
 use crate::storage::segment::{Cadence, SegmentEnd, extension, segment_path};
-use crate::storage::vfs::{Vfs, VfsFile, read_file, replace_file};
+use crate::storage::vfs::{Access, Vfs, VfsFile, read_file, replace_file, write_all_at};
 use crate::types::{LeaderEpoch, Offset};
 
 /// The largest index: `segment.index.bytes` is an i32.
@@ -131,8 +131,9 @@ impl IndexBuilder {
         }
     }
 
-    /// Brings the files to what was built; durable when it returns. Returns how many were not so already. A segment that
-    /// is still to grow may do without an index that has no entry.
+    /// Brings the files to what was built. Returns how many were not so already. Durable when it returns, save for a segment that
+    /// is still to grow: the next checkpoint makes its indexes durable, and what a crash leaves of them does not fit their checksum.
+    /// Such a segment may do without an index that has no entry.
     pub(in crate::storage) fn write(
         &self,
         vfs: &dyn Vfs,
@@ -216,6 +217,13 @@ fn write_file<E: IndexEntry>(
         Ok(None) if bytes.is_empty() && grows => return Ok(false),
         _ => {}
     }
-    replace_file(vfs, &path, &bytes).map_err(StorageError::io("replace", &path))?;
+    let written = match grows {
+        true => vfs.open(&path, Access::CreateOrKeep).and_then(|file| {
+            file.set_len(0)?;
+            write_all_at(&*file, &bytes, &[], 0)
+        }),
+        false => replace_file(vfs, &path, &bytes),
+    };
+    written.map_err(StorageError::io("replace", &path))?;
     Ok(true)
 }

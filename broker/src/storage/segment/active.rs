@@ -18,6 +18,7 @@ use crate::storage::batch_header::BatchHeader;
 use crate::storage::cache_checksums::{Checksum, SegmentChecksums};
 use crate::storage::index::{GrowingIndex, IndexEntry, OffsetEntry, SealedIndex, TimeEntry};
 use crate::storage::open_files::{LazyFile, OpenFiles};
+use crate::storage::recovery::INDEX_BYTES_MAX;
 use crate::storage::sealed_caches::SealedCaches;
 use crate::storage::verified::Verified;
 use crate::storage::vfs::{Vfs, VfsFile, read_file};
@@ -167,7 +168,7 @@ impl ActiveSegment {
     /// The transaction index cannot be read.
     pub(in crate::storage) fn checksums(&self, vfs: &dyn Vfs, dir: &Path) -> io::Result<SegmentChecksums> {
         let transaction_index = segment_path(dir, self.base_offset, extension::TRANSACTION_INDEX);
-        let transaction_index = read_file(vfs, &transaction_index, self.end().size_bytes)?.unwrap_or_default();
+        let transaction_index = read_file(vfs, &transaction_index, INDEX_BYTES_MAX)?.unwrap_or_default();
         Ok(SegmentChecksums {
             offset_index: self.offset_index.saved(),
             time_index: self.time_index.saved(),

@@ -14,6 +14,7 @@ use crate::storage::batch_scan::{BatchCursor, SEARCH_BLOCK_BYTES, Step};
 use crate::storage::cache_checksums::{Checksum, SegmentChecksums};
 use crate::storage::index::{OffsetEntry, SealedIndex, TimeEntry};
 use crate::storage::open_files::{LazyFile, OpenFiles};
+use crate::storage::recovery::INDEX_BYTES_MAX;
 use crate::storage::sealed_caches::SealedCaches;
 use crate::storage::verified::Verified;
 use crate::storage::vfs::read_file;
@@ -211,7 +212,7 @@ impl SealedSegment {
 
     fn read_checksums(&self, dir: &Path) -> io::Result<SegmentChecksums> {
         let transaction_index = segment_path(dir, self.base_offset, extension::TRANSACTION_INDEX);
-        let transaction_index = read_file(self.file.vfs(), &transaction_index, self.size_bytes)?;
+        let transaction_index = read_file(self.file.vfs(), &transaction_index, INDEX_BYTES_MAX)?;
         Ok(SegmentChecksums {
             offset_index: Checksum::of(&self.offset_index.read_all::<OffsetEntry>()?),
             time_index: Checksum::of(&self.time_index.read_all::<TimeEntry>()?),
