@@ -97,7 +97,7 @@ impl Measurements {
         self.all.iter().map(Samples::row).collect()
     }
 
-    /// Prints one row a measurement under `header`, which says what [`Row::cells`] are.
+    /// Prints one row a measurement under `header`, one column each.
     ///
     /// # Errors
     /// As [`report::print()`], and a target that was missed.
