@@ -9,6 +9,7 @@ use ottla_protocol::messages::consumer_group_describe::{
     Assignment, ConsumerGroupDescribeRequest, ConsumerGroupDescribeResponse, DescribedGroup, Member, TopicPartitions,
 };
 
+use super::answer_bytes::AnswerBytes;
 use super::authorized_operations::{GROUP, or_unasked};
 use super::context::{Api, Call};
 use super::dispatch::respond;
@@ -25,8 +26,14 @@ const CONSUMER_MEMBER: i8 = 1;
 /// Reads each group by itself.
 pub(super) fn dispatch(api: &Arc<Api>, request: ConsumerGroupDescribeRequest, call: Call) -> Dispatched {
     let operations = or_unasked(GROUP, request.include_authorized_operations);
+    let bytes = AnswerBytes::new();
     let read = |group_id: String| {
-        let read = api.groups.read(&group_id, |shard| shard.describe_consumer(&group_id));
+        let read = api.groups.read(&group_id, |shard| {
+            bytes.take(group_id.len())?;
+            let described = shard.describe_consumer(&group_id)?;
+            described.members.iter().try_for_each(|member| take_member(&bytes, member))?;
+            Ok(described)
+        });
         read.map(move |described| answer(group_id, described, operations))
     };
     let groups = request.group_ids.into_iter().map(read).collect();
@@ -55,11 +62,28 @@ fn answer(
         Err(error) => DescribedGroup {
             error_code: error.to_error_code().into(),
             // In Kafka's words, since its tools show them.
-            error_message: (error == GroupError::GroupIdNotFound).then(|| format!("Group {group_id} not found.")),
+            error_message: match error {
+                GroupError::GroupIdNotFound => Some(format!("Group {group_id} not found.")),
+                GroupError::AnswerTooLarge => Some(error.to_string()),
+                _ => None,
+            },
             group_id,
             ..Default::default()
         },
     }
+}
+
+fn take_member(bytes: &AnswerBytes, member: &DescribedConsumerMember) -> Result<(), GroupError> {
+    let names = member.subscribed_topics.iter();
+    let texts = member.member_id.len() + member.client_id.len() + member.client_host.len();
+    let options = [&member.instance_id, &member.rack_id].map(|text| text.as_ref().map_or(0, String::len));
+    bytes.take(texts + options.iter().sum::<usize>() + member.subscribed_regex.len())?;
+    names.map(String::len).try_for_each(|name_bytes| bytes.take(name_bytes))?;
+    let topics = member.assignment.iter().chain(&member.target_assignment);
+    let partition_bytes = size_of::<i32>();
+    topics
+        .map(|topic| topic.topic_name.len() + topic.partitions.len() * partition_bytes)
+        .try_for_each(|topic_bytes| bytes.take(topic_bytes))
 }
 
 fn member(member: DescribedConsumerMember) -> Member {

@@ -11,6 +11,7 @@ use ottla_protocol::messages::describe_groups::{
     DescribeGroupsRequest, DescribeGroupsResponse, DescribedGroup, DescribedGroupMember,
 };
 
+use super::answer_bytes::AnswerBytes;
 use super::authorized_operations::{GROUP, or_unasked};
 use super::context::{Api, Call};
 use super::dispatch::respond;
@@ -19,7 +20,7 @@ use super::exchange::Dispatched;
 use crate::coordinator::Handled;
 use crate::coordinator::group::{self, GroupError};
 
-/// The first version that says that there is no such group.
+/// The first version that says that there is no such group, and has messages.
 const NOT_FOUND_SINCE: i16 = 6;
 /// The state of a group that is not there.
 const DEAD: &str = "Dead";
@@ -28,9 +29,15 @@ const DEAD: &str = "Dead";
 pub(super) fn dispatch(api: &Arc<Api>, request: DescribeGroupsRequest, call: Call) -> Dispatched {
     let operations = or_unasked(GROUP, call.version >= 3 && request.include_authorized_operations);
     let version = call.version;
+    let bytes = AnswerBytes::new();
     let read = |group_id: String| {
-        let read = api.groups.read(&group_id, |shard| Ok(shard.describe_classic(&group_id)));
-        read.map(move |described| answer(group_id, described.and_then(|described| described), operations, version))
+        let read = api.groups.read(&group_id, |shard| {
+            bytes.take(group_id.len())?;
+            let described = shard.describe_classic(&group_id)?;
+            described.members.iter().try_for_each(|member| bytes.take(text_bytes(member)))?;
+            Ok(described)
+        });
+        read.map(move |described| answer(group_id, described, operations, version))
     };
     let groups = request.groups.into_iter().map(read).collect();
     Handled::all(groups)
@@ -65,8 +72,20 @@ fn answer(
             group_state: DEAD.to_owned(),
             ..Default::default()
         },
-        Err(error) => DescribedGroup { error_code: error.to_error_code().into(), group_id, ..Default::default() },
+        Err(error) => DescribedGroup {
+            error_code: error.to_error_code().into(),
+            error_message: (error == GroupError::AnswerTooLarge && version >= NOT_FOUND_SINCE)
+                .then(|| error.to_string()),
+            group_id,
+            ..Default::default()
+        },
     }
+}
+
+fn text_bytes(member: &group::DescribedMember) -> usize {
+    let texts = member.member_id.len() + member.client_id.len() + member.client_host.len();
+    let instance_id = member.instance_id.as_ref().map_or(0, String::len);
+    texts + instance_id + member.metadata.len() + member.assignment.len()
 }
 
 fn member(member: group::DescribedMember) -> DescribedGroupMember {

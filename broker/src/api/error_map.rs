@@ -124,6 +124,7 @@ impl ToErrorCode for GroupError {
             Self::NotCoordinator => ErrorCode::NotCoordinator,
             Self::CoordinatorLoadInProgress => ErrorCode::CoordinatorLoadInProgress,
             Self::CoordinatorNotAvailable => ErrorCode::CoordinatorNotAvailable,
+            Self::AnswerTooLarge => ErrorCode::InvalidRequest,
             Self::ChangeTooLarge => ErrorCode::UnknownServerError,
         }
     }
@@ -134,7 +135,7 @@ impl ToErrorCode for ConsumerGroupError {
         match self {
             Self::InvalidRequest(_) => ErrorCode::InvalidRequest,
             Self::GroupIdNotFound(_) => ErrorCode::GroupIdNotFound,
-            Self::TooManyGroups => ErrorCode::CoordinatorNotAvailable,
+            Self::TooManyGroups | Self::NoRoomForMember => ErrorCode::CoordinatorNotAvailable,
             Self::UnsupportedAssignor { .. } => ErrorCode::UnsupportedAssignor,
             Self::InvalidRegularExpression { .. } => ErrorCode::InvalidRegularExpression,
             Self::GroupMaxSizeReached { .. } | Self::TooMuchMetadata { .. } | Self::TooManyRegexes { .. } => {

@@ -4,6 +4,7 @@
 //! how errors of the floors below become codes.
 
 mod alter_configs;
+mod answer_bytes;
 mod api_versions;
 mod authorized_operations;
 mod client_identity;

@@ -13,12 +13,13 @@ use ottla_protocol::messages::offset_fetch::{
 };
 use ottla_protocol::{ErrorCode, Uuid};
 
+use super::answer_bytes::AnswerBytes;
 use super::context::{Api, Call};
 use super::dispatch::respond;
 use super::error_map::ToErrorCode;
 use super::exchange::Dispatched;
 use crate::coordinator::Handled;
-use crate::coordinator::group::{CommittedOffset, GroupShard};
+use crate::coordinator::group::{CommittedOffset, GroupError, GroupShard};
 use crate::metadata::MetadataImage;
 
 /// The first version that asks for several groups.
@@ -32,7 +33,8 @@ const GROUP_ERROR_SINCE: i16 = 2;
 pub(super) fn dispatch(api: &Arc<Api>, request: OffsetFetchRequest, call: Call) -> Dispatched {
     let image = api.image();
     let groups = if call.version >= GROUPS_SINCE { request.groups } else { vec![only_group(request)] };
-    let answers = groups.into_iter().map(|group| read(api, &image, group, call.version)).collect();
+    let bytes = AnswerBytes::new();
+    let answers = groups.into_iter().map(|group| read(api, &image, group, call.version, &bytes)).collect();
     Handled::all(answers).map(move |groups| respond(&call, &response(groups, call.version))).into()
 }
 
@@ -54,14 +56,18 @@ fn read(
     image: &Arc<MetadataImage>,
     group: OffsetFetchRequestGroup,
     version: i16,
+    bytes: &AnswerBytes,
 ) -> Handled<OffsetFetchResponseGroup> {
     let OffsetFetchRequestGroup { group_id, topics, member_id, member_epoch } = group;
     let read = api.groups.read(&group_id, |shard| {
+        bytes.take(group_id.len())?;
         shard.check_offset_fetch(&group_id, member_id.as_deref(), member_epoch)?;
-        Ok(match &topics {
-            None => every_offset(shard, &group_id, image, version),
-            Some(topics) => topics.iter().map(|topic| offsets_of(shard, &group_id, image, topic, version)).collect(),
-        })
+        match &topics {
+            None => every_offset(shard, &group_id, image, version, bytes),
+            Some(topics) => {
+                topics.iter().map(|topic| offsets_of(shard, &group_id, image, topic, version, bytes)).collect()
+            }
+        }
     });
     read.map(move |read| match read {
         Ok(topics) => OffsetFetchResponseGroup { group_id, topics, error_code: ErrorCode::None.into() },
@@ -81,7 +87,8 @@ fn every_offset(
     group_id: &str,
     image: &MetadataImage,
     version: i16,
-) -> Vec<OffsetFetchResponseTopics> {
+    bytes: &AnswerBytes,
+) -> Result<Vec<OffsetFetchResponseTopics>, GroupError> {
     let offsets = shard.offsets_of(group_id).into_iter().flatten();
     let topic = |(name, partitions): (&Arc<str>, &std::collections::BTreeMap<i32, CommittedOffset>)| {
         let topic_id = image.topic(name).map(|topic| topic.id);
@@ -93,9 +100,9 @@ fn every_offset(
         let partitions = partitions
             .iter()
             .filter(|(_, offset)| is_of_topic(offset, topic_id))
-            .map(|(&partition, offset)| told(partition, Some(offset)))
-            .collect();
-        Some(OffsetFetchResponseTopics { name: name.to_string(), topic_id, partitions })
+            .map(|(&partition, offset)| take(bytes, told(partition, Some(offset))))
+            .collect::<Result<_, _>>();
+        Some(partitions.map(|partitions| OffsetFetchResponseTopics { name: name.to_string(), topic_id, partitions }))
     };
     offsets.filter_map(topic).collect()
 }
@@ -106,7 +113,9 @@ fn offsets_of(
     image: &MetadataImage,
     topic: &OffsetFetchRequestTopics,
     version: i16,
-) -> OffsetFetchResponseTopics {
+    bytes: &AnswerBytes,
+) -> Result<OffsetFetchResponseTopics, GroupError> {
+    bytes.take(topic.name.len())?;
     let OffsetFetchRequestTopics { name, topic_id, partition_indexes } = topic;
     let by_id = version >= TOPIC_IDS_SINCE;
     let found = if by_id { image.topic_by_id(topic_id).map(|topic| topic.name.as_str()) } else { Some(name.as_str()) };
@@ -117,11 +126,14 @@ fn offsets_of(
             told(partition, offset.filter(|offset| !by_id || is_of_topic(offset, *topic_id)))
         }
     };
-    OffsetFetchResponseTopics {
-        name: name.clone(),
-        topic_id: *topic_id,
-        partitions: partition_indexes.iter().map(partition).collect(),
-    }
+    let partitions = partition_indexes.iter().map(|index| take(bytes, partition(index))).collect::<Result<_, _>>()?;
+    Ok(OffsetFetchResponseTopics { name: name.clone(), topic_id: *topic_id, partitions })
+}
+
+/// What is told, if there is room for it.
+fn take(bytes: &AnswerBytes, told: OffsetFetchResponsePartitions) -> Result<OffsetFetchResponsePartitions, GroupError> {
+    bytes.take(told.metadata.as_ref().map_or(0, String::len))?;
+    Ok(told)
 }
 
 /// Whether an offset is one of this topic, not of one that had the same name before. Zero is for not knowing.

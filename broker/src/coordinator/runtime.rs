@@ -18,7 +18,7 @@ use rand::SeedableRng;
 use rand::rngs::StdRng;
 use tokio::sync::{Notify, oneshot};
 
-use super::group::{GroupConfig, GroupError, GroupShard, Moment, Outcome, Token, WaitingAnswer};
+use super::group::{GroupConfig, GroupError, GroupShard, MembersBudget, Moment, Outcome, Token, WaitingAnswer};
 use super::handled::Handled;
 use super::load::load;
 use super::offsets_topic::{OFFSETS_TOPIC, partition_of};
@@ -52,6 +52,8 @@ struct Context {
     replicas: Arc<ReplicaManager>,
     clock: Arc<dyn Clock>,
     config: Arc<GroupConfig>,
+    /// Of the members of all groups.
+    members_budget: MembersBudget,
     /// How long an answer waits for the disk.
     commit_timeout: Duration,
     load_piece_bytes: usize,
@@ -100,6 +102,7 @@ impl GroupCoordinator {
         Self {
             context: Context {
                 config: Arc::new(GroupConfig::new(&config)),
+                members_budget: MembersBudget::default(),
                 commit_timeout: Duration::from_millis(u64::try_from(config.offsets_commit_timeout_ms).unwrap_or(0)),
                 load_piece_bytes: usize::try_from(config.offsets_load_buffer_size).unwrap_or(1),
                 controller,
@@ -314,10 +317,7 @@ impl GroupCoordinator {
             return table;
         }
         let slots: Vec<_> = (0..topic.partition_count())
-            .map(|index| {
-                let shard = GroupShard::new(Arc::clone(&self.context.config), StdRng::from_rng(&mut *random));
-                Slot::begin(topic.partition(index), shard)
-            })
+            .map(|index| Slot::begin(topic.partition(index), self.new_shard(&mut random)))
             .collect();
         let table = Arc::new(ShardTable { topic_id: topic.id(), slots });
         self.table.store(Some(Arc::clone(&table)));
@@ -329,7 +329,7 @@ impl GroupCoordinator {
     fn load(&self, table: &Arc<ShardTable>, random: &mut StdRng) {
         for slot in table.slots.iter().filter(|slot| matches!(&*slot.state.lock(), SlotState::Loading)) {
             let Some(partition) = slot.partition.clone() else { continue };
-            let mut shard = GroupShard::new(Arc::clone(&self.context.config), StdRng::from_rng(&mut *random));
+            let mut shard = self.new_shard(random);
             let (slot, signals) = (Arc::clone(slot), Arc::clone(&self.signals));
             let (clock, piece_bytes) = (Arc::clone(&self.context.clock), self.context.load_piece_bytes);
             let controller = Arc::clone(&self.context.controller);
@@ -341,6 +341,11 @@ impl GroupCoordinator {
                 signals.wake.notify_one();
             });
         }
+    }
+
+    fn new_shard(&self, random: &mut StdRng) -> GroupShard {
+        let Context { config, members_budget, .. } = &self.context;
+        GroupShard::new(Arc::clone(config), members_budget.clone(), StdRng::from_rng(random))
     }
 
     fn when_durable<A: Send + 'static>(

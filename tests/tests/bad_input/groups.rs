@@ -8,6 +8,7 @@ use ottla_protocol::messages::join_group::{JoinGroupRequest, JoinGroupRequestPro
 use ottla_protocol::messages::offset_commit::{
     OffsetCommitRequest, OffsetCommitRequestPartition, OffsetCommitRequestTopic,
 };
+use ottla_protocol::messages::offset_fetch::{OffsetFetchRequest, OffsetFetchRequestGroup, OffsetFetchRequestTopics};
 use ottla_protocol::messages::sync_group::{SyncGroupRequest, SyncGroupRequestAssignment};
 use ottla_tests::connection::RawConnection;
 use ottla_tests::wait::{PATIENCE, wait_for};
@@ -15,7 +16,9 @@ use ottla_tests::wait::{PATIENCE, wait_for};
 use crate::victim::Victim;
 
 const UNKNOWN_SERVER_ERROR: i16 = -1;
+const COORDINATOR_NOT_AVAILABLE: i16 = 15;
 const UNKNOWN_MEMBER_ID: i16 = 25;
+const INVALID_REQUEST: i16 = 42;
 const MEMBER_ID_REQUIRED: i16 = 79;
 const GROUP_MAX_SIZE_REACHED: i16 = 81;
 
@@ -234,17 +237,11 @@ fn commits_of_ten_thousand_groups_are_kept_and_cost_little() {
     let mut victim = victim().unwrap();
     victim.create_topic("flights", 1, &[]).unwrap();
     victim.rebase().unwrap();
-    let commit = |group: &str, offset| {
-        let partition = OffsetCommitRequestPartition { committed_offset: offset, ..Default::default() };
-        let topic =
-            OffsetCommitRequestTopic { name: "flights".to_owned(), partitions: vec![partition], ..Default::default() };
-        OffsetCommitRequest { group_id: group.to_owned(), topics: vec![topic], ..Default::default() }
-    };
     let mut connection = victim.connect().unwrap();
     // Many in flight: their answers share the disk.
     for round in 0..200 {
         for number in 0..50 {
-            connection.send(9, &commit(&format!("group-{round}-{number}"), number)).unwrap();
+            connection.send(9, &commit(&format!("group-{round}-{number}"), number, "")).unwrap();
         }
         for number in 0..50 {
             let (_, answer) = connection.read_response::<OffsetCommitRequest>(9).unwrap();
@@ -255,6 +252,71 @@ fn commits_of_ten_thousand_groups_are_kept_and_cost_little() {
     drop(connection);
     ensure_small(&victim).unwrap();
     victim.check("10,000 groups").unwrap();
+}
+
+/// Commits an offset of `flights`, in no member's name.
+fn commit(group: &str, offset: i64, text: &str) -> OffsetCommitRequest {
+    let committed_metadata = Some(text.to_owned());
+    let partition = OffsetCommitRequestPartition { committed_offset: offset, committed_metadata, ..Default::default() };
+    let topic =
+        OffsetCommitRequestTopic { name: "flights".to_owned(), partitions: vec![partition], ..Default::default() };
+    OffsetCommitRequest { group_id: group.to_owned(), topics: vec![topic], ..Default::default() }
+}
+
+#[test]
+fn members_of_many_groups_say_no_more_together_than_all_may() {
+    let mut victim = victim_with(&[("group.max.session.timeout.ms", "1800000")]).unwrap();
+    for number in 0..60 {
+        let mut connection = victim.connect().unwrap();
+        let mut large = join(&format!("large-{number}"), "");
+        (large.session_timeout_ms, large.rebalance_timeout_ms) = (1_800_000, 1_800_000);
+        large.protocols[0].metadata = Bytes::from(vec![0; 8 << 20]);
+        let answer = connection.ask(3, &large).unwrap();
+        assert_eq!(answer.error_code, if number < 15 { 0 } else { COORDINATOR_NOT_AVAILABLE }, "{number}");
+    }
+    let highest = victim.process().usage().unwrap().resident_bytes_max;
+    assert!(highest < 400 << 20, "{highest} bytes at the highest");
+    // There is room for an ordinary member.
+    let joined = victim.ask(3, &join("ordinary", "")).unwrap();
+    assert_eq!((joined.error_code, joined.members.len()), (0, 1));
+    assert_eq!(victim.ask(3, &sync_v3(sync("ordinary", &joined, 1_000))).unwrap().error_code, 0);
+    victim.serve_healthy().unwrap();
+}
+
+#[test]
+fn what_is_asked_for_ten_thousand_times_is_not_told_ten_thousand_times() {
+    let mut victim = victim().unwrap();
+    victim.create_topic("flights", 1, &[]).unwrap();
+    let leader = victim.ask(3, &join("group", "")).unwrap();
+    assert_eq!(victim.ask(3, &sync_v3(sync("group", &leader, 10 << 20))).unwrap().error_code, 0);
+    for version in [5, 6] {
+        let request = DescribeGroupsRequest { groups: vec!["group".to_owned(); 10_000], ..Default::default() };
+        let groups = victim.ask(version, &request).unwrap().groups;
+        let told = groups.iter().filter(|group| group.error_code == 0);
+        let bytes: usize = told.flat_map(|group| &group.members).map(|member| member.member_assignment.len()).sum();
+        assert!((50 << 20..=64 << 20).contains(&bytes), "{bytes} bytes");
+        let last = groups.last().unwrap();
+        assert_eq!((groups.len(), last.error_code), (10_000, INVALID_REQUEST));
+        assert_eq!(last.error_message.as_ref().map(|text| text.contains("too large")), (version == 6).then_some(true));
+    }
+    let answer = victim.ask(9, &commit("simple", 5, &"x".repeat(4_096))).unwrap();
+    assert_eq!(answer.topics[0].partitions[0].error_code, 0);
+    let of = |partitions: usize| {
+        let topic = OffsetFetchRequestTopics {
+            name: "flights".to_owned(),
+            partition_indexes: vec![0; partitions],
+            ..Default::default()
+        };
+        OffsetFetchRequestGroup { group_id: "simple".to_owned(), topics: Some(vec![topic]), ..Default::default() }
+    };
+    let all = OffsetFetchRequestGroup { topics: None, ..of(0) };
+    let request = OffsetFetchRequest { groups: vec![of(1), of(1_000_000), all], ..Default::default() };
+    let groups = victim.ask(9, &request).unwrap().groups;
+    let codes: Vec<i16> = groups.iter().map(|group| group.error_code).collect();
+    assert_eq!(codes, [0, INVALID_REQUEST, INVALID_REQUEST]);
+    let highest = victim.process().usage().unwrap().resident_bytes_max;
+    assert!(highest < 600 << 20, "{highest} bytes at the highest");
+    victim.serve_healthy().unwrap();
 }
 
 fn ensure_small(victim: &Victim) -> Result<()> {

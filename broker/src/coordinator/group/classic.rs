@@ -23,6 +23,7 @@ use super::config::GroupConfig;
 use super::error::GroupError;
 use super::group_record::GroupRecord;
 use super::group_shard::TimerKey;
+use super::members_bytes::{MembersBudget, MembersBytes};
 use super::outcome::Effects;
 use super::pending_members::{PendingMembers, PendingPlace};
 use super::timers::{Moment, Timer, Timers};
@@ -84,6 +85,7 @@ impl ClassicState {
 pub(super) struct Context<'a> {
     pub(super) config: &'a GroupConfig,
     pub(super) timers: &'a mut Timers<TimerKey>,
+    pub(super) members_budget: &'a MembersBudget,
     pub(super) pending_members: &'a mut PendingMembers,
     pub(super) effects: &'a mut Effects,
     pub(super) now: Moment,
@@ -102,13 +104,17 @@ pub(super) struct ClassicGroup {
     generation: i32,
     leader: Option<Arc<str>>,
     members: BTreeMap<Arc<str>, ClassicMember>,
+    /// What they say.
+    members_bytes: MembersBytes,
+    /// What they are assigned.
+    assigned_bytes: MembersBytes,
     /// The members with an instance id, by that.
     static_members: HashMap<String, Arc<str>>,
     /// The topics of all members; `None` when their metadata do not say.
     subscribed_topics: Option<BTreeSet<String>>,
     /// Something of it stands in the log.
     is_recorded: bool,
-    rebalance: Rebalance,
+    rebalance: Box<Rebalance>,
 }
 
 /// Memory of the live coordinator: what a restart forgets.
@@ -137,8 +143,6 @@ struct Rebalance {
     awaiting_join: usize,
     /// How many members can speak each protocol.
     supported: HashMap<String, usize>,
-    /// What all members take.
-    members_bytes: usize,
 }
 
 /// An id that is out.
@@ -151,7 +155,7 @@ struct PendingMember {
 
 impl ClassicGroup {
     /// A group without members, of which nothing is on record.
-    pub(super) fn new(id: Arc<str>, now: Moment) -> Self {
+    pub(super) fn new(id: Arc<str>, members_budget: &MembersBudget, now: Moment) -> Self {
         Self {
             id,
             state: ClassicState::Empty,
@@ -161,10 +165,12 @@ impl ClassicGroup {
             generation: 0,
             leader: None,
             members: BTreeMap::new(),
+            members_bytes: MembersBytes::of_budget(members_budget.clone()),
+            assigned_bytes: MembersBytes::of_budget(members_budget.clone()),
             static_members: HashMap::new(),
             subscribed_topics: None,
             is_recorded: false,
-            rebalance: Rebalance::default(),
+            rebalance: Box::default(),
         }
     }
 
@@ -323,6 +329,11 @@ impl ClassicGroup {
         self.state == ClassicState::Empty
     }
 
+    /// What all members say and are assigned.
+    pub(super) fn members_bytes(&self) -> usize {
+        self.members_bytes.get() + self.assigned_bytes.get()
+    }
+
     /// How many ids are out with which somebody may still join.
     pub(super) fn pending_member_count(&self) -> usize {
         self.rebalance.pending_members.len()
@@ -407,7 +418,8 @@ impl ClassicGroup {
         for (protocol, _) in &member.protocols {
             *self.rebalance.supported.entry(protocol.clone()).or_default() += 1;
         }
-        self.rebalance.members_bytes += member.size_bytes();
+        self.members_bytes.add(member.size_bytes());
+        self.assigned_bytes.add(member.assignment.len());
         self.rebalance.awaiting_join += usize::from(member.awaiting_join.is_some());
         if let Some(instance_id) = &member.instance_id {
             self.static_members.insert(instance_id.clone(), Arc::clone(&id));
@@ -435,7 +447,8 @@ impl ClassicGroup {
                 }
             }
         }
-        self.rebalance.members_bytes -= member.size_bytes();
+        self.members_bytes.remove(member.size_bytes());
+        self.assigned_bytes.remove(member.assignment.len());
         self.rebalance.awaiting_join -= usize::from(member.awaiting_join.is_some());
         if let Some(instance_id) = &member.instance_id
             && self.static_members.get(instance_id).is_some_and(|owner| &**owner == id)

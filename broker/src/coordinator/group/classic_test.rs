@@ -592,6 +592,28 @@ fn an_assignment_that_no_record_can_hold_is_refused_and_the_leader_hands_in_anot
 }
 
 #[test]
+fn what_is_assigned_counts_with_what_the_members_of_all_groups_say() {
+    let mut shard = TestShard::default();
+    shard.shard.members_budget = MembersBudget::with_max(10_000);
+    let token = shard.join(JoinGroup { needs_member_id: false, ..member("") });
+    shard.advance(INITIAL_DELAY_MS);
+    let id = shard.joined(token).unwrap().member_id.clone();
+    let hand_in = |shard: &mut TestShard, generation: i32, bytes: usize| {
+        let assignments = vec![(id.clone(), Bytes::from(vec![b'x'; bytes]))];
+        let token = shard.sync(&SyncGroup { assignments, ..sync(&id, generation) });
+        shard.synced(token).unwrap().error
+    };
+    assert_eq!(hand_in(&mut shard, 1, 9_990), Some(GroupError::CoordinatorNotAvailable));
+    assert_eq!((hand_in(&mut shard, 1, 8_000), shard.state()), (None, "Stable"));
+    // It may have as much again.
+    shard.join(member(&id));
+    assert_eq!(hand_in(&mut shard, 2, 9_990), Some(GroupError::CoordinatorNotAvailable));
+    assert_eq!((hand_in(&mut shard, 2, 8_000), shard.state()), (None, "Stable"));
+    shard.leave(vec![departure(&id)]).unwrap()[0].unwrap();
+    assert_eq!(shard.shard.members_budget.taken_bytes(), 0);
+}
+
+#[test]
 fn a_group_that_cannot_be_written_empty_is_tried_again() {
     let mut shard = TestShard::default();
     let ids = shard.stable(1);

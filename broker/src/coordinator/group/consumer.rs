@@ -16,6 +16,7 @@ use std::sync::Arc;
 use super::assignment::Assignment;
 use super::consumer_member::ConsumerMember;
 use super::consumer_record::{ConsumerGroupRecord, target_from_record};
+use super::members_bytes::MembersBytes;
 use crate::metadata::MetadataImage;
 use crate::types::TopicId;
 
@@ -72,6 +73,7 @@ pub(crate) struct ConsumerGroup {
     /// When the target assignment was made, in milliseconds since 1970; 0 for never.
     assignment_timestamp_ms: i64,
     members: BTreeMap<Arc<str>, Arc<ConsumerMember>>,
+    members_bytes: MembersBytes,
     targets: BTreeMap<Arc<str>, Arc<Assignment>>,
     resolved_regexes: BTreeMap<String, Arc<ResolvedRegex>>,
     /// Who owns each partition, whether to be given up or not.
@@ -80,6 +82,16 @@ pub(crate) struct ConsumerGroup {
 }
 
 impl ConsumerGroup {
+    /// A group without members whose members count.
+    pub(super) fn new(members_bytes: MembersBytes) -> Self {
+        Self { members_bytes, ..Self::default() }
+    }
+
+    /// What all members say about themselves.
+    pub(crate) fn members_bytes(&self) -> usize {
+        self.members_bytes.get()
+    }
+
     /// The group's epoch.
     pub(crate) fn epoch(&self) -> i32 {
         self.epoch
@@ -242,6 +254,7 @@ impl ConsumerGroup {
         if let Some(instance_id) = &member.instance_id {
             self.static_members.insert(instance_id.clone(), member.member_id.clone());
         }
+        self.members_bytes.add(member.metadata_bytes());
         self.members.insert(member.member_id.clone(), Arc::new(member));
     }
 
@@ -250,9 +263,10 @@ impl ConsumerGroup {
         self.members.remove(member_id);
     }
 
-    /// Takes back what the indexes say of a member, where they speak of this one still.
+    /// Takes back what the indexes say of a member, where they speak of this one still, and what it says itself.
     fn forget(&mut self, member_id: &str) {
         let Some(member) = self.members.get(member_id) else { return };
+        self.members_bytes.remove(member.metadata_bytes());
         for partition in member.owned() {
             if self.owners.get(&partition).is_some_and(|owner| **owner == *member_id) {
                 self.owners.remove(&partition);

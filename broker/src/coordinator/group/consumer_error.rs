@@ -19,6 +19,9 @@ pub(crate) enum ConsumerGroupError {
     /// There are as many groups as the coordinator can keep.
     #[error("the coordinator has as many groups as it can keep")]
     TooManyGroups,
+    /// More than the members of all groups may say about themselves.
+    #[error("the members of all groups say as much about themselves as the coordinator can keep")]
+    NoRoomForMember,
     /// An assignor that this broker does not have.
     #[error("the assignor {name:?} is not supported; there are: {supported}")]
     UnsupportedAssignor {

@@ -335,8 +335,7 @@ pub(super) fn write_request(
     let stood_for = draft.group().resolved_regexes().get(&before.subscribed_regex).cloned().unwrap_or_default();
     if asks != before {
         draft.write_metadata(asks);
-        let bytes: usize = draft.group().members().map(|member| member.metadata_bytes()).sum();
-        if bytes > METADATA_BYTES_MAX && asks.metadata_bytes() > before.metadata_bytes() {
+        if draft.group().members_bytes() > METADATA_BYTES_MAX && asks.metadata_bytes() > before.metadata_bytes() {
             return Err(ConsumerGroupError::TooMuchMetadata { max: METADATA_BYTES_MAX });
         }
         let has_new_regex = asks.subscribed_regex != before.subscribed_regex && !asks.subscribed_regex.is_empty();

@@ -15,6 +15,9 @@ use ottla_protocol::messages::group_records::{
 
 use super::assignment::OwnedPartitions;
 
+/// What the name of a topic takes in a subscription beside its text.
+const TOPIC_BYTES: usize = 40;
+
 /// The epoch of a member that joins.
 pub(crate) const JOIN_EPOCH: i32 = 0;
 
@@ -138,7 +141,7 @@ impl ConsumerMember {
         self.subscribed_topics == other.subscribed_topics && self.subscribed_regex == other.subscribed_regex
     }
 
-    /// Bytes of what it says about itself.
+    /// What it says about itself takes in memory, more or less.
     pub(crate) fn metadata_bytes(&self) -> usize {
         let text = |text: &Option<String>| text.as_ref().map_or(0, String::len);
         let classic = self.classic.iter().flat_map(|classic| &classic.protocols);
@@ -148,7 +151,7 @@ impl ConsumerMember {
             + text(&self.server_assignor)
             + self.client_id.len()
             + self.client_host.len()
-            + self.subscribed_topics.iter().map(String::len).sum::<usize>()
+            + self.subscribed_topics.iter().map(|topic| TOPIC_BYTES + topic.len()).sum::<usize>()
             + self.subscribed_regex.len()
             + classic.map(|(name, metadata)| name.len() + metadata.len()).sum::<usize>()
     }

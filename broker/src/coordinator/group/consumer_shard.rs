@@ -30,6 +30,7 @@ use super::consumer_record::ConsumerGroupRecord;
 use super::error::GroupError;
 use super::group_record::GroupRecord;
 use super::group_shard::{GroupShard, TimerKey};
+use super::members_bytes::MembersBytes;
 use super::outcome::{Effects, FollowUp, Outcome};
 use super::timers::{Moment, Timer, Timers};
 use crate::metadata::MetadataImage;
@@ -98,8 +99,8 @@ impl GroupShard {
         }
         let mut effects = Effects::default();
         let answer = self.try_consumer_heartbeat(group_id, &request, now, &mut effects);
-        if answer.is_err() && !matches!(self.groups.get(group_id), Some(Group::Consumer(_))) {
-            self.forget_memory(group_id);
+        if answer.is_err() {
+            self.forget_stranger(group_id, &request.member_id);
         }
         Outcome { answer, effects }
     }
@@ -134,6 +135,10 @@ impl GroupShard {
             observe_state(&draft, memory, now);
             Ok(answer)
         })?;
+        let bytes_before = self.groups.get(group_id).map_or(0, Group::members_bytes);
+        if !self.members_budget.has_room_for(draft.group().members_bytes().saturating_sub(bytes_before)) {
+            return Err(ConsumerGroupError::NoRoomForMember);
+        }
 
         let records = finish(group_id, draft, epoch_before, &context, self.config.max_size, effects);
         if let Some(Group::Classic(group)) = self.groups.get_mut(group_id) {
@@ -143,8 +148,9 @@ impl GroupShard {
             effects.records.push(GroupRecord::GroupMetadata { key, value: None });
         }
         effects.records.extend(records);
-        if !matches!(self.groups.get(group_id), Some(Group::Consumer(_))) {
-            effects.follow_up = Some(FollowUp::Upgraded(group_id.into()));
+        if request.is_join() {
+            let member = Arc::clone(&answer.member_id);
+            effects.follow_up = Some(FollowUp::Remembered { group: group_id.into(), member });
         }
         Ok(answer)
     }
@@ -160,9 +166,19 @@ impl GroupShard {
         effects: &mut Effects,
     ) -> Result<JoinAnswer, GroupError> {
         let id = new_member_id(&mut self.random);
-        self.change_consumer_group(&request.group_id, now, effects, |draft, memory, context| {
-            consumer_classic::join(draft, memory, context, request, id)
-        })
+        let joined = self.change_consumer_group(&request.group_id, now, effects, |draft, memory, context| {
+            consumer_classic::join(draft, memory, context, request, id.clone())
+        });
+        let member: Arc<str> = if request.member_id.is_empty() { id.into() } else { request.member_id.as_str().into() };
+        match &joined {
+            // A group that becomes a classic one has other things to do then.
+            Ok(_) => {
+                let group = request.group_id.as_str().into();
+                effects.follow_up.get_or_insert(FollowUp::Remembered { group, member });
+            }
+            Err(_) => self.forget_stranger(&request.group_id, &member),
+        }
+        joined
     }
 
     /// SyncGroup in a consumer group.
@@ -241,6 +257,9 @@ impl GroupShard {
             observe_state(&draft, memory, now);
             Ok(result)
         })?;
+        if !self.members_budget.has_room_for(draft.group().members_bytes().saturating_sub(group.members_bytes())) {
+            return Err(GroupError::CoordinatorNotAvailable);
+        }
         let records = finish(group_id, draft, group.epoch(), &context, self.config.max_size, effects);
         effects.records.extend(records);
         Ok(result)
@@ -301,7 +320,8 @@ impl GroupShard {
             if !matches!(self.groups.get(group_id), Some(Group::Consumer(_))) {
                 // What is there was made for offsets alone, which are kept elsewhere.
                 self.forget(group_id);
-                self.groups.insert(group_id.into(), Group::Consumer(ConsumerGroup::default()));
+                let members_bytes = MembersBytes::of_budget(self.members_budget.clone());
+                self.groups.insert(group_id.into(), Group::Consumer(ConsumerGroup::new(members_bytes)));
             }
             if let Some(Group::Consumer(group)) = self.groups.get_mut(group_id) {
                 group.replay(record);
@@ -321,6 +341,19 @@ impl GroupShard {
                 }
             }
             _ => group.replay(record),
+        }
+    }
+
+    /// Forgets what is remembered of a member that the group does not have; of a group that is none, everything.
+    pub(super) fn forget_stranger(&mut self, group_id: &str, member_id: &str) {
+        match self.groups.get(group_id) {
+            Some(Group::Consumer(group)) if group.member(member_id).is_some() => {}
+            Some(Group::Consumer(_)) => {
+                if self.memories.get(group_id).is_some() {
+                    self.memories.alter(group_id, &mut self.timers, |memory| memory.forget(member_id));
+                }
+            }
+            Some(Group::Classic(_)) | None => self.forget_memory(group_id),
         }
     }
 

@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::*;
 use crate::coordinator::group::assignment::Assignment;
-use crate::coordinator::group::classic::ClassicState;
+use crate::coordinator::group::classic::{ClassicState, ClientIdentity};
 use crate::coordinator::group::consumer_context::MigrationPolicy;
 use crate::coordinator::group::consumer_test_group::TestGroup;
 use crate::coordinator::group::embedded_protocol::{decode_assignment, encode_assignment, to_assignment};
@@ -15,7 +15,7 @@ use crate::coordinator::group::test_shard::{
     GROUP, INITIAL_DELAY_MS, REBALANCE_MS, SESSION_MS, TOPIC, TestShard, config, departure, member, static_member,
     subscription, sync,
 };
-use crate::coordinator::group::{GroupConfig, Token};
+use crate::coordinator::group::{GroupConfig, MembersBudget, Token};
 use crate::metadata::{ImageDelta, MetadataRecord};
 
 /// A shard that knows a topic of four partitions.
@@ -60,6 +60,12 @@ impl Shard {
 
     fn beat(&mut self, member_id: &str, epoch: i32, owned: Option<Assignment>) -> HeartbeatAnswer {
         self.send(ConsumerHeartbeat { owned, ..self.topics.request(member_id, epoch) }).unwrap()
+    }
+
+    fn leave_on_full_disk(&mut self, member_id: &str) {
+        let request = self.topics.request(member_id, -1);
+        let outcome = self.shard.shard.consumer_heartbeat(GROUP, request, false, self.shard.now);
+        assert_eq!(self.shard.apply(outcome.effects), Err(GroupError::CoordinatorNotAvailable));
     }
 
     fn leave(&mut self, member_id: &str) {
@@ -704,6 +710,62 @@ fn of_a_group_that_a_full_disk_refuses_nothing_is_remembered() {
     assert_eq!(shard.shard.apply(outcome.effects), Err(GroupError::CoordinatorNotAvailable));
     assert!(shard.shard.shard.memories.groups.is_empty());
     assert_eq!((shard.shard.shard.group_count(), shard.shard.shard.next_due_ms()), (0, None));
+}
+
+#[test]
+fn what_members_say_is_bounded_over_all_groups() {
+    let mut shard = Shard::new();
+    shard.shard.shard.members_budget = MembersBudget::with_max(30_000);
+    let join = |shard: &mut Shard, group_id: &str, member_id: &str, bytes: usize| {
+        let request =
+            ConsumerHeartbeat { rack_id: Some("r".repeat(bytes)), ..shard.topics.join_request(member_id, &[TOPIC]) };
+        let outcome = shard.shard.shard.consumer_heartbeat(group_id, request, false, shard.shard.now);
+        shard.shard.apply(outcome.effects).unwrap();
+        outcome.answer
+    };
+    join(&mut shard, "a", "m", 10_000).unwrap();
+    join(&mut shard, GROUP, "m", 10_000).unwrap();
+    for group_id in [GROUP, "c"] {
+        let refused = join(&mut shard, group_id, "n", 10_000);
+        assert!(matches!(refused, Err(ConsumerGroupError::NoRoomForMember)), "{refused:?}");
+    }
+    // Whoever is in says as much as before, or less, and those who were refused are not remembered.
+    join(&mut shard, "a", "m", 10_000).unwrap();
+    join(&mut shard, GROUP, "m", 100).unwrap();
+    assert_eq!(shard.shard.shard.memories.groups.len(), 2);
+    join(&mut shard, "c", "n", 10_000).unwrap();
+    // A classic member of a consumer group counts as any other.
+    let token = shard.shard.join(JoinGroup {
+        client: ClientIdentity { client_id: "c".repeat(10_000), client_host: String::new() },
+        needs_member_id: false,
+        protocols: protocols(&[]),
+        ..member("")
+    });
+    assert_eq!(shard.shard.joined(token).unwrap().error, Some(GroupError::CoordinatorNotAvailable));
+    shard.shard.advance(60_000);
+    assert_eq!((shard.shard.shard.members_budget.taken_bytes(), shard.shard.shard.next_due_ms()), (0, None));
+}
+
+#[test]
+fn what_a_full_disk_refuses_of_a_group_with_members_is_not_remembered() {
+    let mut shard = Shard::new();
+    shard.enter("m");
+    shard.beat("m", 2, Some(shard.partitions(&[0, 1, 2, 3])));
+    shard.shard.disk_is_full = true;
+    let (now, request) = (shard.shard.now, shard.topics.join_request("n", &[TOPIC]));
+    let outcome = shard.shard.shard.consumer_heartbeat(GROUP, request, false, now);
+    assert_eq!(shard.shard.apply(outcome.effects), Err(GroupError::CoordinatorNotAvailable));
+    let token = shard.shard.join(JoinGroup {
+        session_timeout_ms: 1_800_000,
+        needs_member_id: false,
+        protocols: protocols(&[]),
+        ..member("")
+    });
+    assert_eq!(shard.shard.joined(token).unwrap().error, Some(GroupError::CoordinatorNotAvailable));
+    shard.leave_on_full_disk("m");
+    shard.shard.disk_is_full = false;
+    shard.leave("m");
+    assert_eq!(shard.shard.shard.next_due_ms(), None, "nobody is remembered");
 }
 
 #[test]

@@ -58,6 +58,9 @@ pub(crate) enum GroupError {
     /// What was asked for could not be made durable. Nothing was changed.
     #[error("the coordinator cannot write its log")]
     CoordinatorNotAvailable,
+    /// The request asks for more than one answer may hold.
+    #[error("the answer would be too large: ask for fewer groups or partitions at once")]
+    AnswerTooLarge,
     /// The records of the change are larger than one batch may be.
     #[error("the change is too large for the log")]
     ChangeTooLarge,

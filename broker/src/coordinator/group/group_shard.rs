@@ -25,6 +25,7 @@ use super::consumer_record::ConsumerGroupRecord;
 use super::consumer_shard::ConsumerMemories;
 use super::error::GroupError;
 use super::group_record::GroupRecord;
+use super::members_bytes::MembersBudget;
 use super::offset_store::{CommittedOffset, GroupOffsets, OffsetStore};
 use super::outcome::{Effects, FollowUp, Outcome, Token};
 use super::pending_members::PendingMembers;
@@ -71,6 +72,8 @@ pub(crate) struct GroupShard {
     pub(super) groups: HashMap<Arc<str>, Group>,
     /// What the names of groups take of which nothing is on record.
     pub(super) unrecorded_names_bytes: usize,
+    /// What members may say in all shards.
+    pub(super) members_budget: MembersBudget,
     /// The ids of all classic groups that nobody has joined with.
     pub(super) pending_members: PendingMembers,
     offsets: OffsetStore,
@@ -101,11 +104,12 @@ impl Parts<'_> {
 
 impl GroupShard {
     /// A shard without groups. Member ids come from `random`.
-    pub(crate) fn new(config: Arc<GroupConfig>, random: StdRng) -> Self {
+    pub(crate) fn new(config: Arc<GroupConfig>, members_budget: MembersBudget, random: StdRng) -> Self {
         Self {
             config,
             groups: HashMap::new(),
             unrecorded_names_bytes: 0,
+            members_budget,
             pending_members: PendingMembers::default(),
             offsets: OffsetStore::default(),
             timers: Timers::default(),
@@ -216,14 +220,14 @@ impl GroupShard {
             (FollowUp::Join(request, token), Err(error)) => {
                 effects.answer_join(token, JoinAnswer::error(error, &request.member_id));
             }
-            (FollowUp::Upgraded(group_id), Err(_)) => self.forget_memory(&group_id),
+            (FollowUp::Remembered { group, member }, Err(_)) => self.forget_stranger(&group, &member),
             (FollowUp::Assigned(group_id), Err(_)) => {
                 let mut parts = self.parts(now, &mut effects);
                 if let Some(Group::Classic(group)) = parts.groups.get_mut(&group_id) {
                     group.on_assignment_refused(&mut parts.context);
                 }
             }
-            (FollowUp::Upgraded(_) | FollowUp::Assigned(_), Ok(())) | (FollowUp::Downgraded(_), Err(_)) => {}
+            (FollowUp::Remembered { .. } | FollowUp::Assigned(_), Ok(())) | (FollowUp::Downgraded(_), Err(_)) => {}
         }
         effects
     }
@@ -433,8 +437,8 @@ impl GroupShard {
     }
 
     pub(super) fn parts<'a>(&'a mut self, now: Moment, effects: &'a mut Effects) -> Parts<'a> {
-        let Self { config, groups, pending_members, timers, random, .. } = self;
-        Parts { groups, random, context: Context { config, timers, pending_members, effects, now } }
+        let Self { config, groups, members_budget, pending_members, timers, random, .. } = self;
+        Parts { groups, random, context: Context { config, timers, members_budget, pending_members, effects, now } }
     }
 
     /// Removes a group from memory.
@@ -466,7 +470,8 @@ impl GroupShard {
     fn put_if_missing(&mut self, group_id: &str, now: Moment) {
         if !self.groups.contains_key(group_id) {
             let id: Arc<str> = group_id.into();
-            self.groups.insert(Arc::clone(&id), Group::Classic(ClassicGroup::new(id, now)));
+            let group = ClassicGroup::new(Arc::clone(&id), &self.members_budget, now);
+            self.groups.insert(id, Group::Classic(group));
             self.unrecorded_names_bytes += group_id.len();
         }
     }

@@ -292,6 +292,36 @@ fn an_id_that_is_taken_back_holds_no_rebalance_up() {
 }
 
 #[test]
+fn what_members_say_is_bounded_over_all_groups() {
+    let mut shard = TestShard::default();
+    shard.shard.members_budget = MembersBudget::with_max(20_000);
+    let join = |shard: &mut TestShard, group_id: &str, member_id: &str, bytes: usize| {
+        let protocols = vec![("range".to_owned(), Bytes::from(vec![0; bytes]))];
+        let request =
+            JoinGroup { group_id: group_id.to_owned(), protocols, needs_member_id: false, ..member(member_id) };
+        let token = shard.join(request);
+        if shard.joined(token).is_none() {
+            shard.advance(INITIAL_DELAY_MS);
+        }
+        let answer = shard.joined(token).unwrap();
+        (answer.error, answer.member_id.clone())
+    };
+    let (_, first) = join(&mut shard, "a", "", 9_000);
+    join(&mut shard, "b", "", 9_000);
+    assert_eq!(join(&mut shard, "c", "", 9_000).0, Some(GroupError::CoordinatorNotAvailable));
+    assert!(shard.shard.group("c").is_none());
+    // Whoever is in says as much as before, or less.
+    assert_eq!(join(&mut shard, "a", &first, 9_000).0, None);
+    assert_eq!(join(&mut shard, "a", &first, 12_000).0, Some(GroupError::CoordinatorNotAvailable));
+    assert_eq!(join(&mut shard, "a", &first, 100).0, None);
+    assert_eq!(join(&mut shard, "c", "", 9_000).0, None);
+    // Members that are heard of no more make room.
+    shard.advance(SESSION_MS + REBALANCE_MS);
+    assert_eq!(shard.shard.members_budget.taken_bytes(), 0);
+    assert_eq!(join(&mut shard, "d", "", 9_000).0, None);
+}
+
+#[test]
 fn a_group_with_members_is_not_deleted_and_one_without_goes_with_its_offsets() {
     let mut shard = TestShard::default();
     let ids = shard.stable(1);

@@ -40,8 +40,13 @@ pub(crate) enum FollowUp {
     Assigned(Arc<str>),
     /// The records make this group a classic one: its members are asked to join.
     Downgraded(Arc<str>),
-    /// The records make this group a consumer group: without them nothing is remembered of its members.
-    Upgraded(Arc<str>),
+    /// The records make this member one of this consumer group, which they may make: without them nothing is remembered of it.
+    Remembered {
+        /// The group.
+        group: Arc<str>,
+        /// The member.
+        member: Arc<str>,
+    },
     /// The records make room for another group of that name, which this member joins.
     Join(Box<JoinGroup>, Token),
 }

@@ -19,7 +19,7 @@ use super::error::GroupError;
 use super::listing::DescribedGroup;
 use super::outcome::{Effects, Outcome, Token, WaitingAnswer};
 use super::timers::Moment;
-use super::{GroupConfig, GroupRecord, GroupShard};
+use super::{GroupConfig, GroupRecord, GroupShard, MembersBudget};
 
 /// The group of most tests.
 pub(super) const GROUP: &str = "group";
@@ -68,7 +68,7 @@ impl TestShard {
     pub(super) fn with(config: GroupConfig) -> Self {
         let config = Arc::new(config);
         Self {
-            shard: GroupShard::new(Arc::clone(&config), StdRng::seed_from_u64(0)),
+            shard: GroupShard::new(Arc::clone(&config), MembersBudget::default(), StdRng::seed_from_u64(0)),
             config,
             now: Moment { monotonic_ms: 1_000, wall_ms: 1_700_000_000_000 },
             log: Vec::new(),
@@ -99,6 +99,8 @@ impl TestShard {
             Group::Consumer(_) => 0,
         });
         assert_eq!(self.shard.pending_members.len(), pending.sum::<usize>());
+        let members_bytes = self.shard.groups().map(|(_, group)| group.members_bytes()).sum::<usize>();
+        assert_eq!(self.shard.members_budget.taken_bytes(), members_bytes);
         if refused {
             answers.iter_mut().for_each(|(_, answer)| answer.refuse(GroupError::CoordinatorNotAvailable));
         }
@@ -153,7 +155,8 @@ impl TestShard {
 
     /// A shard that has read a log.
     fn load(&self, log: &[(Bytes, Option<Bytes>)]) -> (GroupShard, Effects) {
-        let mut shard = GroupShard::new(Arc::clone(&self.config), StdRng::seed_from_u64(self.lives));
+        let random = StdRng::seed_from_u64(self.lives);
+        let mut shard = GroupShard::new(Arc::clone(&self.config), MembersBudget::default(), random);
         shard.topics = self.shard.topics.clone();
         for (key, value) in log {
             let record = GroupRecord::decode(Some(key), value.as_ref()).unwrap().unwrap();

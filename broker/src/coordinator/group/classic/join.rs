@@ -115,7 +115,12 @@ impl ClassicGroup {
         random: &mut StdRng,
         context: &mut Context<'_>,
     ) -> Result<(), (GroupError, String)> {
-        if !self.has_bytes_for(&request) {
+        let more_bytes = self.more_bytes_of(&request);
+        if !context.members_budget.has_room_for(more_bytes) {
+            self.take_back(&request.member_id, context);
+            return Err((GroupError::CoordinatorNotAvailable, request.member_id));
+        }
+        if self.members_bytes.get() + more_bytes > MEMBERS_BYTES_MAX {
             // A member that asks for too much at once stays what it was; an id that nobody joins with any more goes.
             self.take_back(&request.member_id, context);
             return Err((GroupError::GroupMaxSizeReached, String::new()));
@@ -154,10 +159,10 @@ impl ClassicGroup {
         }
     }
 
-    /// Whether what the member says fits in beside what the others do.
-    fn has_bytes_for(&self, request: &JoinGroup) -> bool {
+    /// How much more the members would take than they do.
+    fn more_bytes_of(&self, request: &JoinGroup) -> usize {
         let said_before = self.members.get(request.member_id.as_str()).map_or(0, ClassicMember::size_bytes);
-        self.rebalance.members_bytes - said_before + protocols_bytes(&request.protocols) <= MEMBERS_BYTES_MAX
+        protocols_bytes(&request.protocols).saturating_sub(said_before)
     }
 
     /// Whether the member wants what the group is, and speaks something that all others speak.

@@ -57,7 +57,7 @@ impl ClassicGroup {
         if self.state != ClassicState::PreparingRebalance {
             return;
         }
-        let Rebalance { is_initial, has_new_member, initial_remaining_ms: remaining_ms, .. } = self.rebalance;
+        let Rebalance { is_initial, has_new_member, initial_remaining_ms: remaining_ms, .. } = *self.rebalance;
         if is_initial && has_new_member && remaining_ms > 0 {
             self.rebalance.has_new_member = false;
             self.rebalance.initial_remaining_ms = (remaining_ms - self.rebalance.initial_delay_ms).max(0);
@@ -167,7 +167,7 @@ impl ClassicGroup {
         let ids: Vec<Arc<str>> = self.members.keys().cloned().collect();
         for id in ids {
             let member = self.members.get_mut(&id).expect("nobody leaves in between");
-            member.assignment = bytes::Bytes::new();
+            self.assigned_bytes.remove(std::mem::take(&mut member.assignment).len());
             if let Some(token) = member.awaiting_sync.take() {
                 context.effects.answer_sync(token, SyncAnswer::error(error));
                 // Its session may have ended meanwhile, which waiting excuses.

@@ -82,8 +82,8 @@ impl ClassicGroup {
                 Ok(())
             }
             ClassicState::CompletingRebalance => {
-                if self.is_leader(id) && !self.has_bytes_for_assignment(request) {
-                    return Err(GroupError::ChangeTooLarge);
+                if self.is_leader(id) {
+                    self.check_bytes_of_assignment(request, context)?;
                 }
                 let member = self.members.get_mut(id).expect("it was just validated");
                 if let Some(earlier) = member.awaiting_sync.replace(token) {
@@ -99,11 +99,18 @@ impl ClassicGroup {
         }
     }
 
-    /// Whether the assignments fit into a record beside what the members say. Those for strangers are not in it.
-    fn has_bytes_for_assignment(&self, request: &SyncGroup) -> bool {
+    /// Refuses assignments that do not fit into a record beside what the members say, or into memory beside those of other groups.
+    /// Those for strangers are in neither.
+    fn check_bytes_of_assignment(&self, request: &SyncGroup, context: &Context<'_>) -> Result<(), GroupError> {
         let of_members = request.assignments.iter().filter(|(id, _)| self.members.contains_key(id.as_str()));
         let assigned_bytes: usize = of_members.map(|(_, assignment)| assignment.len()).sum();
-        self.rebalance.members_bytes + assigned_bytes <= GROUP_RECORD_BYTES_MAX
+        if self.members_bytes.get() + assigned_bytes > GROUP_RECORD_BYTES_MAX {
+            return Err(GroupError::ChangeTooLarge);
+        }
+        match context.members_budget.has_room_for(assigned_bytes.saturating_sub(self.assigned_bytes.get())) {
+            true => Ok(()),
+            false => Err(GroupError::CoordinatorNotAvailable),
+        }
     }
 
     /// Asks for the record of the assignment, whose replay makes the group stable, and answers all who wait for it.
