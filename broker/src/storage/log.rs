@@ -107,7 +107,7 @@ pub struct Log {
     corrupt: ArcSwap<Vec<CorruptRange>>,
     poison: OnceLock<Arc<StorageError>>,
     closed: AtomicBool,
-    /// Held by whoever takes away or replaces segments, or lets go of the folder.
+    /// Held by whoever takes away or replaces segments, writes down what is known of them, or lets go of the folder.
     restructuring: Mutex<()>,
     flushing: Mutex<()>,
     writer: Mutex<Writer>,
