@@ -146,9 +146,7 @@ impl BrokerProcess {
     /// # Errors
     /// It takes none.
     pub fn connect(&self) -> Result<TcpStream> {
-        let stream = TcpStream::connect(self.address)?;
-        stream.set_nodelay(true)?;
-        Ok(stream)
+        wire::connect(self.address)
     }
 
     /// Processor time of all its threads so far.

@@ -1,6 +1,6 @@
-//! How results are printed, and how several rounds become one number.
+//! How results are printed, how several rounds become one number, and what a missed target comes to.
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use clap::ValueEnum;
 use comfy_table::Table;
 use comfy_table::presets::UTF8_FULL_CONDENSED;
@@ -53,13 +53,29 @@ pub struct Figure {
     pub target: Option<f64>,
 }
 
+impl Figure {
+    fn is_missed(&self) -> bool {
+        self.target.is_some_and(|target| self.value.is_nan() || self.value > target)
+    }
+}
+
+/// Ends a run, which has printed everything, with an error that names what has missed its target.
+///
+/// # Errors
+/// Something has.
+pub fn require_none_missed<'a>(missed: impl Iterator<Item = &'a str>) -> Result<()> {
+    let missed: Vec<&str> = missed.collect();
+    ensure!(missed.is_empty(), "targets missed: {}", missed.join("; "));
+    Ok(())
+}
+
 /// Prints figures, one a line.
 ///
 /// # Errors
-/// As [`print()`].
+/// As [`print()`], and a target that was missed.
 pub fn print_figures(output: Output, figures: &[Figure]) -> Result<()> {
     print(output, figures, ["measurement", "unit", "measured", "target", ""], |figure| {
-        let verdict = figure.target.map_or("", |target| if figure.value <= target { "met" } else { "missed" });
+        let verdict = figure.target.map_or("", |_| if figure.is_missed() { "missed" } else { "met" });
         [
             figure.measurement.clone(),
             figure.unit.to_owned(),
@@ -67,7 +83,8 @@ pub fn print_figures(output: Output, figures: &[Figure]) -> Result<()> {
             figure.target.map_or_else(String::new, |target| format!("at most {}", rounded(target))),
             verdict.to_owned(),
         ]
-    })
+    })?;
+    require_none_missed(figures.iter().filter(|figure| figure.is_missed()).map(|figure| &*figure.measurement))
 }
 
 /// The number in the middle; of two, the lower one. Not a number when there is none.
@@ -97,6 +114,21 @@ mod tests {
         assert_eq!(median(&[3.0, 1.0, 2.0]), 2.0);
         assert_eq!(median(&[4.0, 1.0]), 1.0);
         assert!(median(&[]).is_nan());
+    }
+
+    #[test]
+    fn a_run_fails_with_the_names_of_what_missed_its_target() {
+        let figure = |measurement: &str, value: f64, target: Option<f64>| Figure {
+            measurement: measurement.to_owned(),
+            unit: "s",
+            value,
+            target,
+        };
+        let met = [figure("join", 2.0, Some(2.0)), figure("beat", 9.0, None)];
+        print_figures(Output::Json, &met).unwrap();
+        let missed = [figure("join", 2.1, Some(2.0)), figure("leave", 2.0, Some(2.0)), figure("come", 3.0, Some(2.0))];
+        let error = print_figures(Output::Json, &missed).unwrap_err();
+        assert_eq!(error.to_string(), "targets missed: join; come");
     }
 
     #[test]

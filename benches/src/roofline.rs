@@ -12,7 +12,7 @@ use std::time::Duration;
 use anyhow::{Result, anyhow, ensure};
 use ottla_protocol::records::crc32c;
 
-use crate::cpu;
+use crate::{cpu, wire};
 
 const ANSWER_BYTES: usize = 60;
 
@@ -81,7 +81,7 @@ impl Roofline {
         let address = listener.local_addr()?;
         let thread = std::thread::spawn(move || {
             let (mut stream, _) = listener.accept()?;
-            stream.set_nodelay(true)?;
+            wire::prepare(&stream)?;
             let before = cpu::of_this_thread()?;
             serve(&mut stream)?;
             Ok(cpu::of_this_thread()? - before)
@@ -94,9 +94,7 @@ impl Roofline {
     /// # Errors
     /// Those of its sockets and its file.
     pub fn connect(&self) -> Result<TcpStream> {
-        let stream = TcpStream::connect(self.address)?;
-        stream.set_nodelay(true)?;
-        Ok(stream)
+        wire::connect(self.address)
     }
 
     /// Processor time of the thread. The connection must have been closed.

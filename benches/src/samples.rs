@@ -3,7 +3,7 @@
 use anyhow::Result;
 use serde::Serialize;
 
-use crate::report::{median, rounded};
+use crate::report::{self, Output, median, rounded};
 
 /// What a measurement should come to.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -36,25 +36,25 @@ pub struct Measurements {
 
 /// One measurement over all rounds.
 #[derive(Debug, Serialize)]
-pub struct Row {
+struct Row {
     /// What was measured.
-    pub measurement: String,
+    measurement: String,
     /// The unit of all numbers here that are no ratio.
-    pub unit: &'static str,
+    unit: &'static str,
     /// The target in words, where there is one.
-    pub target: Option<String>,
+    target: Option<String>,
     /// The median of the rounds.
-    pub measured: f64,
+    measured: f64,
     /// The lowest of the rounds.
-    pub lowest: f64,
+    lowest: f64,
     /// The highest of them.
-    pub highest: f64,
+    highest: f64,
     /// The median of the roofline's rounds, where it has one.
-    pub roofline: Option<f64>,
+    roofline: Option<f64>,
     /// The median of the rounds' own ratios to their roofline.
-    pub of_roofline: Option<f64>,
+    of_roofline: Option<f64>,
     /// Whether the target is met, where there is one.
-    pub met: Option<bool>,
+    met: Option<bool>,
 }
 
 impl Measurements {
@@ -93,9 +93,18 @@ impl Measurements {
         Ok(measurements)
     }
 
-    /// One row a measurement.
-    pub fn rows(&self) -> Vec<Row> {
+    fn rows(&self) -> Vec<Row> {
         self.all.iter().map(Samples::row).collect()
+    }
+
+    /// Prints one row a measurement under `header`, which says what [`Row::cells`] are.
+    ///
+    /// # Errors
+    /// As [`report::print()`], and a target that was missed.
+    pub fn print(&self, output: Output, header: [&str; 8]) -> Result<()> {
+        let rows = self.rows();
+        report::print(output, &rows, header, Row::cells)?;
+        report::require_none_missed(rows.iter().filter(|row| row.met == Some(false)).map(|row| &*row.measurement))
     }
 
     fn samples(&mut self, measurement: String, unit: &'static str, target: Option<Target>) -> &mut Samples {
@@ -145,8 +154,8 @@ impl Target {
 }
 
 impl Row {
-    /// What the header of the table promises.
-    pub fn cells(&self) -> [String; 8] {
+    /// One a column.
+    fn cells(&self) -> [String; 8] {
         [
             self.measurement.clone(),
             self.unit.to_owned(),
@@ -175,5 +184,7 @@ mod tests {
         assert_eq!((rows[0].measured, rows[0].of_roofline, rows[0].met), (70.0, Some(0.8), Some(true)));
         assert_eq!((rows[0].lowest, rows[0].highest), (9.0, 160.0));
         assert_eq!(rows[1].met, Some(false));
+        let error = measurements.print(Output::Json, [""; 8]).unwrap_err();
+        assert_eq!(error.to_string(), "targets missed: start");
     }
 }

@@ -3,7 +3,7 @@
 //! An answer whose error code is not zero is an error here: a broker that refuses everything would be the fastest.
 
 use std::io::{Read, Write};
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
 
 use anyhow::{Context, Result, ensure};
 use bytes::{Bytes, BytesMut};
@@ -16,6 +16,7 @@ use ottla_protocol::messages::fetch::{FetchPartition, FetchRequest, FetchRespons
 use ottla_protocol::messages::produce::{PartitionProduceData, ProduceRequest, ProduceResponse, TopicProduceData};
 use ottla_protocol::records::{BatchBuilder, BatchFields};
 use ottla_protocol::{ApiKey, Records, Request};
+use rustix::net::sockopt::set_tcp_congestion;
 
 /// The last versions that name topics by name.
 const PRODUCE_VERSION: i16 = 12;
@@ -24,6 +25,26 @@ const CREATE_TOPICS_VERSION: i16 = 7;
 const API_VERSIONS_VERSION: i16 = 2;
 const FRAME_BYTES_MAX: usize = 64 << 20;
 const NOW_MS: i64 = 1_700_000_000_000;
+
+/// A connection as [`prepare`] leaves it.
+///
+/// # Errors
+/// Nobody takes it.
+pub fn connect(address: SocketAddr) -> Result<TcpStream> {
+    let stream = TcpStream::connect(address)?;
+    prepare(&stream)?;
+    Ok(stream)
+}
+
+/// Nothing that is sent waits, neither for more to come nor, where the host paces what it sends, for its turn: the broker does the
+/// same within a host, and it is not the host's pacing that is measured.
+///
+/// # Errors
+/// The connection is broken.
+pub fn prepare(stream: &TcpStream) -> Result<()> {
+    stream.set_nodelay(true)?;
+    set_tcp_congestion(stream, "reno").or_else(|_| Ok(()))
+}
 
 fn encode<R: Request>(version: i16, request: &R) -> Result<Bytes> {
     let header = RequestHeader {

@@ -1,23 +1,42 @@
-//! `ottla cluster`: the id, the brokers, and what a broker speaks beside what this command speaks.
+//! `ottla cluster`: the id, the brokers, what a broker speaks beside what this command speaks, and its settings.
 
 use anyhow::Result;
-use clap::Args;
+use clap::{Args, Subcommand};
 use serde::Serialize;
 
-use ottla_client::Admin;
+use ottla_client::{Admin, ConfigResource, ConfigSource};
 
 use crate::command_line::Bootstrap;
+use crate::config_changes::{ConfigChanges, settings, source};
 use crate::output::{Output, OutputFormat, or_dash, print, print_json, table};
 
 const AFTER_HELP: &str = "\
 Examples:
   ottla cluster
   ottla cluster --versions
+  ottla cluster settings
+  ottla cluster alter --set log.retention.ms=86400000
   ottla cluster --output json | jq -r .cluster_id";
 
 #[derive(Debug, Args)]
-#[command(after_help = AFTER_HELP)]
+#[command(after_help = AFTER_HELP, args_conflicts_with_subcommands = true)]
 pub(crate) struct ClusterCommand {
+    #[command(subcommand)]
+    action: Option<ClusterAction>,
+    #[command(flatten)]
+    show: ShowCommand,
+}
+
+#[derive(Debug, Subcommand)]
+enum ClusterAction {
+    /// Show the settings of a broker
+    Settings(SettingsCommand),
+    /// Change settings of the brokers while they run; docs/configuration.md says which can be
+    Alter(AlterCommand),
+}
+
+#[derive(Debug, Args)]
+struct ShowCommand {
     #[command(flatten)]
     bootstrap: Bootstrap,
     #[command(flatten)]
@@ -25,6 +44,31 @@ pub(crate) struct ClusterCommand {
     /// Also list the APIs and the versions of them that the broker serves (always in JSON)
     #[arg(long)]
     versions: bool,
+}
+
+#[derive(Debug, Args)]
+struct SettingsCommand {
+    /// The broker's id
+    #[arg(long, value_name = "ID", default_value_t = 1)]
+    broker: i32,
+    /// Show all settings, not only those that differ from the default
+    #[arg(long)]
+    all: bool,
+    #[command(flatten)]
+    output: Output,
+    #[command(flatten)]
+    bootstrap: Bootstrap,
+}
+
+#[derive(Debug, Args)]
+struct AlterCommand {
+    /// Only of the broker with this id; of all of them without it
+    #[arg(long, value_name = "ID")]
+    broker: Option<i32>,
+    #[command(flatten)]
+    changes: ConfigChanges,
+    #[command(flatten)]
+    bootstrap: Bootstrap,
 }
 
 #[derive(Serialize)]
@@ -51,7 +95,59 @@ struct ApiView {
     max_version: i16,
 }
 
+#[derive(Serialize)]
+struct SettingView {
+    name: String,
+    value: Option<String>,
+    source: String,
+    read_only: bool,
+}
+
 pub(crate) async fn run(command: ClusterCommand) -> Result<()> {
+    match command.action {
+        None => show(command.show).await,
+        Some(ClusterAction::Settings(command)) => show_settings(command).await,
+        Some(ClusterAction::Alter(command)) => alter(command).await,
+    }
+}
+
+async fn show_settings(command: SettingsCommand) -> Result<()> {
+    let admin = Admin::connect(command.bootstrap.client_config()).await?;
+    let name = format!("broker {}", command.broker);
+    let entries = settings(&admin, &ConfigResource::Broker(command.broker), &name).await?;
+    admin.close().await;
+    let views: Vec<SettingView> = entries
+        .into_iter()
+        .filter(|entry| command.all || entry.source != ConfigSource::Default)
+        .map(|entry| SettingView {
+            name: entry.name,
+            value: entry.value,
+            source: source(entry.source),
+            read_only: entry.is_read_only,
+        })
+        .collect();
+    match command.output.output {
+        OutputFormat::Json => print_json(&views),
+        OutputFormat::Table if views.is_empty() => print(&format!("{name} has all settings at their defaults\n")),
+        OutputFormat::Table => {
+            let changed = |view: &SettingView| if view.read_only { "at a start" } else { "while it runs" }.to_owned();
+            let row = |view: SettingView| {
+                [view.name.clone(), or_dash(view.value.as_ref()), view.source.clone(), changed(&view)]
+            };
+            print(&table(["setting", "value", "set by", "changed"], views.into_iter().map(row)))
+        }
+    }
+}
+
+async fn alter(command: AlterCommand) -> Result<()> {
+    let (resource, name) = match command.broker {
+        None => (ConfigResource::AllBrokers, "all brokers".to_owned()),
+        Some(id) => (ConfigResource::Broker(id), format!("broker {id}")),
+    };
+    command.changes.make(&command.bootstrap, resource, &name).await
+}
+
+async fn show(command: ShowCommand) -> Result<()> {
     let admin = Admin::connect(command.bootstrap.client_config()).await?;
     let cluster = admin.describe_cluster().await?;
     let versions = admin.api_versions(None).await?;

@@ -10,10 +10,12 @@ use std::collections::BTreeMap;
 use std::io::{self, BufWriter, Write};
 use std::time::Duration;
 
-use anyhow::{Result, bail};
+use anyhow::{Result, anyhow, bail};
 use clap::{Args, ValueEnum};
 
-use ottla_client::{Consumer, ConsumerConfig, ConsumerRecord, IsolationLevel, OffsetReset, SeekTo, TopicPartition};
+use ottla_client::{
+    Consumer, ConsumerConfig, ConsumerRecord, Error, IsolationLevel, OffsetReset, SeekTo, TopicPartition,
+};
 
 use crate::command_line::Bootstrap;
 use crate::interrupt::Interrupt;
@@ -169,7 +171,7 @@ pub(crate) async fn run(command: ConsumeCommand) -> Result<()> {
     while left > 0 && !open.is_done() {
         let most = POLL_RECORDS.min(usize::try_from(left).unwrap_or(usize::MAX));
         let records = tokio::select! {
-            records = consumer.poll(most, POLL_WAIT) => records?,
+            records = consumer.poll(most, POLL_WAIT) => records.map_err(|error| with_way_on(error, None))?,
             _ = interrupt.next() => break,
         };
         for record in records.iter().filter(|record| open.wants(record)) {
@@ -183,6 +185,23 @@ pub(crate) async fn run(command: ConsumeCommand) -> Result<()> {
     out.flush()?;
     consumer.close().await;
     Ok(())
+}
+
+/// The error, and for damaged records how to go on behind them.
+fn with_way_on(error: Error, group: Option<&str>) -> anyhow::Error {
+    let Error::CorruptBatch { partition, next_offset, .. } = &error else { return error.into() };
+    let TopicPartition { topic, partition } = partition;
+    let behind = if *next_offset < 0 { "OFFSET".to_owned() } else { next_offset.to_string() };
+    let way_on = match group {
+        None => format!("ottla consume {topic} --partition {partition} --from {behind}"),
+        Some(group) => {
+            format!("ottla group reset-offsets {group} --topic {topic}:{partition} --to {behind} --execute")
+        }
+    };
+    anyhow!(
+        "{error}: `{way_on}` goes on behind it; which offsets are damaged, the broker's log says, and `ottla log verify` on its data \
+         directory"
+    )
 }
 
 async fn partitions(consumer: &Consumer, command: &ConsumeCommand) -> Result<Vec<TopicPartition>> {

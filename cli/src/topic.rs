@@ -1,4 +1,6 @@
-//! `ottla topic`: create, list, describe, alter, delete, add-partitions.
+//! `ottla topic`: create, list, describe, alter, delete, add-partitions, delete-records.
+
+mod delete_records;
 
 use std::collections::BTreeMap;
 
@@ -7,12 +9,14 @@ use clap::{Args, Subcommand};
 use serde::Serialize;
 
 use ottla_client::{
-    Admin, AlterConfigOp, ConfigEntry, ConfigResource, ConfigSource, Error, IsolationLevel, NewTopic, OffsetSpec,
-    TopicMetadata, TopicPartition,
+    Admin, ConfigEntry, ConfigResource, ConfigSource, Error, IsolationLevel, NewTopic, OffsetSpec, TopicMetadata,
+    TopicPartition,
 };
 
 use crate::command_line::{Bootstrap, parse_pair};
+use crate::config_changes::{ConfigChanges, settings, source};
 use crate::output::{Output, OutputFormat, bytes, confirm, or_dash, plural, print, print_json, table};
+use delete_records::DeleteRecordsCommand;
 
 const AFTER_HELP: &str = "\
 Examples:
@@ -21,6 +25,7 @@ Examples:
   ottla topic describe flights
   ottla topic alter flights --set retention.ms=86400000 --delete segment.bytes
   ottla topic add-partitions flights --total 12
+  ottla topic delete-records flights --before 2013-07-01
   ottla topic delete flights --yes";
 
 #[derive(Debug, Args)]
@@ -44,6 +49,8 @@ enum TopicAction {
     Delete(DeleteCommand),
     /// Give a topic more partitions; records with keys that are produced from then on may go to other partitions
     AddPartitions(AddPartitionsCommand),
+    /// Delete the oldest records of a topic
+    DeleteRecords(DeleteRecordsCommand),
 }
 
 #[derive(Debug, Args)]
@@ -95,18 +102,8 @@ struct DescribeCommand {
 struct AlterCommand {
     /// The topic
     topic: String,
-    /// Give a setting a value; may be repeated
-    #[arg(long, value_name = "KEY=VALUE", value_parser = parse_pair)]
-    set: Vec<(String, String)>,
-    /// Take a setting back to the broker's default; may be repeated
-    #[arg(long, value_name = "KEY")]
-    delete: Vec<String>,
-    /// Add to a setting that is a list; may be repeated
-    #[arg(long, value_name = "KEY=VALUE", value_parser = parse_pair)]
-    append: Vec<(String, String)>,
-    /// Take from a setting that is a list; may be repeated
-    #[arg(long, value_name = "KEY=VALUE", value_parser = parse_pair)]
-    subtract: Vec<(String, String)>,
+    #[command(flatten)]
+    changes: ConfigChanges,
     #[command(flatten)]
     bootstrap: Bootstrap,
 }
@@ -142,6 +139,7 @@ pub(crate) async fn run(command: TopicCommand) -> Result<()> {
         TopicAction::Alter(command) => alter(command).await,
         TopicAction::Delete(command) => delete(command).await,
         TopicAction::AddPartitions(command) => add_partitions(command).await,
+        TopicAction::DeleteRecords(command) => delete_records::run(command).await,
     }
 }
 
@@ -292,24 +290,11 @@ async fn sizes(admin: &Admin, partitions: &[TopicPartition]) -> BTreeMap<i32, i6
 }
 
 async fn configs(admin: &Admin, topic: &str, all: bool) -> Result<Vec<ConfigView>> {
-    let resource = ConfigResource::Topic(topic.to_owned());
-    let mut described = admin.describe_configs(std::slice::from_ref(&resource), false).await?;
-    let entries = described.remove(&resource).with_context(|| format!("the broker gave no settings of {topic}"))??;
+    let entries = settings(admin, &ConfigResource::Topic(topic.to_owned()), topic).await?;
     let shown = |entry: &ConfigEntry| all || entry.source != ConfigSource::Default;
     let entries = entries.into_iter().filter(shown);
     let views = entries.map(|entry| ConfigView { name: entry.name, value: entry.value, source: source(entry.source) });
     Ok(views.collect())
-}
-
-fn source(source: ConfigSource) -> String {
-    match source {
-        ConfigSource::Topic => "topic".to_owned(),
-        ConfigSource::DynamicBroker => "broker".to_owned(),
-        ConfigSource::DynamicDefaultBroker => "all brokers".to_owned(),
-        ConfigSource::StaticBroker => "start of the broker".to_owned(),
-        ConfigSource::Default => "default".to_owned(),
-        other => format!("{other:?}"),
-    }
 }
 
 fn text(view: &TopicView) -> String {
@@ -341,21 +326,8 @@ fn text(view: &TopicView) -> String {
 }
 
 async fn alter(command: AlterCommand) -> Result<()> {
-    let mut changes = Vec::new();
-    changes.extend(command.set.into_iter().map(|(key, value)| AlterConfigOp::Set(key, value)));
-    changes.extend(command.delete.into_iter().map(AlterConfigOp::Delete));
-    changes.extend(command.append.into_iter().map(|(key, value)| AlterConfigOp::Append(key, value)));
-    changes.extend(command.subtract.into_iter().map(|(key, value)| AlterConfigOp::Subtract(key, value)));
-    if changes.is_empty() {
-        bail!("nothing to change: use --set, --delete, --append or --subtract");
-    }
-    let count = changes.len() as i64;
-    let admin = Admin::connect(command.bootstrap.client_config()).await?;
     let resource = ConfigResource::Topic(command.topic.clone());
-    let altered = admin.incremental_alter_configs(&[(resource, changes)], false).await?;
-    admin.close().await;
-    altered.into_values().collect::<Result<(), Error>>()?;
-    print(&format!("changed {} of {}\n", plural(count, "setting"), command.topic))
+    command.changes.make(&command.bootstrap, resource, &command.topic).await
 }
 
 async fn delete(command: DeleteCommand) -> Result<()> {

@@ -226,6 +226,27 @@ fn damage_in_the_middle_is_found_refused_and_taken_out_on_request() {
 }
 
 #[test]
+fn a_consumer_that_meets_damage_is_told_how_to_go_on() {
+    let (directory, data) = stopped();
+    let segment = path(&data, SEGMENT);
+    let batches = lines(&succeeds(&["dump", &segment, "-o", "json"]));
+    flip(&segment, batches[1]["position"].as_u64().expect("a position") as usize + 70);
+    let server = Server::start_in(directory, &[]);
+    for (more, way_on) in [
+        (&[][..], "ottla consume t --partition 0 --from OFFSET"),
+        (&["--group", "g"][..], "ottla group reset-offsets g --topic t:0 --to OFFSET --execute"),
+    ] {
+        let output = server.run(&[&["consume", "t", "--until-end"], more].concat(), b"");
+        assert_eq!((output.status.code(), text(&output.stdout).as_str()), (Some(1), "one value\n"), "{more:?}");
+        let error = text(&output.stderr);
+        assert!(error.contains("offset 1 of t-0 is damaged") && error.contains(way_on), "{error}");
+    }
+    server.ok(&["group", "reset-offsets", "g", "--topic", "t:0", "--to", "2", "--execute"], "");
+    assert_eq!(server.ok(&["consume", "t", "--until-end", "--group", "g"], ""), "three value\n");
+    assert_eq!(server.ok(&["consume", "t", "--until-end", "--from", "2"], ""), "three value\n");
+}
+
+#[test]
 fn a_torn_tail_is_cut_and_kept() {
     let (directory, data) = stopped();
     let (dir, segment) = (data.to_str().expect("UTF-8"), path(&data, SEGMENT));

@@ -88,6 +88,66 @@ fn what_is_too_old_goes() {
 }
 
 #[test]
+fn the_oldest_records_go_where_one_says() {
+    let server = Server::start();
+    server.ok(&["topic", "create", "t", "--partitions", "2"], "");
+    let line = |day: u32| format!("{{\"value\":\"{day}\",\"timestamp\":{}}}\n", 86_400_000 * u64::from(day));
+    let days: String = (1..=9).map(line).collect();
+    for partition in ["0", "1"] {
+        server.ok(&["produce", "t", "--format", "json", "--partition", partition], &days);
+    }
+    let starts = || {
+        let described = json(&server.ok(&["topic", "describe", "t", "--output", "json"], ""));
+        [0, 1].map(|partition: usize| described[0]["partitions"][partition]["start_offset"].as_i64())
+    };
+    let delete = |arguments: &[&str]| server.ok(&[&["topic", "delete-records", "t", "--yes"], arguments].concat(), "");
+    assert_eq!(delete(&["--partition", "1", "--before", "2"]), "t-1 starts at 2 now\n");
+    assert_eq!(starts(), [Some(0), Some(2)]);
+    assert_eq!(delete(&["--before", "1970-01-06"]), "t-0 starts at 4 now\nt-1 starts at 4 now\n");
+    assert_eq!(delete(&["--before", "3"]), "t has nothing before that\n");
+    assert_eq!(delete(&["--before", "-2"]), "t-0 starts at 7 now\nt-1 starts at 7 now\n");
+    assert_eq!(server.ok(&["consume", "t", "--until-end", "--partition", "0"], ""), "8\n9\n");
+    let refused = server.fails(&["topic", "delete-records", "t", "--before", "end"], "");
+    assert!(
+        refused.contains("delete 4 offsets in 2 partitions of t for good?") && refused.contains("say --yes"),
+        "{refused}"
+    );
+    assert!(
+        server
+            .fails(&["topic", "delete-records", "t", "--partition", "2", "--before", "end"], "")
+            .contains("t-2 does not exist")
+    );
+    assert!(
+        server.fails(&["topic", "delete-records", "u", "--before", "end"], "").contains("UNKNOWN_TOPIC_OR_PARTITION")
+    );
+    delete(&["--before", "end"]);
+    assert_eq!(starts(), [Some(9), Some(9)]);
+}
+
+#[test]
+fn settings_of_the_brokers_are_shown_and_changed_while_they_run() {
+    let server = Server::start();
+    let changed = server.ok(&["cluster", "alter", "--set", "log.retention.ms=86400000"], "");
+    assert_eq!(changed, "changed 1 setting of all brokers\n");
+    assert_eq!(
+        server.ok(&["cluster", "alter", "--broker", "1", "--set", "log.retention.ms=3600000"], ""),
+        "changed 1 setting of broker 1\n"
+    );
+    let setting = |name: &str| {
+        let all = json(&server.ok(&["cluster", "settings", "--output", "json"], ""));
+        all.as_array().expect("a list").iter().find(|setting| setting["name"] == name).cloned()
+    };
+    let retention = setting("log.retention.ms").expect("it was set");
+    assert_eq!((&retention["value"], &retention["source"]), (&"3600000".into(), &"broker".into()));
+    server.ok(&["cluster", "alter", "--broker", "1", "--delete", "log.retention.ms"], "");
+    assert_eq!(setting("log.retention.ms").expect("of all brokers")["source"], "all brokers");
+    let table = server.ok(&["cluster", "settings"], "");
+    assert!(table.contains("log.retention.ms") && table.contains("while it runs"), "{table}");
+    assert!(server.fails(&["cluster", "alter", "--set", "log.retention.ms=soon"], "").contains("log.retention.ms"));
+    assert!(server.fails(&["cluster", "alter"], "").contains("nothing to change"));
+}
+
+#[test]
 fn the_cluster_shows_its_brokers_and_versions() {
     let server = Server::start();
     let cluster = json(&server.ok(&["cluster", "--output", "json"], ""));

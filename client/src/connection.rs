@@ -6,7 +6,7 @@
 //! more is read or written, because answers could no longer be told apart.
 
 use std::collections::{HashMap, VecDeque};
-use std::io::IoSlice;
+use std::io::{self, IoSlice};
 use std::marker::PhantomData;
 use std::ops::RangeInclusive;
 use std::sync::{Arc, OnceLock};
@@ -366,9 +366,21 @@ async fn connect(host: &str, port: u16, address: &Arc<str>, limit: Duration) -> 
     };
     let attempt = tokio::time::timeout(limit, attempts).await;
     let stream = attempt.map_err(|_| failed(format!("no answer within {limit:?}")))??;
-    let prepared = stream.set_nodelay(true).and_then(|()| socket2::SockRef::from(&stream).set_keepalive(true));
-    prepared.map_err(|error| failed(error.to_string()))?;
+    prepare(&stream).map_err(|error| failed(error.to_string()))?;
     Ok(stream)
+}
+
+fn prepare(stream: &TcpStream) -> io::Result<()> {
+    stream.set_nodelay(true)?;
+    let socket = socket2::SockRef::from(stream);
+    socket.set_keepalive(true)?;
+    // Within one host there is no line to share: an algorithm that paces what it sends only costs timers and wake-ups. Where this
+    // one may not be chosen, the host's own does too.
+    #[cfg(target_os = "linux")]
+    if stream.local_addr()?.ip() == stream.peer_addr()?.ip() {
+        let _chosen = socket.set_tcp_congestion(b"reno");
+    }
+    Ok(())
 }
 
 /// The connection's task: writes what is queued and reads what comes, until either fails.

@@ -156,7 +156,7 @@ pub enum Error {
         limit: usize,
     },
 
-    /// A batch that was read back damaged, or that cannot be decompressed.
+    /// A batch that was read back damaged, or that cannot be decompressed, or that the broker refuses because it is damaged.
     #[error("the batch at offset {offset} of {partition} is damaged: {reason}; seek past it to go on")]
     CorruptBatch {
         /// Where it was read.
@@ -344,12 +344,13 @@ fn advice(code: ErrorCode) -> Option<&'static str> {
 }
 
 impl Error {
-    /// Kafka's error code, for an error that a broker answered.
+    /// Kafka's error code, for an error that a broker answered, and for what is the same seen from here.
     #[must_use]
     pub fn code(&self) -> Option<ErrorCode> {
         match self {
             Error::Broker(refusal) => Some(refusal.code),
             Error::OffsetOutOfRange { .. } => Some(ErrorCode::OffsetOutOfRange),
+            Error::CorruptBatch { .. } => Some(ErrorCode::CorruptMessage),
             Error::GroupMembership { code, .. } => Some(*code),
             Error::NoMembership { cause, .. } => cause.code(),
             _ => None,

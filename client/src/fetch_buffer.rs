@@ -330,7 +330,14 @@ impl FetchBuffer {
                 self.out_of_range(location, asked.offset, data.log_start_offset);
                 false
             }
-            code if code.is_retriable() && code != ErrorCode::CorruptMessage => {
+            // A repetition brings no other bytes.
+            ErrorCode::CorruptMessage => {
+                let (partition, reason) = (location.clone(), format!("{address} refuses it with {code}"));
+                let damaged = Error::CorruptBatch { partition, offset: asked.offset, next_offset: -1, reason };
+                self.stop(location, damaged);
+                false
+            }
+            code if code.is_retriable() => {
                 tracing::debug!(partition = %location, %code, "fetch failed, will be repeated");
                 partition.failures = partition.failures.saturating_add(1);
                 partition.retry_at = Some(retry_at(partition.failures));

@@ -102,6 +102,18 @@ fn keys_and_values_of_an_uncompressed_batch_are_not_copied() {
 }
 
 #[test]
+fn what_the_broker_refuses_as_damaged_halts_its_partition_where_it_is() {
+    let mut buffer = buffer(rules(), &[0]);
+    accept(&mut buffer, 0, data(&[batch(0, 5)]));
+    assert!(!accept(&mut buffer, 0, failed(ErrorCode::CorruptMessage)), "the metadata is as good as before");
+    assert_eq!(buffer.pop().unwrap().unwrap().start_offset(), 0);
+    let error = buffer.pop().unwrap().unwrap_err();
+    assert!(matches!(error, Error::CorruptBatch { offset: 5, next_offset: -1, .. }), "{error}");
+    assert_eq!(error.code(), Some(ErrorCode::CorruptMessage));
+    assert_eq!(asked(&buffer, 0), None, "halted");
+}
+
+#[test]
 fn a_batch_cut_off_at_the_end_is_left_for_the_next_fetch() {
     let mut buffer = buffer(rules(), &[0]);
     let cut = batch(5, 5);

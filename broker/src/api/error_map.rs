@@ -153,6 +153,7 @@ impl ToErrorCode for ControllerError {
         match self {
             Self::InvalidTopicName(error) => error.to_error_code(),
             Self::TopicNameCollision { .. } | Self::InternalTopic { .. } => ErrorCode::InvalidTopicException,
+            Self::InternalTopicConfig { .. } => ErrorCode::InvalidConfig,
             Self::InvalidGroupName { .. } => ErrorCode::InvalidRequest,
             Self::TooManyConfiguredGroups => ErrorCode::PolicyViolation,
             Self::ReservedTopicName { .. } | Self::AssignmentAndCount { .. } | Self::ChangeTooLarge { .. } => {

@@ -6,13 +6,11 @@ use crate::metadata::NewTopic;
 /// The topic that groups are kept in.
 pub(crate) const OFFSETS_TOPIC: &str = "__consumer_offsets";
 
-/// The topic as it is created at the first need (`offsets.topic.*`). Groups are compacted, never aged out, and their offsets are
-/// acknowledged when they are on disk, whatever is the default of other topics.
+/// The topic as it is created at the first need (`offsets.topic.*`). The controller adds what every internal topic must have: that
+/// it is compacted, and that what is acknowledged is on disk, whatever is the default of other topics.
 pub(crate) fn internal_topic_of(config: &BrokerConfig) -> NewTopic {
     let configs = [
-        ("cleanup.policy", "compact".to_owned()),
         ("compression.type", "producer".to_owned()),
-        ("flush.mode", "sync".to_owned()),
         ("segment.bytes", config.offsets_topic_segment_bytes.to_string()),
     ];
     NewTopic {

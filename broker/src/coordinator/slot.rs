@@ -10,7 +10,7 @@ use bytes::Bytes;
 use ottla_protocol::records::{BatchBuilder, BatchFields, HEADER_BYTES};
 use parking_lot::Mutex;
 
-use super::group::{Effects, GroupError, GroupRecord, GroupShard, Moment};
+use super::group::{Effects, GROUP_RECORD_BYTES_MAX, GroupError, GroupRecord, GroupShard, Moment};
 use super::load::{LoadError, Loaded};
 use super::offsets_topic::OFFSETS_TOPIC;
 use super::waiters::Waiters;
@@ -20,6 +20,8 @@ use crate::types::Offset;
 
 /// The most bytes that the records of one change may have.
 const BATCH_BYTES_MAX: usize = 16 << 20;
+// Beside it stands the group's name.
+const _: () = assert!(GROUP_RECORD_BYTES_MAX + (1 << 17) <= BATCH_BYTES_MAX);
 /// No deadline.
 pub(super) const NEVER: u64 = u64::MAX;
 
@@ -106,7 +108,7 @@ impl Slot {
         effects: Effects,
         now: Moment,
     ) -> Result<Option<Offset>, GroupError> {
-        let Effects { records, mut answers, downgraded } = effects;
+        let Effects { records, mut answers, follow_up } = effects;
         let appended = match records.is_empty() {
             true => Ok(None),
             false => self.append(&records, now).map(Some),
@@ -120,9 +122,10 @@ impl Slot {
             Err(error) => answers.iter_mut().for_each(|(_, answer)| answer.refuse(*error)),
         }
         live.waiters.deliver(answers, appended.ok().flatten());
-        if let (Ok(_), Some(group_id)) = (appended, downgraded) {
-            let effects = live.shard.on_downgraded(&group_id, now);
-            self.commit(live, effects, now)?;
+        if let Some(follow_up) = follow_up {
+            let effects = live.shard.follow_up(follow_up, appended.map(drop), now);
+            // A failed append of its own is in its answers.
+            let _refused = self.commit(live, effects, now);
         }
         appended
     }

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use super::controller::{Controller, Plan, fail_all};
 use super::controller_error::ControllerError;
 use super::image::TopicImage;
+use super::internal_topic;
 use super::metadata_record::MetadataRecord;
 use crate::config::{AlterOp, Alteration, BrokerConfig, BrokerScope, alter_broker, alter_group, alter_topic};
 
@@ -142,6 +143,7 @@ fn plan_topic_configs(
     if configs == topic.configs {
         return Ok(topic);
     }
+    internal_topic::check(&topic.name, &configs)?;
     if wish.validate_only {
         return Ok(Arc::new(TopicImage { configs, ..TopicImage::clone(&topic) }));
     }

@@ -58,6 +58,18 @@ pub enum ControllerError {
         /// The topic.
         name: TopicName,
     },
+    /// INVALID_CONFIG: what the coordinators keep in it would be lost.
+    #[error("topic {name} is the broker's own: {key} must be {value}, and set for the topic itself; {otherwise}")]
+    InternalTopicConfig {
+        /// The topic.
+        name: TopicName,
+        /// The key.
+        key: &'static str,
+        /// The only value that it may have.
+        value: &'static str,
+        /// What would come of another one, for people.
+        otherwise: &'static str,
+    },
     /// TOPIC_DELETION_DISABLED.
     #[error("topics cannot be deleted while delete.topic.enable is false")]
     TopicDeletionDisabled,

@@ -281,6 +281,50 @@ fn topic_configs_are_altered_or_replaced() {
 }
 
 #[test]
+fn what_groups_are_kept_in_is_compacted_and_synced_whatever_is_asked_for() {
+    let dir = tempfile::tempdir().unwrap();
+    let controller = open(dir.path());
+    let with = |key: &str, value: &str| NewTopic {
+        configs: vec![(key.to_owned(), Some(value.to_owned()))],
+        ..new_topic("__consumer_offsets", 1)
+    };
+    for (key, value) in [("cleanup.policy", "delete"), ("cleanup.policy", "compact,delete"), ("flush.mode", "async")] {
+        let refused = create(&controller, with(key, value)).unwrap_err();
+        assert!(matches!(refused, ControllerError::InternalTopicConfig { .. }), "{refused}");
+        assert!(refused.to_string().contains(key), "{refused}");
+    }
+    create(&controller, with("segment.bytes", "2097152")).unwrap();
+    let configs = |list: &[(&str, &str)]| -> BTreeMap<String, String> {
+        list.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
+    };
+    let own = [("cleanup.policy", "compact"), ("flush.mode", "sync"), ("segment.bytes", "2097152")];
+    let is = |controller: &Controller| controller.image().topic("__consumer_offsets").unwrap().configs.clone();
+    assert_eq!(is(&controller), configs(&own));
+
+    let delete = |key: &str| Alteration { name: key.to_owned(), op: AlterOp::Delete, value: None };
+    let append =
+        Alteration { name: "cleanup.policy".to_owned(), op: AlterOp::Append, value: Some("delete".to_owned()) };
+    let refusals = [
+        ConfigChange::Alter(vec![set("cleanup.policy", "delete")]),
+        ConfigChange::Alter(vec![append]),
+        // The broker's default would count, which may change.
+        ConfigChange::Alter(vec![delete("cleanup.policy")]),
+        ConfigChange::Alter(vec![delete("flush.mode")]),
+        ConfigChange::Alter(vec![set("segment.bytes", "4194304"), set("flush.mode", "async")]),
+        ConfigChange::Replace(vec![("segment.bytes".to_owned(), Some("4194304".to_owned()))]),
+    ];
+    for change in refusals {
+        assert_refused!(alter(&controller, "__consumer_offsets", change), ControllerError::InternalTopicConfig { .. });
+    }
+    assert_eq!(is(&controller), configs(&own));
+    let change = ConfigChange::Alter(vec![set("segment.bytes", "4194304")]);
+    alter(&controller, "__consumer_offsets", change).unwrap();
+    drop(controller);
+    let own = [("cleanup.policy", "compact"), ("flush.mode", "sync"), ("segment.bytes", "4194304")];
+    assert_eq!(is(&open(dir.path())), configs(&own));
+}
+
+#[test]
 fn broker_configs_take_effect_and_come_back() {
     let dir = tempfile::tempdir().unwrap();
     let controller = open(dir.path());

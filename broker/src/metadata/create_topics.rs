@@ -7,6 +7,7 @@ use ottla_protocol::Uuid;
 use super::controller::{Controller, ControllerState, Plan, fail_all};
 use super::controller_error::ControllerError;
 use super::image::TopicImage;
+use super::internal_topic;
 use super::metadata_record::MetadataRecord;
 use super::partition_folder::NewFolders;
 use super::topic_name::{CLUSTER_METADATA_TOPIC, INTERNAL_TOPICS, TopicName};
@@ -83,7 +84,9 @@ fn plan_topic(
         .iter()
         .map(|(key, value)| Alteration { name: key.clone(), op: AlterOp::Set, value: value.clone() })
         .collect();
-    let configs = alter_topic(config, &Default::default(), &alterations)?;
+    let mut configs = alter_topic(config, &Default::default(), &alterations)?;
+    internal_topic::complete(&name, &mut configs);
+    internal_topic::check(&name, &configs)?;
     let partition_count = partition_count(&topic, config)?;
     check_partition_limit(plan, &name, partition_count, config)?;
 

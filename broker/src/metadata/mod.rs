@@ -12,6 +12,7 @@ mod create_partitions;
 mod create_topics;
 mod delete_topics;
 mod image;
+mod internal_topic;
 mod metadata_log;
 mod metadata_record;
 mod partition_folder;

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rustix::io::Errno;
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use tokio::net::{TcpListener, TcpStream, lookup_host};
 
 use super::close::Close;
@@ -87,7 +87,7 @@ impl BoundListener {
             Ok(place) => place,
             Err(close) => return network.record(&close, peer),
         };
-        if let Err(error) = stream.set_nodelay(true) {
+        if let Err(error) = prepare(&stream, peer.ip()) {
             return network.record(&Close::io(&error), peer);
         }
         let client = Arc::new(ClientInfo { peer, listener: self.index });
@@ -150,6 +150,16 @@ fn bind(address: SocketAddr, config: &BrokerConfig) -> io::Result<TcpListener> {
     socket.bind(&address.into())?;
     socket.listen(config.socket_listen_backlog_size)?;
     TcpListener::from_std(socket.into())
+}
+
+fn prepare(stream: &TcpStream, peer: IpAddr) -> io::Result<()> {
+    stream.set_nodelay(true)?;
+    if stream.local_addr()?.ip().to_canonical() == peer {
+        // Within one host there is no line to share: an algorithm that paces what it sends only costs timers and wake-ups. Where
+        // this one may not be chosen, the host's own does too.
+        let _chosen = SockRef::from(stream).set_tcp_congestion(b"reno");
+    }
+    Ok(())
 }
 
 /// Whether a connection has one of the last descriptors: a log that cannot open a file goes offline, a client comes again. The system

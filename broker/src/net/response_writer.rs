@@ -31,6 +31,9 @@ const COPY_BYTES: usize = 64 * 1024;
 /// Bytes that one `sendfile` may send, so that one fast reader does not keep a thread for the whole of a large answer.
 const SENDFILE_BYTES_MAX: usize = 1024 * 1024;
 
+/// A range of a file that fills several of the largest packets: the reader is woken more than once, whatever goes with it.
+const LONG_FILE_BYTES: usize = 256 * 1024;
+
 thread_local! {
     static COPY: RefCell<Box<[u8]>> = RefCell::new(vec![0; COPY_BYTES].into_boxed_slice());
 }
@@ -83,6 +86,12 @@ impl Content {
                 slice.len -= by;
             }
         }
+    }
+
+    /// Whether it is so long that the few bytes before it are not worth waiting for it: they go ahead, and the reader is awake, or on
+    /// its way, when it comes.
+    fn wakes_its_reader_anyway(&self) -> bool {
+        self.is_for_sendfile() && self.len() >= LONG_FILE_BYTES
     }
 
     fn is_for_sendfile(&self) -> bool {
@@ -200,7 +209,7 @@ impl ResponseWriter {
                 };
             }
             let mut flags = SendFlags::NOSIGNAL;
-            if self.pieces.get(whole).is_some() {
+            if self.pieces.get(whole).is_some_and(|next| !next.content.wakes_its_reader_anyway()) {
                 flags |= SendFlags::MORE;
             }
             stream.try_io(Interest::WRITABLE, || {

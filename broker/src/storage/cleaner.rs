@@ -1,7 +1,8 @@
 //! Compaction and merging in the background: which log is next, and how it went.
 //!
 //! Owns the threads, the choice of the filthiest log, how far each was cleaned, and which could not be. The work on one log is
-//! `cleaner/clean.rs` and `merge.rs`. By part: `offset_map.rs` (keys in bounded memory), `transactions.rs`,
+//! `cleaner/clean.rs` and `merge.rs`. By part: `newest.rs` (which record of each key is the newest: `offset_map.rs`
+//! knows by key, `superseded.rs` by offset, in bounded memory), `survivors.rs` (which records of a batch stay), `transactions.rs`,
 //! `dense_writer.rs`, `progress.rs` (what is on record), `step.rs` (how far a pass is).
 //!
 //! Invariant: one thread at a time works on a log. A log that fails is left alone for a while, longer each time, and keeps no
@@ -24,9 +25,12 @@ mod clean;
 #[cfg(test)]
 mod crash_test;
 mod dense_writer;
+mod newest;
 mod offset_map;
 mod progress;
 mod step;
+mod superseded;
+mod survivors;
 mod transactions;
 
 pub use clean::{CleanLimits, CleanReport};

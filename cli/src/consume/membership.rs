@@ -14,7 +14,7 @@ use ottla_client::{
 };
 use tokio::time::Instant;
 
-use super::{ConsumeCommand, POLL_RECORDS, POLL_WAIT, Printer};
+use super::{ConsumeCommand, POLL_RECORDS, POLL_WAIT, Printer, with_way_on};
 use crate::command_line::Bootstrap;
 use crate::interrupt::Interrupt;
 use crate::output::plural;
@@ -79,7 +79,7 @@ async fn consume(
                     anstream::eprintln!("{error}");
                     continue;
                 }
-                records => records?,
+                records => records.map_err(|error| with_way_on(error, Some(group)))?,
             },
             _ = interrupt.next() => break,
         };

@@ -9,15 +9,14 @@ use anyhow::{Context, Result, bail};
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 
-use ottla_client::{
-    Admin, CommittedOffset, Error, ErrorCode, GroupDescription, IsolationLevel, OffsetSpec, TopicPartition,
-};
+use ottla_client::{Admin, CommittedOffset, Error, ErrorCode, GroupDescription, TopicPartition};
 
 use super::all_went_well;
 use super::chosen_partitions::ChosenPartitions;
 use super::offsets_file::{read_offsets_file, write_offsets};
 use crate::command_line::Bootstrap;
 use crate::output::{or_dash, plural, print, print_json, table};
+use crate::partition_offsets::{at_position, within_logs};
 use crate::start_position::StartPosition;
 
 const AFTER_HELP: &str = "\
@@ -191,17 +190,7 @@ async fn wanted(
         };
         return partitions.into_iter().map(shifted).collect();
     }
-    let (specs, last) = match command.to {
-        Some(StartPosition::Beginning) => (OffsetSpec::Earliest, 0),
-        Some(StartPosition::Last(count)) => (OffsetSpec::Latest, count),
-        Some(StartPosition::Timestamp(time)) => (OffsetSpec::Timestamp(time), 0),
-        Some(StartPosition::Offset(offset)) => return Ok(partitions.into_iter().map(|at| (at, offset)).collect()),
-        Some(StartPosition::End) | None => (OffsetSpec::Latest, 0),
-    };
-    let listed = list(admin, partitions, specs).await?;
-    // Where no record is as late as the time, there is no offset: the end is meant.
-    let offset = |found: i64| if found < 0 { i64::MAX } else { found.saturating_sub(last) };
-    Ok(listed.into_iter().map(|(at, found)| (at, offset(found))).collect())
+    at_position(admin, partitions, command.to.unwrap_or(StartPosition::End)).await
 }
 
 async fn partitions(
@@ -232,33 +221,6 @@ async fn partitions(
         }
     }
     Ok(partitions)
-}
-
-/// The same offsets, moved to the start or end of the log where they lie outside of it.
-async fn within_logs(admin: &Admin, wanted: BTreeMap<TopicPartition, i64>) -> Result<BTreeMap<TopicPartition, i64>> {
-    let partitions: BTreeSet<TopicPartition> = wanted.keys().cloned().collect();
-    let starts = list(admin, partitions.clone(), OffsetSpec::Earliest).await?;
-    let ends = list(admin, partitions, OffsetSpec::Latest).await?;
-    let within = |(at, offset): (TopicPartition, i64)| {
-        let (start, end) = (starts.get(&at).copied()?, ends.get(&at).copied()?);
-        let moved = offset.clamp(start, end.max(start));
-        if moved != offset && offset != i64::MAX {
-            anstream::eprintln!("{at} has offsets from {start} to {end}: {moved} instead of {offset}");
-        }
-        Some((at, moved))
-    };
-    Ok(wanted.into_iter().filter_map(within).collect())
-}
-
-/// One offset for each partition, or the first failure.
-async fn list(
-    admin: &Admin,
-    partitions: BTreeSet<TopicPartition>,
-    spec: OffsetSpec,
-) -> Result<BTreeMap<TopicPartition, i64>> {
-    let asked = partitions.into_iter().map(|at| (at, spec));
-    let listed = admin.list_offsets(asked, IsolationLevel::ReadUncommitted).await;
-    Ok(listed.into_iter().map(|(at, listed)| listed.map(|listed| (at, listed.offset))).collect::<Result<_, Error>>()?)
 }
 
 /// Commits, and gives what was refused, in words.

@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 use clap::Args;
 
-use ottla_client::{Admin, AlterConfigOp, ConfigResource, ConfigSource, Error};
+use ottla_client::{Admin, ConfigResource, ConfigSource};
 
-use crate::command_line::{Bootstrap, parse_pair};
-use crate::output::{plural, print};
+use crate::command_line::Bootstrap;
+use crate::config_changes::ConfigChanges;
 
 const AFTER_HELP: &str = "\
 Groups of the consumer protocol (KIP-848) have consumer.session.timeout.ms,
@@ -24,30 +24,15 @@ Examples:
 pub(super) struct AlterCommand {
     /// The group; it need not exist yet
     group: String,
-    /// Give a setting a value; may be repeated
-    #[arg(long, value_name = "KEY=VALUE", value_parser = parse_pair)]
-    set: Vec<(String, String)>,
-    /// Take a setting back to the broker's; may be repeated
-    #[arg(long, value_name = "KEY")]
-    delete: Vec<String>,
+    #[command(flatten)]
+    changes: ConfigChanges,
     #[command(flatten)]
     bootstrap: Bootstrap,
 }
 
 pub(super) async fn alter(command: AlterCommand) -> Result<()> {
-    let mut changes: Vec<AlterConfigOp> =
-        command.set.into_iter().map(|(key, value)| AlterConfigOp::Set(key, value)).collect();
-    changes.extend(command.delete.into_iter().map(AlterConfigOp::Delete));
-    if changes.is_empty() {
-        bail!("nothing to change: use --set or --delete");
-    }
-    let count = changes.len() as i64;
-    let admin = Admin::connect(command.bootstrap.client_config()).await?;
     let resource = ConfigResource::Group(command.group.clone());
-    let altered = admin.incremental_alter_configs(&[(resource, changes)], false).await?;
-    admin.close().await;
-    altered.into_values().collect::<Result<(), Error>>()?;
-    print(&format!("changed {} of {}\n", plural(count, "setting"), command.group))
+    command.changes.make(&command.bootstrap, resource, &command.group).await
 }
 
 /// What a group has of its own; nothing from brokers that know no settings of groups.

@@ -81,8 +81,6 @@ pub(crate) struct ClassicMember {
     beating: bool,
     heartbeat_at: Option<Instant>,
     retry_at: Option<Instant>,
-    /// Why the group lets nobody in for now, as far as that was logged; empty once it has let this member in.
-    refused_with: BTreeSet<ErrorCode>,
 }
 
 impl ClassicMember {
@@ -107,7 +105,6 @@ impl ClassicMember {
             beating: false,
             heartbeat_at: None,
             retry_at: None,
-            refused_with: BTreeSet::new(),
         }
     }
 
@@ -370,14 +367,6 @@ impl ClassicMember {
 
     fn wait(&mut self, now: Instant) {
         self.retry_at = Some(now + self.backoff.next());
-    }
-
-    /// Joins again later, and says why: once for each cause, since a group may let nobody in for long.
-    fn wait_refused(&mut self, now: Instant, code: ErrorCode) {
-        if self.refused_with.insert(code) {
-            tracing::warn!(group = self.config.group_id, %code, "the group lets nobody in yet, will be repeated");
-        }
-        self.wait(now);
     }
 
     /// The group does not know this member (any more).

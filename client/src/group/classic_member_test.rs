@@ -8,6 +8,7 @@ use ottla_protocol::messages::join_group::{JoinGroupResponse, JoinGroupResponseM
 use ottla_protocol::messages::sync_group::SyncGroupResponse;
 
 use super::super::embedded_protocol::{decode_assignment, decode_subscription, encode_assignment};
+use super::super::test_warnings::Warnings;
 use super::*;
 use crate::clock;
 
@@ -423,42 +424,8 @@ fn a_static_leader_that_came_back_leaves_the_assignment_alone() {
     assert_eq!(script.hand_over().assigned, partitions(&[3]));
 }
 
-/// Counts what is logged as a warning, on the thread that it is set for.
-#[derive(Clone, Default)]
-struct Warnings(Arc<std::sync::atomic::AtomicUsize>);
-
-impl Warnings {
-    fn count(&self) -> usize {
-        self.0.load(std::sync::atomic::Ordering::Relaxed)
-    }
-}
-
-impl tracing::Subscriber for Warnings {
-    fn enabled(&self, _: &tracing::Metadata<'_>) -> bool {
-        true
-    }
-
-    fn new_span(&self, _: &tracing::span::Attributes<'_>) -> tracing::span::Id {
-        tracing::span::Id::from_u64(1)
-    }
-
-    fn record(&self, _: &tracing::span::Id, _: &tracing::span::Record<'_>) {}
-
-    fn record_follows_from(&self, _: &tracing::span::Id, _: &tracing::span::Id) {}
-
-    fn event(&self, event: &tracing::Event<'_>) {
-        if *event.metadata().level() == tracing::Level::WARN {
-            self.0.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-        }
-    }
-
-    fn enter(&self, _: &tracing::span::Id) {}
-
-    fn exit(&self, _: &tracing::span::Id) {}
-}
-
 #[test]
-fn a_group_that_lets_nobody_in_is_logged_once_for_each_cause() {
+fn what_holds_a_member_up_is_logged_once_for_each_cause() {
     let warnings = Warnings::default();
     let _here = tracing::subscriber::set_default(warnings.clone());
     let mut script = Script::subscribed(&[Assignor::Range]);
@@ -473,14 +440,24 @@ fn a_group_that_lets_nobody_in_is_logged_once_for_each_cause() {
         refuse(&mut script, code);
         assert_eq!(warnings.count(), logged, "{code}");
     }
-    // Once it was let in, it is news again.
-    script.join();
-    script.answer_join(1, false, Assignor::Range);
-    script.sync();
-    let response = refusal(|response: &mut SyncGroupResponse| {
-        response.error_code = ErrorCode::RebalanceInProgress.code();
-    });
-    script.member.synced(script.now, response).unwrap();
+    for (generation, logged) in [(1, 4), (2, 4)] {
+        script.join();
+        script.answer_join(generation, false, Assignor::Range);
+        script.sync();
+        let response = refusal(|response: &mut SyncGroupResponse| response.error_code = gone.code());
+        script.member.synced(script.now, response).unwrap();
+        script.now = script.wait().unwrap();
+        assert_eq!(warnings.count(), logged, "a member that joins and gets no assignment says so");
+    }
+    // Once it has its share, it is news again.
+    script.settle(3, Assignor::Range, &[0]);
+    for (code, logged) in [(gone, 5), (gone, 5), (ErrorCode::None, 5), (gone, 6)] {
+        script.heartbeat_says(code);
+        assert_eq!(warnings.count(), logged, "{code}");
+    }
+    script.heartbeat_says(ErrorCode::RebalanceInProgress);
+    script.hand_over();
+    script.member.handed_over();
     refuse(&mut script, loading);
-    assert_eq!(warnings.count(), 4);
+    assert_eq!(warnings.count(), 7);
 }

@@ -240,7 +240,10 @@ impl ConsumerMember {
             }
             // Not among these, as in Kafka's own consumer: UNRELEASED_INSTANCE_ID. Whether the other one under this name is
             // dead or alive only its session tells, and two that are alive would wait for each other in silence.
-            Some(code) if code.is_retriable() => self.fail(now),
+            Some(code) if code.is_retriable() => {
+                self.refusals.warn_of("ConsumerGroupHeartbeat", code);
+                self.fail(now);
+            }
             Some(code @ ErrorCode::TopicAuthorizationFailed) => {
                 self.fail(now);
                 return Err(self.refusals.with(code, response.error_message));
@@ -261,6 +264,7 @@ impl ConsumerMember {
 
     fn succeed(&mut self, now: Instant, response: ConsumerGroupHeartbeatResponse) {
         self.backoff.reset();
+        self.refusals.are_over();
         self.retry_at = None;
         if let Some(member_id) = response.member_id.filter(|id| !id.is_empty()) {
             self.member_id = member_id;

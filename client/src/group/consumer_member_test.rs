@@ -3,6 +3,7 @@
 
 use ottla_protocol::messages::consumer_group_heartbeat::Assignment;
 
+use super::super::test_warnings::Warnings;
 use super::*;
 use crate::clock;
 
@@ -329,4 +330,25 @@ fn what_has_no_name_yet_waits_and_the_rest_goes_on() {
     assert!(matches!(script.next(), Step::NameTopics(_)));
     script.member.named(script.now, Ok([(unknown, "u".into())].into()));
     assert_eq!(script.hand_over().assigned, [TopicPartition::new("u", 0)].into());
+}
+
+#[test]
+fn what_holds_a_member_up_is_logged_once_for_each_cause() {
+    let warnings = Warnings::default();
+    let _here = tracing::subscriber::set_default(warnings.clone());
+    let mut script = Script::new(|_| ());
+    let (loading, gone) = (ErrorCode::CoordinatorLoadInProgress, ErrorCode::CoordinatorNotAvailable);
+    for (code, logged) in [(loading, 1), (loading, 1), (gone, 2), (loading, 2)] {
+        script.beat();
+        script.refuse(code).unwrap();
+        assert_eq!(warnings.count(), logged, "{code}");
+        script.now = script.wait().unwrap();
+    }
+    // Once it got on, it is news again.
+    script.beat();
+    script.answer(answer(1, None));
+    script.pass_interval();
+    script.beat();
+    script.refuse(gone).unwrap();
+    assert_eq!(warnings.count(), 3);
 }

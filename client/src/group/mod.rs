@@ -24,6 +24,9 @@ mod step;
 mod sticky;
 mod subscription;
 
+#[cfg(test)]
+mod test_warnings;
+
 pub use committer::{Committer, OffsetAndMetadata};
 pub use group_config::{Assignor, GroupConfig, GroupProtocol};
 pub use listener::{RebalanceListener, StartPositions};

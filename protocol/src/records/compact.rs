@@ -34,19 +34,8 @@ pub struct RecordSummary<'a> {
     pub is_tombstone: bool,
 }
 
-/// What is left of a batch.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Compacted {
-    /// Every record, as it was.
-    Unchanged,
-    /// A batch with fewer records, or with a delete horizon.
-    Fewer(Vec<u8>),
-    /// No record.
-    Nothing,
-}
-
-/// A record within decompressed ones.
-struct RawRecord {
+/// Where a record lies within decompressed ones.
+struct Frame {
     /// With its length in front.
     whole: Range<usize>,
     /// Behind its length: one byte of attributes, then the timestamp delta.
@@ -54,93 +43,110 @@ struct RawRecord {
     /// Behind the timestamp delta.
     rest: usize,
     timestamp_delta: i64,
-    offset_delta: i32,
-    key: Option<Range<usize>>,
-    is_tombstone: bool,
+}
+
+/// The records of a batch, decompressed once for all that is done with them.
+#[derive(Debug)]
+pub struct PlainRecords<'a> {
+    batch: &'a BatchView,
+    plain: Cow<'a, [u8]>,
+}
+
+impl PlainRecords<'_> {
+    /// Looks at each record, in order.
+    ///
+    /// # Errors
+    /// One of them is broken; those before it were looked at.
+    pub fn for_each(&self, mut visit: impl FnMut(RecordSummary<'_>)) -> Result<(), BatchError> {
+        let base_offset = self.batch.base_offset();
+        self.walk(|frame| {
+            visit(summary(&self.plain[frame.rest..frame.whole.end], base_offset)?);
+            Ok(())
+        })
+    }
+
+    /// Puts the batch into `batch`, which is emptied before, with those records only of which `keep` says that they stay: it is asked
+    /// about each, by its place among them. With a `delete_horizon_ms` (milliseconds since 1970) the batch says from when
+    /// on its tombstones may go.
+    ///
+    /// # Errors
+    /// One of the records is broken, or the codec fails; what is in `batch` is of no use then.
+    pub fn compact(
+        &self,
+        delete_horizon_ms: Option<i64>,
+        keep: impl Fn(usize) -> bool,
+        batch: &mut Vec<u8>,
+    ) -> Result<(), BatchError> {
+        batch.clear();
+        batch.extend_from_slice(&self.batch.bytes()[..HEADER_BYTES]);
+        let (mut index, mut count, mut max_timestamp) = (0, 0_i32, NO_TIMESTAMP);
+        // Adjacent records that stay are copied together.
+        let mut run = 0..0;
+        self.walk(|frame| {
+            if keep(index) {
+                let timestamp = self.batch.base_timestamp().wrapping_add(frame.timestamp_delta);
+                max_timestamp = if count == 0 { timestamp } else { max_timestamp.max(timestamp) };
+                count += 1;
+                match delete_horizon_ms {
+                    Some(horizon) => {
+                        put_with_timestamp(batch, &self.plain, &frame, timestamp.wrapping_sub(horizon));
+                    }
+                    None if frame.whole.start == run.end => run.end = frame.whole.end,
+                    None => {
+                        batch.extend_from_slice(&self.plain[run.clone()]);
+                        run = frame.whole;
+                    }
+                }
+            }
+            index += 1;
+            Ok(())
+        })?;
+        batch.extend_from_slice(&self.plain[run]);
+        let codec = self.batch.compression()?;
+        if codec != Compression::None {
+            let compressed = codec
+                .compress(&batch[HEADER_BYTES..], None)
+                .map_err(|error| BatchError::Decompression { codec, reason: error.to_string() })?;
+            batch.truncate(HEADER_BYTES);
+            batch.extend_from_slice(&compressed);
+        }
+        if let Some(horizon) = delete_horizon_ms {
+            put(batch, 21, &(self.batch.attributes() | DELETE_HORIZON_BIT).to_be_bytes());
+            put(batch, 27, &horizon.to_be_bytes());
+        }
+        if self.batch.timestamp_type() == TimestampType::CreateTime {
+            put(batch, 35, &max_timestamp.to_be_bytes());
+        }
+        put(batch, 57, &count.to_be_bytes());
+        seal(batch);
+        Ok(())
+    }
+
+    fn walk(&self, mut visit: impl FnMut(Frame) -> Result<(), RecordError>) -> Result<(), BatchError> {
+        let mut at = 0;
+        for index in 0..self.batch.record_count() {
+            let visited = read_frame(&self.plain, at).and_then(|frame| {
+                at = frame.whole.end;
+                visit(frame)
+            });
+            visited.map_err(|error| BatchError::Record { index, error })?;
+        }
+        Ok(())
+    }
 }
 
 impl BatchView {
-    /// Looks at each record, of which at most `limit` decompressed bytes are made.
+    /// The records, of which at most `limit` bytes are made where they are compressed.
     ///
     /// # Errors
-    /// The records do not decompress, or one of them is broken.
-    pub fn for_each_record(&self, limit: usize, mut visit: impl FnMut(RecordSummary<'_>)) -> Result<(), BatchError> {
-        let plain = self.plain(limit)?;
-        self.raw_records(&plain, |record| visit(self.summary(&plain, &record)))
-    }
-
-    /// The batch with the records that `keep` keeps. With a `delete_horizon_ms` (milliseconds since 1970) it says from when on
-    /// its tombstones may go.
-    ///
-    /// # Errors
-    /// The records do not decompress into `limit` bytes, one of them is broken, or the codec fails.
-    pub fn compact(
-        &self,
-        limit: usize,
-        delete_horizon_ms: Option<i64>,
-        mut keep: impl FnMut(RecordSummary<'_>) -> bool,
-    ) -> Result<Compacted, BatchError> {
-        self.compact_together(limit, delete_horizon_ms, |records| records.iter().map(|record| keep(*record)).collect())
-    }
-
-    /// The same, where all records are looked at together: `keep` says for each of them, in order, whether it stays.
-    ///
-    /// # Errors
-    /// As [`BatchView::compact`].
-    pub fn compact_together(
-        &self,
-        limit: usize,
-        delete_horizon_ms: Option<i64>,
-        keep: impl FnOnce(&[RecordSummary<'_>]) -> Vec<bool>,
-    ) -> Result<Compacted, BatchError> {
-        let plain = self.plain(limit)?;
-        let horizon =
-            delete_horizon_ms.filter(|horizon| !self.has_delete_horizon() || *horizon != self.base_timestamp());
-        let (mut records, mut summaries) = (Vec::new(), Vec::new());
-        self.raw_records(&plain, |record| {
-            summaries.push(self.summary(&plain, &record));
-            records.push(record);
-        })?;
-        let stays = keep(&summaries);
-        let kept: Vec<&RawRecord> =
-            records.iter().zip(stays).filter_map(|(record, stays)| stays.then_some(record)).collect();
-        if kept.is_empty() {
-            return Ok(Compacted::Nothing);
-        }
-        if kept.len() == records.len() && horizon.is_none() {
-            return Ok(Compacted::Unchanged);
-        }
-        let timestamp = |record: &RawRecord| self.base_timestamp().wrapping_add(record.timestamp_delta);
-        let max_timestamp = kept.iter().map(|record| timestamp(record)).max().unwrap_or(NO_TIMESTAMP);
-        let mut payload = Vec::with_capacity(plain.len());
-        for record in &kept {
-            match horizon {
-                Some(horizon) => {
-                    put_with_timestamp(&mut payload, &plain, record, timestamp(record).wrapping_sub(horizon));
-                }
-                None => payload.extend_from_slice(&plain[record.whole.clone()]),
-            }
-        }
-        let codec = self.compression()?;
-        let payload = match codec {
-            Compression::None => payload,
-            _ => codec
-                .compress(&payload, None)
-                .map_err(|error| BatchError::Decompression { codec, reason: error.to_string() })?,
+    /// They do not decompress, or come to more.
+    pub fn plain_records(&self, limit: usize) -> Result<PlainRecords<'_>, BatchError> {
+        let payload = &self.bytes()[HEADER_BYTES..];
+        let plain = match self.compression()? {
+            Compression::None => Cow::Borrowed(payload),
+            codec => Cow::Owned(codec.decompress(payload, limit)?),
         };
-        let mut batch = Vec::with_capacity(HEADER_BYTES + payload.len());
-        batch.extend_from_slice(&self.bytes()[..HEADER_BYTES]);
-        batch.extend_from_slice(&payload);
-        if let Some(horizon) = horizon {
-            put(&mut batch, 21, &(self.attributes() | DELETE_HORIZON_BIT).to_be_bytes());
-            put(&mut batch, 27, &horizon.to_be_bytes());
-        }
-        if self.timestamp_type() == TimestampType::CreateTime {
-            put(&mut batch, 35, &max_timestamp.to_be_bytes());
-        }
-        put(&mut batch, 57, &(kept.len() as i32).to_be_bytes());
-        seal(&mut batch);
-        Ok(Compacted::Fewer(batch))
+        Ok(PlainRecords { batch: self, plain })
     }
 
     /// The batch without any record: it keeps its offsets, and what is known of its producer. It is part of no transaction any
@@ -154,32 +160,6 @@ impl BatchView {
         put(&mut batch, 57, &0_i32.to_be_bytes());
         seal(&mut batch);
         batch
-    }
-
-    fn plain(&self, limit: usize) -> Result<Cow<'_, [u8]>, BatchError> {
-        let payload = &self.bytes()[HEADER_BYTES..];
-        Ok(match self.compression()? {
-            Compression::None => Cow::Borrowed(payload),
-            codec => Cow::Owned(codec.decompress(payload, limit)?),
-        })
-    }
-
-    fn summary<'a>(&self, plain: &'a [u8], record: &RawRecord) -> RecordSummary<'a> {
-        RecordSummary {
-            offset: self.base_offset().saturating_add(i64::from(record.offset_delta)),
-            key: record.key.clone().map(|key| &plain[key]),
-            is_tombstone: record.is_tombstone,
-        }
-    }
-
-    fn raw_records(&self, plain: &[u8], mut visit: impl FnMut(RawRecord)) -> Result<(), BatchError> {
-        let mut at = 0;
-        for index in 0..self.record_count() {
-            let record = raw_record(plain, at).map_err(|error| BatchError::Record { index, error })?;
-            at = record.whole.end;
-            visit(record);
-        }
-        Ok(())
     }
 }
 
@@ -227,30 +207,34 @@ fn put(batch: &mut [u8], at: usize, field: &[u8]) {
     batch[at..at + field.len()].copy_from_slice(field);
 }
 
-fn raw_record(plain: &[u8], at: usize) -> Result<RawRecord, RecordError> {
+fn read_frame(plain: &[u8], at: usize) -> Result<Frame, RecordError> {
     let mut source = SliceSource::new(&plain[at..]);
     let length = source.required_length("a record")?;
     let body = at + source.offset();
     let end = body.checked_add(length).filter(|&end| end <= plain.len()).ok_or(RecordError::Truncated)?;
-    // Fields are read within the record only, so that none can reach into the next one.
     let mut source = SliceSource::new(&plain[body..end]);
     source.skip(1)?; // attributes, of which none are in use
     let timestamp_delta = source.varlong()?;
-    let rest = body + source.offset();
+    Ok(Frame { whole: at..end, body, rest: body + source.offset(), timestamp_delta })
+}
+
+/// Of what follows a record's timestamp delta, up to the record's end: so that no field can reach into the next one.
+fn summary(rest: &[u8], base_offset: i64) -> Result<RecordSummary<'_>, RecordError> {
+    let mut source = SliceSource::new(rest);
     let offset_delta = source.varint()?;
     let key = match source.length("a key")? {
         Some(length) => {
-            let start = body + source.offset();
+            let start = source.offset();
             source.skip(length)?;
-            Some(start..start + length)
+            Some(&rest[start..start + length])
         }
         None => None,
     };
     let is_tombstone = source.length("a value")?.is_none();
-    Ok(RawRecord { whole: at..end, body, rest, timestamp_delta, offset_delta, key, is_tombstone })
+    Ok(RecordSummary { offset: base_offset.saturating_add(i64::from(offset_delta)), key, is_tombstone })
 }
 
-fn put_with_timestamp(into: &mut Vec<u8>, plain: &[u8], record: &RawRecord, timestamp_delta: i64) {
+fn put_with_timestamp(into: &mut Vec<u8>, plain: &[u8], record: &Frame, timestamp_delta: i64) {
     let rest = &plain[record.rest..record.whole.end];
     put_varint(into, (1 + varlong_size(timestamp_delta) + rest.len()) as i32);
     into.push(plain[record.body]);
@@ -274,6 +258,12 @@ mod tests {
         assert!(rest.is_empty());
         view.check_crc().unwrap();
         view
+    }
+
+    fn compacted(whole: &BatchView, horizon: Option<i64>, keep: impl Fn(usize) -> bool) -> Result<Vec<u8>, BatchError> {
+        let mut bytes = b"of the batch before".to_vec();
+        whole.plain_records(LIMIT)?.compact(horizon, keep, &mut bytes)?;
+        Ok(bytes)
     }
 
     /// Keys k0 to k9 at offsets 100 to 109; the value of k5 is null.
@@ -302,18 +292,18 @@ mod tests {
         for codec in CODECS {
             let whole = batch(codec);
             let before: Vec<_> = whole.records(LIMIT).unwrap().map(Result::unwrap).collect();
-            let Compacted::Fewer(bytes) = whole.compact(LIMIT, None, |record| record.offset % 3 == 0).unwrap() else {
-                panic!("{codec}: some records are gone")
-            };
-            let fewer = view(bytes);
+            // Offsets 102, 105 and 108, and two that are adjacent.
+            let stays = |index: usize| index % 3 == 2 || index == 3;
+            let fewer = view(compacted(&whole, None, stays).unwrap());
             let after: Vec<_> = fewer.records(LIMIT).unwrap().map(Result::unwrap).collect();
-            let expected: Vec<_> = before.into_iter().filter(|record| record.offset % 3 == 0).collect();
+            let expected: Vec<_> = before.into_iter().filter(|record| stays((record.offset - 100) as usize)).collect();
             assert_eq!(after, expected, "{codec}");
             assert_eq!((fewer.base_offset(), fewer.last_offset(), fewer.base_sequence()), (100, 109, 40));
             assert_eq!((fewer.producer_id(), fewer.partition_leader_epoch()), (7, 3));
             assert_eq!(fewer.compression(), Ok(codec));
-            assert_eq!(whole.compact(LIMIT, None, |_| true), Ok(Compacted::Unchanged));
-            assert_eq!(whole.compact(LIMIT, None, |_| false), Ok(Compacted::Nothing));
+            let all = view(compacted(&whole, None, |_| true).unwrap());
+            assert_eq!((all.record_count(), all.max_timestamp()), (10, 1_009));
+            assert_eq!((fewer.record_count(), fewer.max_timestamp()), (4, 1_008));
         }
     }
 
@@ -322,15 +312,11 @@ mod tests {
         for codec in CODECS {
             let whole = batch(codec);
             let before: Vec<_> = whole.records(LIMIT).unwrap().map(Result::unwrap).collect();
-            let Compacted::Fewer(bytes) = whole.compact(LIMIT, Some(9_999_999), |_| true).unwrap() else {
-                panic!("a horizon is a change")
-            };
-            let marked = view(bytes);
+            let marked = view(compacted(&whole, Some(9_999_999), |_| true).unwrap());
             assert!(marked.has_delete_horizon());
             assert_eq!((marked.base_timestamp(), marked.max_timestamp()), (9_999_999, 1_009));
             let after: Vec<_> = marked.records(LIMIT).unwrap().map(Result::unwrap).collect();
             assert_eq!(after, before, "{codec}");
-            assert_eq!(marked.compact(LIMIT, Some(9_999_999), |_| true), Ok(Compacted::Unchanged));
         }
     }
 
@@ -338,7 +324,9 @@ mod tests {
     fn summaries_tell_keys_and_tombstones() {
         let mut seen = Vec::new();
         batch(Compression::Zstd)
-            .for_each_record(LIMIT, |record| {
+            .plain_records(LIMIT)
+            .unwrap()
+            .for_each(|record| {
                 seen.push((record.offset, record.key.unwrap().to_vec(), record.is_tombstone));
             })
             .unwrap();
@@ -369,11 +357,16 @@ mod tests {
                 bytes[at] = wrong;
                 seal(&mut bytes);
                 // Whatever it says, it ends.
-                let _ = view(bytes).compact(LIMIT, None, |record| record.offset % 2 == 0);
+                let broken = view(bytes);
+                let _ = broken.plain_records(LIMIT).unwrap().for_each(|_| {});
+                let _ = compacted(&broken, None, |index| index % 2 == 0);
             }
         }
         let mut short = whole.bytes()[..whole.size_in_bytes() - 5].to_vec();
         seal(&mut short);
-        assert!(matches!(view(short).compact(LIMIT, None, |_| true), Err(BatchError::Record { index: 9, .. })));
+        let short = view(short);
+        let walked = short.plain_records(LIMIT).unwrap().for_each(|_| {});
+        assert!(matches!(walked, Err(BatchError::Record { index: 9, .. })));
+        assert_eq!(compacted(&short, None, |_| true), walked.map(|()| Vec::new()));
     }
 }

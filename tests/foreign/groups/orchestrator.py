@@ -2,7 +2,8 @@
 
 The members are processes of any client (member.py says what they say). Flights flow in all the while; the group starts, is
 scaled out and in, a member is killed, one is stopped past its session, the broker is killed and started again; then the rest
-of the flights is poured in and consumed to the end. Every step is waited for by what the members say, never by time alone.
+of the flights is poured in and consumed to the end. Or, with `--protocol migration`: its members are replaced one by one by those of
+the consumer protocol, and these by classic ones again. Every step is waited for by what the members say, never by time alone.
 """
 
 import argparse
@@ -63,7 +64,7 @@ class World:
 
 
 class Member:
-    def __init__(self, world, scenario, name, command):
+    def __init__(self, world, scenario, name, command, protocol):
         self.world, self.name = world, name
         self.owned = set()
         # When each partition was last heard of.
@@ -74,7 +75,7 @@ class Member:
             "GROUP": scenario.group,
             "TOPIC": scenario.topic,
             "NAME": name,
-            "PROTOCOL": scenario.protocol,
+            "PROTOCOL": protocol,
             "POLL_RECORDS": str(POLL_RECORDS),
             "SESSION_MS": str(SESSION_MS),
             "WORK": str(scenario.work),
@@ -234,6 +235,21 @@ class Scenario:
         self.cli("topic", "create", self.topic, "--partitions", str(PARTITIONS), "--config", "retention.ms=-1")
         feeder = Feeder(self, self.rows)
         feeder.start()
+        if self.protocol == "migration":
+            self.migrates()
+        else:
+            self.changes()
+        feeder.pour()
+        self.consumes_all()
+        for name in list(self.members):
+            self.members.pop(name).leave()
+        self.ok("every flight is consumed and committed, and the group is empty")
+        self.has_ended()
+        checker = Checker(self.expected, POLL_RECORDS)
+        checker.check(self.world.events)
+        self.ok("in order, by one owner at a time, nothing lost, repeated at most what was not committed: " + checker.summary())
+
+    def changes(self):
         self.start("a", "b", "c")
         self.settles("three members share six partitions", "a", "b", "c")
         self.start("d")
@@ -254,19 +270,26 @@ class Scenario:
             self.settles("the broker is killed and started again, and the group goes on", "a", "c", "e")
         else:
             print(f"-- {self.name}: the broker at {self.bootstrap} is not ours to restart", flush=True)
-        feeder.pour()
-        self.consumes_all()
-        for name in list(self.members):
-            self.members.pop(name).leave()
-        self.ok("every flight is consumed and committed, and the group is empty")
-        self.has_ended()
-        checker = Checker(self.expected, POLL_RECORDS)
-        checker.check(self.world.events)
-        self.ok("in order, by one owner at a time, nothing lost, repeated at most what was not committed: " + checker.summary())
 
-    def start(self, *names):
+    def migrates(self):
+        """As a program is that is started anew with another setting, instance by instance."""
+        self.start("a", "b", "c", protocol="classic")
+        self.settles("three classic members share six partitions", "a", "b", "c")
+        self.is_of("classic")
+        for protocol, other, old, new in [("consumer", "classic", "abc", "def"), ("classic", "consumer", "def", "ghi")]:
+            for gone, comes in zip(old, new):
+                self.members.pop(gone).leave()
+                self.start(comes, protocol=protocol)
+                names = list(self.members)
+                left = len(set(names) & set(old))
+                self.settles(f"a {protocol} member comes for a {other} one, {left} of which are left", *names)
+                # A group is one of the consumer protocol for as long as any of its members is.
+                self.is_of("classic" if protocol == "classic" and not left else "consumer")
+
+    def start(self, *names, protocol=None):
         for name in names:
-            self.members[name] = Member(self.world, self, name, self.commands[self.launched % len(self.commands)])
+            command = self.commands[self.launched % len(self.commands)]
+            self.members[name] = Member(self.world, self, name, command, protocol or self.protocol)
             self.launched += 1
 
     def settles(self, what, *names):
@@ -306,9 +329,17 @@ class Scenario:
 
         self.world.wait("everything is committed", holds, lambda: f"{committed} of {wanted}", lambda: sum(committed.values()))
 
+    def described(self):
+        return json.loads(self.cli("group", "describe", self.group, "--output", "json"))[0]
+
+    def is_of(self, protocol):
+        group = self.described()
+        if group["type"].lower() != protocol:
+            raise Violation(f"the group is one of the {group['type']} protocol, not the {protocol} one: {group['members']}")
+
     def has_ended(self):
         """What the broker says of the group agrees with what its members said."""
-        group = json.loads(self.cli("group", "describe", self.group, "--output", "json"))[0]
+        group = self.described()
         if group["state"] != "Empty" or group["members"]:
             raise Violation(f"all have left, and the group is {group['state']} with {group['members']}")
         committed = {one["partition"]: one["committed_offset"] for one in group["partitions"]}
@@ -342,7 +373,7 @@ def main():
     parser.add_argument("--ottla", required=True, help="the ottla command, which produces, and serves unless --bootstrap is given")
     parser.add_argument("--flights", type=Path, required=True, help="the CSV file")
     parser.add_argument("--bootstrap", help="a broker that runs already, instead of one of our own")
-    parser.add_argument("--protocol", choices=["classic", "consumer"], default="classic")
+    parser.add_argument("--protocol", choices=["classic", "consumer", "migration"], default="classic")
     parser.add_argument("--member", action="append", required=True, help="the command of a member; several take turns")
     options = parser.parse_args()
     # So that members end with whoever leads them.

@@ -359,6 +359,20 @@ pub const DIFFERENCES: &[Difference] = &[
         reason: "Share groups are not served.",
     },
     Difference {
+        step: "*alter_configs/internal/*_policy",
+        path: "responses{__consumer_offsets}.error_code",
+        kafka: "0",
+        ottla: "40",
+        reason: "What groups are kept in stays compacted, or the commits of a group would be deleted with the segment that they are in: refused with INVALID_CONFIG. Kafka takes it, and loses them.",
+    },
+    Difference {
+        step: "*alter_configs/internal/*_policy",
+        path: "responses{__consumer_offsets}.error_message",
+        kafka: "null",
+        ottla: "\"<message>\"",
+        reason: "What groups are kept in stays compacted, or the commits of a group would be deleted with the segment that they are in: refused with INVALID_CONFIG. Kafka takes it, and loses them.",
+    },
+    Difference {
         step: "incremental_alter_configs/broker/bad_value",
         path: "responses{1}.error_code",
         kafka: "42",

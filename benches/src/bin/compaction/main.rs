@@ -11,8 +11,8 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use clap::{Parser, ValueEnum};
-use ottla_benches::report::{self, Output};
-use ottla_benches::samples::{Measurements, Row};
+use ottla_benches::report::Output;
+use ottla_benches::samples::Measurements;
 
 const BYTES_MIN: u64 = 250_000_000;
 
@@ -96,5 +96,5 @@ fn main() -> Result<()> {
         "held against",
         "of what it is held against",
     ];
-    report::print(options.output, &measurements.rows(), header, Row::cells)
+    measurements.print(options.output, header)
 }

@@ -16,9 +16,9 @@ use bytes::Bytes;
 use clap::{Parser, ValueEnum};
 use ottla_benches::broker_process::BrokerProcess;
 use ottla_benches::cpu::{Moved, Processors};
-use ottla_benches::report::{self, Output};
+use ottla_benches::report::Output;
 use ottla_benches::roofline::Roofline;
-use ottla_benches::samples::{Measurements, Row, Target};
+use ottla_benches::samples::{Measurements, Target};
 use ottla_benches::{load, wire};
 use ottla_protocol::records::batches;
 
@@ -140,7 +140,7 @@ fn main() -> Result<()> {
         measure_all(&bench, roofline_first, measurements)
     })?;
     let header = ["measurement", "unit", "target", "median", "", "lowest to highest", "roofline", "of roofline"];
-    report::print(options.output, &measurements.rows(), header, Row::cells)
+    measurements.print(options.output, header)
 }
 
 fn measure_all(bench: &Bench, roofline_first: bool, measurements: &mut Measurements) -> Result<()> {

@@ -24,6 +24,7 @@ use super::error::GroupError;
 use super::group_record::GroupRecord;
 use super::group_shard::TimerKey;
 use super::outcome::Effects;
+use super::pending_members::{PendingMembers, PendingPlace};
 use super::timers::{Moment, Timer, Timers};
 
 mod heartbeat;
@@ -36,7 +37,7 @@ mod sync;
 pub(crate) use join::{JoinAnswer, JoinGroup, JoinedMember};
 pub(crate) use leave::{Departure, LeaveGroup};
 pub(crate) use member::ClientIdentity;
-pub(crate) use sync::{SyncAnswer, SyncGroup};
+pub(crate) use sync::{GROUP_RECORD_BYTES_MAX, SyncAnswer, SyncGroup};
 
 use member::ClassicMember;
 
@@ -83,6 +84,7 @@ impl ClassicState {
 pub(super) struct Context<'a> {
     pub(super) config: &'a GroupConfig,
     pub(super) timers: &'a mut Timers<TimerKey>,
+    pub(super) pending_members: &'a mut PendingMembers,
     pub(super) effects: &'a mut Effects,
     pub(super) now: Moment,
 }
@@ -125,7 +127,7 @@ struct Rebalance {
     /// The end of the time to sync.
     sync_timer: Timer,
     /// Ids that were handed out and with which nobody has joined yet (KIP-394).
-    pending_members: BTreeMap<Arc<str>, Timer>,
+    pending_members: BTreeMap<Arc<str>, PendingMember>,
     /// A static member under a new id, for which a record was asked that puts it in place of the one before. Whether it was
     /// written, the record's replay tells.
     replacement: Option<Box<(Arc<str>, ClassicMember)>>,
@@ -137,6 +139,14 @@ struct Rebalance {
     supported: HashMap<String, usize>,
     /// What all members take.
     members_bytes: usize,
+}
+
+/// An id that is out.
+#[derive(Debug)]
+struct PendingMember {
+    /// The end of the time to join with it.
+    session: Timer,
+    place: PendingPlace,
 }
 
 impl ClassicGroup {
@@ -240,7 +250,7 @@ impl ClassicGroup {
     }
 
     /// Ends everything that the live coordinator knows of the group before it is removed. Whoever waits was answered.
-    pub(super) fn on_removed(&mut self, timers: &mut Timers<TimerKey>) {
+    pub(super) fn on_removed(&mut self, timers: &mut Timers<TimerKey>, pending_members: &mut PendingMembers) {
         for member in self.members.values_mut() {
             assert!(!member.is_waiting(), "who waits is answered before the group goes");
             timers.disarm(&mut member.session);
@@ -248,8 +258,9 @@ impl ClassicGroup {
         self.set_replacement(None, timers);
         timers.disarm(&mut self.rebalance.join_timer);
         timers.disarm(&mut self.rebalance.sync_timer);
-        for (_, mut timer) in std::mem::take(&mut self.rebalance.pending_members) {
-            timers.disarm(&mut timer);
+        for (_, mut pending) in std::mem::take(&mut self.rebalance.pending_members) {
+            timers.disarm(&mut pending.session);
+            pending_members.remove(pending.place);
         }
     }
 
@@ -312,9 +323,9 @@ impl ClassicGroup {
         self.state == ClassicState::Empty
     }
 
-    /// Whether ids were handed out with which somebody may still join.
-    pub(super) fn has_pending_members(&self) -> bool {
-        !self.rebalance.pending_members.is_empty()
+    /// How many ids are out with which somebody may still join.
+    pub(super) fn pending_member_count(&self) -> usize {
+        self.rebalance.pending_members.len()
     }
 
     pub(super) fn is_recorded(&self) -> bool {

@@ -41,18 +41,6 @@ fn an_id_that_nobody_joins_with_is_taken_back_after_the_session_timeout() {
 }
 
 #[test]
-fn of_too_many_ids_the_oldest_is_taken_back() {
-    let mut shard = TestShard::default();
-    let oldest = shard.new_id();
-    for _ in 0..1_000 {
-        shard.advance(1);
-        shard.new_id();
-    }
-    let token = shard.join(member(&oldest));
-    assert_eq!(error_of(&shard, token), Some(GroupError::UnknownMemberId));
-}
-
-#[test]
 fn requests_that_no_group_could_take_are_refused_with_what_they_brought() {
     let mut shard = TestShard::default();
     let refusals = [
@@ -537,19 +525,70 @@ fn a_restart_in_a_rebalance_goes_back_to_the_generation_before() {
 }
 
 #[test]
-fn an_assignment_that_cannot_be_written_is_handed_in_again() {
+fn when_an_assignment_cannot_be_written_all_join_again() {
     let mut shard = TestShard::default();
-    let id = shard.new_id();
-    shard.join(member(&id));
-    shard.advance(INITIAL_DELAY_MS);
+    let ids = [shard.new_id(), shard.new_id()];
+    let tokens = ids.clone().map(|id| shard.join(member(&id)));
+    shard.advance(INITIAL_DELAY_MS * 2);
+    let leader = shard.joined(tokens[0]).unwrap().leader.clone();
+    let other = ids.iter().find(|id| **id != leader).unwrap().clone();
+    let waits = shard.sync(&sync(&other, 1));
     shard.disk_is_full = true;
-    let request = SyncGroup { assignments: shares(std::slice::from_ref(&id)), ..sync(&id, 1) };
+    let request = SyncGroup { assignments: shares(&ids), ..sync(&leader, 1) };
     let token = shard.sync(&request);
-    assert_eq!(shard.synced(token).unwrap().error, Some(GroupError::CoordinatorNotAvailable));
-    assert_eq!((shard.state(), shard.log.len()), ("CompletingRebalance", 0));
+    for token in [waits, token] {
+        assert_eq!(shard.synced(token).unwrap().error, Some(GroupError::CoordinatorNotAvailable));
+    }
+    assert_eq!((shard.state(), shard.log.len()), ("PreparingRebalance", 0));
     shard.disk_is_full = false;
+    assert_eq!(shard.heartbeat(&other, 1), Err(GroupError::RebalanceInProgress));
     let token = shard.sync(&request);
+    assert_eq!(shard.synced(token).unwrap().error, Some(GroupError::RebalanceInProgress));
+
+    // A leader that sends heartbeats and nothing else is waited for as in any rebalance, and then it is out.
+    let token = shard.join(member(&other));
+    for _ in 0..REBALANCE_MS / (SESSION_MS / 2) {
+        let _told = shard.heartbeat(&leader, 1);
+        shard.advance(SESSION_MS / 2);
+    }
+    let answer = shard.joined(token).unwrap();
+    assert_eq!((answer.error, answer.generation, &answer.leader), (None, 2, &other));
+    let token = shard.sync(&SyncGroup { assignments: shares(&ids), ..sync(&other, 2) });
     assert_eq!((shard.synced(token).unwrap().error, shard.state()), (None, "Stable"));
+}
+
+#[test]
+fn an_assignment_that_no_record_can_hold_is_refused_and_the_leader_hands_in_another() {
+    let mut shard = TestShard::default();
+    let ids = [shard.new_id(), shard.new_id()];
+    let tokens = ids.clone().map(|id| shard.join(member(&id)));
+    shard.advance(INITIAL_DELAY_MS * 2);
+    let leader = shard.joined(tokens[0]).unwrap().leader.clone();
+    let other = ids.iter().find(|id| **id != leader).unwrap().clone();
+    let waits = shard.sync(&sync(&other, 1));
+    let of_bytes = |id: &str, bytes: usize| (id.to_owned(), Bytes::from(vec![b'x'; bytes]));
+    let hand_in = |assignments| SyncGroup { assignments, ..sync(&leader, 1) };
+    let token = shard.sync(&hand_in(vec![of_bytes(&leader, 8 << 20), of_bytes(&other, 8 << 20)]));
+    assert_eq!(shard.synced(token).unwrap().error, Some(GroupError::ChangeTooLarge));
+    assert_eq!((shard.state(), shard.synced(waits), shard.log.len()), ("CompletingRebalance", None, 0));
+    // What is for strangers counts for nothing.
+    let token = shard.sync(&hand_in(vec![of_bytes("stranger", 20 << 20), of_bytes(&other, 9 << 20)]));
+    assert_eq!((shard.synced(token).unwrap().error, shard.state()), (None, "Stable"));
+    assert_eq!(shard.synced(waits).unwrap().assignment.len(), 9 << 20);
+
+    // A leader that has nothing else to hand in is out with the end of the time to sync.
+    let token = shard.join(JoinGroup { protocols: vec![("range".into(), subscription(&["more"]))], ..member(&leader) });
+    let _waits = shard.join(member(&other));
+    assert_eq!(shard.joined(token).unwrap().generation, 2);
+    let waits = shard.sync(&sync(&other, 2));
+    let too_much = SyncGroup { assignments: vec![of_bytes(&leader, 20 << 20)], ..sync(&leader, 2) };
+    shard.sync(&too_much);
+    for _ in 0..REBALANCE_MS / (SESSION_MS / 2) {
+        let _told = shard.heartbeat(&leader, 2);
+        shard.advance(SESSION_MS / 2);
+    }
+    assert_eq!(shard.heartbeat(&leader, 2), Err(GroupError::UnknownMemberId));
+    assert_eq!(shard.synced(waits).unwrap().error, Some(GroupError::RebalanceInProgress));
 }
 
 #[test]

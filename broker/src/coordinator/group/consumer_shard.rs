@@ -30,7 +30,7 @@ use super::consumer_record::ConsumerGroupRecord;
 use super::error::GroupError;
 use super::group_record::GroupRecord;
 use super::group_shard::{GroupShard, TimerKey};
-use super::outcome::{Effects, Outcome};
+use super::outcome::{Effects, FollowUp, Outcome};
 use super::timers::{Moment, Timer, Timers};
 use crate::metadata::MetadataImage;
 
@@ -143,6 +143,9 @@ impl GroupShard {
             effects.records.push(GroupRecord::GroupMetadata { key, value: None });
         }
         effects.records.extend(records);
+        if !matches!(self.groups.get(group_id), Some(Group::Consumer(_))) {
+            effects.follow_up = Some(FollowUp::Upgraded(group_id.into()));
+        }
         Ok(answer)
     }
 
@@ -347,7 +350,7 @@ fn finish(
     if let Some(classic) = classic {
         tracing::info!(group = group_id, "a consumer group becomes a classic one: only such members are left");
         records.extend(classic);
-        effects.downgraded = Some(group_id.into());
+        effects.follow_up = Some(FollowUp::Downgraded(group_id.into()));
     }
     records
 }

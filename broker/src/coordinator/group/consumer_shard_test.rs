@@ -643,6 +643,70 @@ fn what_a_full_disk_refuses_has_not_happened_and_is_tried_again() {
 }
 
 #[test]
+fn an_empty_consumer_group_makes_room_for_a_classic_one_only_on_record() {
+    let mut shard = Shard::new();
+    shard.enter("m");
+    shard.shard.commit("m", 2, 42).unwrap();
+    shard.leave("m");
+    let before = shard.described();
+    shard.shard.disk_is_full = true;
+    for needs_member_id in [true, false] {
+        let token = shard.shard.join(JoinGroup { needs_member_id, ..member("") });
+        assert_eq!(shard.shard.joined(token).unwrap().error, Some(GroupError::CoordinatorNotAvailable));
+    }
+    assert_eq!((shard.described(), shard.shard.committed()), (before, Some(42)));
+    assert_eq!(shard.shard.shard.next_due_ms(), None, "nobody is expected");
+    shard.restart();
+    assert_eq!((shard.described().state, shard.shard.committed()), ("Empty", Some(42)));
+
+    shard.shard.disk_is_full = false;
+    shard.shard.stable(1);
+    assert_eq!((shard.shard.state(), shard.shard.committed()), ("Stable", Some(42)));
+    shard.restart();
+    assert_eq!((shard.shard.state(), shard.shard.committed()), ("Stable", Some(42)));
+}
+
+#[test]
+fn an_empty_classic_group_makes_room_for_a_consumer_group_only_on_record() {
+    let mut shard = Shard::new();
+    let ids = shard.stable_classic();
+    shard.shard.commit(&ids[0], 1, 42).unwrap();
+    shard.shard.leave(ids.iter().map(|id| departure(id)).collect()).unwrap();
+    let before = shard.shard.shard.describe_classic(GROUP).unwrap();
+    assert_eq!(before.state, "Empty");
+    let join = |shard: &mut Shard| {
+        let (now, request) = (shard.shard.now, shard.topics.join_request("m", &[TOPIC]));
+        let outcome = shard.shard.shard.consumer_heartbeat(GROUP, request, false, now);
+        assert!(outcome.answer.is_ok());
+        shard.shard.apply(outcome.effects)
+    };
+    shard.shard.disk_is_full = true;
+    assert_eq!(join(&mut shard), Err(GroupError::CoordinatorNotAvailable));
+    assert_eq!((shard.shard.shard.describe_classic(GROUP).unwrap(), shard.shard.committed()), (before, Some(42)));
+    assert!(shard.shard.shard.memories.groups.is_empty());
+    assert_eq!(shard.shard.shard.next_due_ms(), None, "nobody is expected");
+    shard.restart();
+    assert_eq!((shard.shard.state(), shard.shard.committed()), ("Empty", Some(42)));
+
+    shard.shard.disk_is_full = false;
+    assert_eq!(join(&mut shard), Ok(()));
+    assert_eq!((shard.described().members.len(), shard.shard.committed()), (1, Some(42)));
+    shard.restart();
+    assert_eq!((shard.described().members.len(), shard.shard.committed()), (1, Some(42)));
+}
+
+#[test]
+fn of_a_group_that_a_full_disk_refuses_nothing_is_remembered() {
+    let mut shard = Shard::new();
+    shard.shard.disk_is_full = true;
+    let (now, request) = (shard.shard.now, shard.topics.join_request("m", &[TOPIC]));
+    let outcome = shard.shard.shard.consumer_heartbeat(GROUP, request, false, now);
+    assert_eq!(shard.shard.apply(outcome.effects), Err(GroupError::CoordinatorNotAvailable));
+    assert!(shard.shard.shard.memories.groups.is_empty());
+    assert_eq!((shard.shard.shard.group_count(), shard.shard.shard.next_due_ms()), (0, None));
+}
+
+#[test]
 fn a_group_has_times_of_its_own() {
     let mut shard = Shard::with(|config| {
         config.consumer.times.session_timeout_ms = 50_000;

@@ -26,7 +26,8 @@ use super::consumer_shard::ConsumerMemories;
 use super::error::GroupError;
 use super::group_record::GroupRecord;
 use super::offset_store::{CommittedOffset, GroupOffsets, OffsetStore};
-use super::outcome::{Effects, Outcome, Token};
+use super::outcome::{Effects, FollowUp, Outcome, Token};
+use super::pending_members::PendingMembers;
 use super::timers::{Moment, Timers};
 
 /// How many groups one shard keeps: with 50 shards, a million.
@@ -70,6 +71,8 @@ pub(crate) struct GroupShard {
     pub(super) groups: HashMap<Arc<str>, Group>,
     /// What the names of groups take of which nothing is on record.
     pub(super) unrecorded_names_bytes: usize,
+    /// The ids of all classic groups that nobody has joined with.
+    pub(super) pending_members: PendingMembers,
     offsets: OffsetStore,
     pub(super) timers: Timers<TimerKey>,
     pub(super) random: StdRng,
@@ -103,6 +106,7 @@ impl GroupShard {
             config,
             groups: HashMap::new(),
             unrecorded_names_bytes: 0,
+            pending_members: PendingMembers::default(),
             offsets: OffsetStore::default(),
             timers: Timers::default(),
             random,
@@ -203,8 +207,29 @@ impl GroupShard {
         Some(effects)
     }
 
+    /// Goes on after an outcome whose records were `written` and replayed, or could not be appended.
+    pub(crate) fn follow_up(&mut self, follow_up: FollowUp, written: Result<(), GroupError>, now: Moment) -> Effects {
+        let mut effects = Effects::default();
+        match (follow_up, written) {
+            (FollowUp::Downgraded(group_id), Ok(())) => return self.on_downgraded(&group_id, now),
+            (FollowUp::Join(request, token), Ok(())) => return self.join(*request, token, now).effects,
+            (FollowUp::Join(request, token), Err(error)) => {
+                effects.answer_join(token, JoinAnswer::error(error, &request.member_id));
+            }
+            (FollowUp::Upgraded(group_id), Err(_)) => self.forget_memory(&group_id),
+            (FollowUp::Assigned(group_id), Err(_)) => {
+                let mut parts = self.parts(now, &mut effects);
+                if let Some(Group::Classic(group)) = parts.groups.get_mut(&group_id) {
+                    group.on_assignment_refused(&mut parts.context);
+                }
+            }
+            (FollowUp::Upgraded(_) | FollowUp::Assigned(_), Ok(())) | (FollowUp::Downgraded(_), Err(_)) => {}
+        }
+        effects
+    }
+
     /// Asks the members of a group to join that was a consumer group until now.
-    pub(crate) fn on_downgraded(&mut self, group_id: &str, now: Moment) -> Effects {
+    fn on_downgraded(&mut self, group_id: &str, now: Moment) -> Effects {
         let mut effects = Effects::default();
         let mut parts = self.parts(now, &mut effects);
         if let Some(Group::Classic(group)) = parts.groups.get_mut(group_id) {
@@ -221,6 +246,7 @@ impl GroupShard {
             effects.answer_join(token, JoinAnswer::error(error, &member_id));
         }
         self.forget_if_unused(&group_id);
+        self.take_back_pending_members(now, &mut effects);
         Outcome { answer: (), effects }
     }
 
@@ -238,32 +264,25 @@ impl GroupShard {
         if !allowed.contains(&request.session_timeout_ms) {
             return Err((GroupError::InvalidSessionTimeout, request.member_id));
         }
-        if !self.groups.contains_key(request.group_id.as_str()) {
-            if !request.member_id.is_empty() {
-                return Err((GroupError::UnknownMemberId, request.member_id));
-            }
-            let names_bytes = self.unrecorded_names_bytes + request.group_id.len();
-            if !self.has_room_for_group() || names_bytes > UNRECORDED_NAMES_BYTES_MAX {
-                return Err((GroupError::CoordinatorNotAvailable, request.member_id));
-            }
-            self.put_if_missing(&request.group_id, now);
-        }
-        if let Some(group @ Group::Consumer(_)) = self.groups.get(request.group_id.as_str()) {
-            if !group.is_empty() {
+        match self.groups.get(request.group_id.as_str()) {
+            Some(Group::Classic(_)) => {}
+            Some(Group::Consumer(group)) if group.member_count() > 0 => {
                 let answer =
                     self.join_consumer_group(&request, now, effects).map_err(|error| (error, String::new()))?;
                 effects.answer_join(token, answer);
                 return Ok(());
             }
-            if !request.member_id.is_empty() {
+            Some(Group::Consumer(_)) | None if !request.member_id.is_empty() => {
                 return Err((GroupError::UnknownMemberId, request.member_id));
             }
-            // Nobody is in it: it goes, and a classic group takes its place and its offsets.
-            effects.records.extend(group.tombstones(&request.group_id));
-            self.forget(&request.group_id);
-            self.put_if_missing(&request.group_id, now);
-            if self.offsets.of_group(&request.group_id).is_some() {
-                self.set_recorded(&request.group_id);
+            // Nobody is in it: when that is on record it is gone, and a classic group takes its place and its offsets.
+            Some(group @ Group::Consumer(_)) => {
+                effects.records.extend(group.tombstones(&request.group_id));
+                effects.follow_up = Some(FollowUp::Join(Box::new(request), token));
+                return Ok(());
+            }
+            None => {
+                self.make_group_to_join(&request.group_id, now).map_err(|error| (error, request.member_id.clone()))?
             }
         }
         let mut parts = self.parts(now, effects);
@@ -272,6 +291,32 @@ impl GroupShard {
             Some(Group::Consumer(_)) | None => unreachable!("it was just looked up or made"),
         }
         Ok(())
+    }
+
+    /// Makes a group that somebody wants to join; it is on record if there are offsets of that name.
+    fn make_group_to_join(&mut self, group_id: &str, now: Moment) -> Result<(), GroupError> {
+        let is_recorded = self.offsets.of_group(group_id).is_some();
+        let has_room_for_name =
+            is_recorded || self.unrecorded_names_bytes + group_id.len() <= UNRECORDED_NAMES_BYTES_MAX;
+        if !self.has_room_for_group() || !has_room_for_name {
+            return Err(GroupError::CoordinatorNotAvailable);
+        }
+        self.put_if_missing(group_id, now);
+        if is_recorded {
+            self.set_recorded(group_id);
+        }
+        Ok(())
+    }
+
+    /// Takes back ids that were handed out, the oldest ones first, while all of them take more than they may.
+    fn take_back_pending_members(&mut self, now: Moment, effects: &mut Effects) {
+        while let Some((group_id, member_id)) = self.pending_members.one_too_many() {
+            let mut parts = self.parts(now, effects);
+            if let Some(Group::Classic(group)) = parts.groups.get_mut(&group_id) {
+                group.take_back(&member_id, &mut parts.context);
+            }
+            self.forget_if_unused(&group_id);
+        }
     }
 
     /// SyncGroup; `token` is answered now or later.
@@ -388,8 +433,8 @@ impl GroupShard {
     }
 
     pub(super) fn parts<'a>(&'a mut self, now: Moment, effects: &'a mut Effects) -> Parts<'a> {
-        let context = Context { config: &self.config, timers: &mut self.timers, effects, now };
-        Parts { groups: &mut self.groups, random: &mut self.random, context }
+        let Self { config, groups, pending_members, timers, random, .. } = self;
+        Parts { groups, random, context: Context { config, timers, pending_members, effects, now } }
     }
 
     /// Removes a group from memory.
@@ -399,7 +444,7 @@ impl GroupShard {
                 if !group.is_recorded() {
                     self.unrecorded_names_bytes -= group_id.len();
                 }
-                group.on_removed(&mut self.timers);
+                group.on_removed(&mut self.timers, &mut self.pending_members);
             }
             Some(Group::Consumer(_)) => self.forget_memory(group_id),
             None => {}
@@ -411,7 +456,7 @@ impl GroupShard {
         if let Some(Group::Classic(group)) = self.groups.get(group_id)
             && group.is_empty()
             && !group.is_recorded()
-            && !group.has_pending_members()
+            && group.pending_member_count() == 0
         {
             self.forget(group_id);
         }

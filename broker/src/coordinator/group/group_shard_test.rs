@@ -5,6 +5,7 @@ use ottla_protocol::messages::group_records::{
     GroupMetadataKey, GroupMetadataValue, OffsetCommitKey, OffsetCommitValue,
 };
 
+use super::super::classic::ClientIdentity;
 use super::super::commit::{Committer, OffsetToCommit};
 use super::super::listing::{GroupFilter, GroupKind};
 use super::super::retention::Expired;
@@ -243,6 +244,51 @@ fn the_names_of_groups_that_nobody_joins_are_bounded() {
     assert_eq!(join(&mut shard, name(33), "").unwrap().0, GroupError::CoordinatorNotAvailable);
     shard.advance(SESSION_MS);
     assert_eq!(join(&mut shard, name(33), "").unwrap().0, GroupError::MemberIdRequired);
+}
+
+/// Asks for an id as a client with a long name does, in a group of the shard.
+fn id_of_long_name(shard: &mut TestShard, group_id: &str) -> String {
+    let client = ClientIdentity { client_id: "c".repeat(32_000), client_host: "/127.0.0.1".to_owned() };
+    let token = shard.join(JoinGroup { group_id: group_id.to_owned(), client, ..member("") });
+    let answer = shard.joined(token).unwrap();
+    assert_eq!(answer.error, Some(GroupError::MemberIdRequired));
+    answer.member_id.clone()
+}
+
+#[test]
+fn ids_that_nobody_joins_with_are_bounded_over_all_groups_and_the_oldest_go_first() {
+    let mut shard = TestShard::default();
+    let handed_out: Vec<(String, String)> = (0..2_000)
+        .map(|index| {
+            let group_id = format!("group-{}", index / 2);
+            let id = id_of_long_name(&mut shard, &group_id);
+            (group_id, id)
+        })
+        .collect();
+    let out = shard.shard.pending_members.len();
+    assert!((500..1_000).contains(&out), "{out}");
+    assert_eq!(shard.shard.group_count(), out.div_ceil(2), "groups that were there for their ids alone");
+    let mut join = |(group_id, id): &(String, String)| {
+        let token = shard.join(JoinGroup { group_id: group_id.clone(), ..member(id) });
+        shard.joined(token).map(|answer| answer.error.unwrap())
+    };
+    assert_eq!(join(&handed_out[0]), Some(GroupError::UnknownMemberId));
+    assert_eq!(join(&handed_out[2_000 - out - 1]), Some(GroupError::UnknownMemberId));
+    assert_eq!(join(&handed_out[2_000 - out]), None, "it waits for the others");
+    assert_eq!(join(&handed_out[1_999]), None);
+    shard.advance(SESSION_MS);
+    assert_eq!((shard.shard.pending_members.len(), shard.shard.group_count()), (0, 2));
+}
+
+#[test]
+fn an_id_that_is_taken_back_holds_no_rebalance_up() {
+    let mut shard = TestShard::default();
+    let ids = shard.stable(1);
+    shard.new_id();
+    let token = shard.join(member(&ids[0]));
+    assert_eq!(shard.joined(token), None, "it waits for the new member");
+    (0..1_000).for_each(|index| drop(id_of_long_name(&mut shard, &format!("group-{}", index % 3))));
+    assert_eq!(shard.joined(token).map(|answer| (answer.error, answer.generation)), Some((None, 2)));
 }
 
 #[test]

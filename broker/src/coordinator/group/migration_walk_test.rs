@@ -1,7 +1,7 @@
 //! Goal: while members of both protocols come and go and the group moves between them, no partition is read by two members at
 //! once, nobody waits for ever, and once things are quiet every partition is read.
 //! Method: seeded random walks of consumers of the consumer protocol and of cooperative and eager ones of the classic protocol,
-//! who behave as Java's do, on a whole shard that restarts now and then.
+//! who behave as Java's do, on a whole shard that restarts now and then, and whose disk is full now and then.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -92,6 +92,7 @@ impl Walk {
             80..83 => self.someone(|walk, at| drop(walk.clients.remove(at))),
             83..87 => self.someone(Walk::leave),
             87..89 => self.restart(),
+            89..91 => self.shard.disk_is_full = self.random.random_ratio(1, 2),
             _ => {
                 let ms = self.random.random_range(50..3_000);
                 self.pass(ms);
@@ -144,8 +145,9 @@ impl Walk {
         } else {
             let client = &self.clients[at];
             let (id, epoch) = (client.id.clone(), client.epoch);
-            if let Err(error) = self.shard.heartbeat(&id, epoch) {
-                self.refused(at, error);
+            match self.shard.heartbeat(&id, epoch) {
+                Ok(()) | Err(GroupError::CoordinatorNotAvailable) => {}
+                Err(error) => self.refused(at, error),
             }
         }
     }
@@ -158,7 +160,10 @@ impl Walk {
             epoch => ConsumerHeartbeat { owned: Some(owned), ..self.topics.request(&client.id, epoch) },
         };
         let Outcome { answer, effects } = self.shard.shard.consumer_heartbeat(GROUP, request, false, self.shard.now);
-        self.shard.apply(effects).unwrap();
+        if self.shard.apply(effects).is_err() {
+            // It did not happen, and is asked for again.
+            return;
+        }
         let client = &mut self.clients[at];
         match answer {
             Ok(answer) => {
@@ -287,7 +292,7 @@ impl Walk {
         let client = &mut self.clients[at];
         client.must_join = true;
         match error {
-            GroupError::RebalanceInProgress => {}
+            GroupError::RebalanceInProgress | GroupError::CoordinatorNotAvailable => {}
             GroupError::IllegalGeneration => client.lose_everything(),
             GroupError::UnknownMemberId => {
                 client.lose_everything();
@@ -302,7 +307,8 @@ impl Walk {
         if client.protocol == Protocol::Consumer {
             let request = self.topics.request(&client.id, -1);
             let Outcome { effects, .. } = self.shard.shard.consumer_heartbeat(GROUP, request, false, self.shard.now);
-            self.shard.apply(effects).unwrap();
+            // It goes, whether that is on record or not.
+            let _full = self.shard.apply(effects);
         } else if !client.id.is_empty() {
             // It may have been removed before.
             let _left = self.shard.leave(vec![departure(&client.id)]);
@@ -310,6 +316,7 @@ impl Walk {
     }
 
     fn restart(&mut self) {
+        self.shard.disk_is_full = false;
         self.shard.restart();
         self.observe();
         for client in &mut self.clients {
@@ -344,6 +351,7 @@ impl Walk {
     }
 
     fn settle(&mut self) {
+        self.shard.disk_is_full = false;
         for _ in 0..150 {
             self.pass(500);
             for at in (0..self.clients.len()).rev() {

@@ -36,6 +36,7 @@ mod listing;
 mod member_id;
 mod offset_store;
 mod outcome;
+mod pending_members;
 mod retention;
 mod subscription_regex;
 mod timers;
@@ -52,7 +53,8 @@ mod test_shard;
 
 pub(crate) use assignment::Assignment;
 pub(crate) use classic::{
-    ClientIdentity, Departure, JoinAnswer, JoinGroup, JoinedMember, LeaveGroup, SyncAnswer, SyncGroup,
+    ClientIdentity, Departure, GROUP_RECORD_BYTES_MAX, JoinAnswer, JoinGroup, JoinedMember, LeaveGroup, SyncAnswer,
+    SyncGroup,
 };
 pub(crate) use commit::{Committer, OffsetToCommit};
 pub(crate) use config::GroupConfig;

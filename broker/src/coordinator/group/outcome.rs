@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use super::classic::{JoinAnswer, SyncAnswer};
+use super::classic::{JoinAnswer, JoinGroup, SyncAnswer};
 use super::error::GroupError;
 use super::group_record::GroupRecord;
 
@@ -32,13 +32,27 @@ impl WaitingAnswer {
     }
 }
 
+/// What is done once it is known whether the records of an outcome are in the log: after their replay, or when they cannot be
+/// appended.
+#[derive(Debug)]
+pub(crate) enum FollowUp {
+    /// The record makes the group's generation one with an assignment: without it there is to be another one.
+    Assigned(Arc<str>),
+    /// The records make this group a classic one: its members are asked to join.
+    Downgraded(Arc<str>),
+    /// The records make this group a consumer group: without them nothing is remembered of its members.
+    Upgraded(Arc<str>),
+    /// The records make room for another group of that name, which this member joins.
+    Join(Box<JoinGroup>, Token),
+}
+
 /// What is to be done beside answering.
 #[derive(Debug, Default)]
 pub(crate) struct Effects {
     /// To be appended as one batch, all or none, and then replayed in this order.
     pub(crate) records: Vec<GroupRecord>,
-    /// A group that the records make a classic one: its members are to be asked to join when they are replayed.
-    pub(crate) downgraded: Option<Arc<str>>,
+    /// What is to be done then.
+    pub(crate) follow_up: Option<FollowUp>,
     /// For those who waited. Whoever is named here is named once and waits no longer.
     pub(crate) answers: Vec<(Token, WaitingAnswer)>,
 }

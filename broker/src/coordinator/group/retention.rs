@@ -102,7 +102,7 @@ impl Group {
     /// Whether the group itself may go once it has no offsets.
     fn may_be_forgotten(&self) -> bool {
         match self {
-            Self::Classic(group) => group.is_empty() && !group.has_pending_members(),
+            Self::Classic(group) => group.is_empty() && group.pending_member_count() == 0,
             Self::Consumer(group) => group.member_count() == 0,
         }
     }

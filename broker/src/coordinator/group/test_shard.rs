@@ -82,7 +82,7 @@ impl TestShard {
 
     /// The runtime's part: append, replay, answer.
     pub(super) fn apply(&mut self, effects: Effects) -> Result<(), GroupError> {
-        let Effects { records, mut answers, downgraded } = effects;
+        let Effects { records, mut answers, follow_up } = effects;
         let refused = self.disk_is_full && !records.is_empty();
         for record in records.iter().filter(|_| !refused) {
             let (key, value) = record.encode();
@@ -94,6 +94,11 @@ impl TestShard {
         let is_unrecorded = |group: &Group| matches!(group, Group::Classic(group) if !group.is_recorded());
         let unrecorded = self.shard.groups().filter(|(_, group)| is_unrecorded(group));
         assert_eq!(self.shard.unrecorded_names_bytes, unrecorded.map(|(id, _)| id.len()).sum::<usize>());
+        let pending = self.shard.groups().map(|(_, group)| match group {
+            Group::Classic(group) => group.pending_member_count(),
+            Group::Consumer(_) => 0,
+        });
+        assert_eq!(self.shard.pending_members.len(), pending.sum::<usize>());
         if refused {
             answers.iter_mut().for_each(|(_, answer)| answer.refuse(GroupError::CoordinatorNotAvailable));
         }
@@ -102,16 +107,12 @@ impl TestShard {
             let before = self.answers.insert(token, answer);
             assert_eq!(before, None, "{token:?} is answered twice");
         }
-        if refused {
-            return Err(GroupError::CoordinatorNotAvailable);
+        let written = if refused { Err(GroupError::CoordinatorNotAvailable) } else { Ok(()) };
+        if let Some(follow_up) = follow_up {
+            let effects = self.shard.follow_up(follow_up, written, self.now);
+            let _refused = self.apply(effects);
         }
-        match downgraded {
-            Some(group_id) => {
-                let effects = self.shard.on_downgraded(&group_id, self.now);
-                self.apply(effects)
-            }
-            None => Ok(()),
-        }
+        written
     }
 
     pub(super) fn run<A>(&mut self, outcome: Outcome<Result<A, GroupError>>) -> Result<A, GroupError> {

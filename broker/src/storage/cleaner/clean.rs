@@ -11,10 +11,11 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use ottla_protocol::records::{BatchError, BatchView, Compacted, RecordSummary};
+use ottla_protocol::records::{BatchError, BatchView};
 
 use super::dense_writer::DenseWriter;
-use super::offset_map::{KeyHash, OffsetMap};
+use super::newest::NewestOffsets;
+use super::survivors::{Rules, Survivors};
 use super::transactions::Transactions;
 use crate::storage::batch_header::BatchHeader;
 use crate::storage::disk_reserve::SpaceClaim;
@@ -129,7 +130,9 @@ impl Log {
             limits,
             now_ms,
             throttle,
-            map: OffsetMap::new(limits.map_bytes_max),
+            newest: NewestOffsets::new(cleaned_up_to, limits.map_bytes_max),
+            survivors: Survivors::default(),
+            rewritten: Vec::new(),
             transactions: Transactions::new(&aborted),
             protected: self.with_producers(|producers| {
                 producers.iter().flat_map(|(_, entry)| entry.batches().iter().map(|b| b.first_offset())).collect()
@@ -191,7 +194,11 @@ struct Pass<'a> {
     /// When what is marked for deletion now may go.
     horizon_ms: i64,
     throttle: &'a dyn Throttle,
-    map: OffsetMap,
+    newest: NewestOffsets,
+    /// Of the batch that is looked at.
+    survivors: Survivors,
+    /// What becomes of that batch, where it is to be another one.
+    rewritten: Vec<u8>,
     transactions: Transactions,
     /// First offsets of batches that stay at least as empty ones.
     protected: HashSet<Offset>,
@@ -199,9 +206,11 @@ struct Pass<'a> {
 }
 
 /// What becomes of a batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Fate {
     Unchanged,
-    Rewritten(Vec<u8>),
+    /// What takes its place is in [`Pass::rewritten`].
+    Rewritten,
     Gone,
 }
 
@@ -226,40 +235,41 @@ impl Pass<'_> {
     /// Puts the keys of the dirty part into the map, as far as they find room.
     fn map_keys(&mut self, runs: &[Vec<Arc<SealedSegment>>], from: Offset) -> Result<(), StorageError> {
         for segment in runs.iter().flatten().filter(|segment| segment.next_offset > from) {
-            let file = segment.file.get().map_err(StorageError::io("read", segment.file.path()))?;
-            let mut batches = SegmentBatches::new(segment, &file);
-            while let Some((header, batch)) = self.next_of(segment, &mut batches)? {
-                self.throttle.pass(u64::from(header.size_bytes))?;
-                if header.next_offset() <= from || header.is_control() || self.transactions.is_aborted(&header) {
-                    continue;
-                }
-                if !self.map_batch(segment, &header, &batch, from) {
-                    self.report.more_to_do = true;
-                    self.report.keys = self.map.len();
-                    return Ok(());
-                }
+            self.map_segment(segment, from)?;
+            self.newest.settle();
+            self.report.keys = self.newest.len();
+            if let Some(full_at) = self.newest.full_at() {
+                self.report.cleaned_up_to = full_at;
+                self.report.more_to_do = true;
+                break;
             }
             self.report.cleaned_up_to = segment.next_offset;
         }
-        self.report.keys = self.map.len();
         Ok(())
     }
 
-    /// False when the map is full: everything before the key that found no room is in it.
-    fn map_batch(&mut self, segment: &SealedSegment, header: &BatchHeader, batch: &BatchView, from: Offset) -> bool {
-        let (map, mut keys) = (&mut self.map, Vec::new());
-        let walked = batch.for_each_record(self.limits.decompressed_bytes_max, |record| {
-            keys.extend(record.key.map(|key| (map.hash(key), Offset(record.offset))));
-        });
-        map.touch(keys.iter().map(|(hash, _)| *hash));
-        let full_at = keys.into_iter().find(|(hash, offset)| *offset >= from && !map.put(*hash, *offset));
-        if let Err(error) = walked {
-            self.leave_alone(segment, header, &error);
+    fn map_segment(&mut self, segment: &Arc<SealedSegment>, from: Offset) -> Result<(), StorageError> {
+        let file = segment.file.get().map_err(StorageError::io("read", segment.file.path()))?;
+        let mut batches = SegmentBatches::new(segment, &file);
+        while self.newest.full_at().is_none()
+            && let Some((header, batch)) = self.next_of(segment, &mut batches)?
+        {
+            self.throttle.pass(u64::from(header.size_bytes))?;
+            if header.next_offset() <= from || header.is_control() || self.transactions.is_aborted(&header) {
+                continue;
+            }
+            let newest = &mut self.newest;
+            let mapped = batch.plain_records(self.limits.decompressed_bytes_max).and_then(|records| {
+                records.for_each(|record| match record.key {
+                    Some(key) if record.offset >= from.0 => newest.note(key, Offset(record.offset)),
+                    _ => {}
+                })
+            });
+            if let Err(error) = mapped {
+                self.leave_alone(segment, &header, &error);
+            }
         }
-        if let Some((_, offset)) = full_at {
-            self.report.cleaned_up_to = offset;
-        }
-        full_at.is_none()
+        Ok(())
     }
 
     fn next_of(
@@ -362,10 +372,10 @@ impl Pass<'_> {
         while let Some((header, batch)) = self.next_of(segment, &mut batches)? {
             self.throttle.pass(2 * u64::from(header.size_bytes))?;
             match self.fate(segment, &header, &batch) {
-                Fate::Unchanged => writer.keep(batch.bytes().clone(), &header)?,
-                Fate::Rewritten(bytes) => {
+                Fate::Unchanged => writer.keep(batch.bytes(), &header)?,
+                Fate::Rewritten => {
                     changed = true;
-                    writer.keep(bytes.into(), &header)?;
+                    writer.keep(&self.rewritten, &header)?;
                 }
                 Fate::Gone => {
                     // What covers empty offsets is made anew in any case.
@@ -391,7 +401,10 @@ impl Pass<'_> {
             Fate::Unchanged if batch.record_count() == 0 && !self.protected.contains(&header.base_offset) => Fate::Gone,
             Fate::Gone if self.protected.contains(&header.base_offset) => match batch.record_count() {
                 0 => Fate::Unchanged,
-                _ => Fate::Rewritten(batch.without_records()),
+                _ => {
+                    self.rewritten = batch.without_records();
+                    Fate::Rewritten
+                }
             },
             fate => fate,
         }
@@ -404,9 +417,14 @@ impl Pass<'_> {
         if batch.has_delete_horizon() {
             return if self.now_ms > batch.base_timestamp() { Fate::Gone } else { Fate::Unchanged };
         }
-        match batch.compact(self.limits.decompressed_bytes_max, Some(self.horizon_ms), |_| true) {
-            Ok(Compacted::Fewer(marked)) => Fate::Rewritten(marked),
-            Ok(Compacted::Unchanged | Compacted::Nothing) => Fate::Unchanged,
+        if batch.record_count() == 0 {
+            return Fate::Unchanged;
+        }
+        let marked = batch
+            .plain_records(self.limits.decompressed_bytes_max)
+            .and_then(|records| records.compact(Some(self.horizon_ms), |_| true, &mut self.rewritten));
+        match marked {
+            Ok(()) => Fate::Rewritten,
             Err(error) => {
                 self.leave_alone(segment, header, &error);
                 Fate::Unchanged
@@ -415,43 +433,42 @@ impl Pass<'_> {
     }
 
     fn fate_of_records(&mut self, segment: &SealedSegment, header: &BatchHeader, batch: &BatchView) -> Fate {
-        let tombstones_go = batch.has_delete_horizon() && self.now_ms > batch.base_timestamp();
-        let (map, mapped_to) = (&self.map, self.report.cleaned_up_to);
-        if header.base_offset >= mapped_to && batch.record_count() > 0 {
+        if header.base_offset >= self.report.cleaned_up_to && batch.record_count() > 0 {
             self.transactions.records_stay(header);
             return Fate::Unchanged;
         }
-        let stays = |(record, hash): (&RecordSummary<'_>, &Option<KeyHash>)| {
-            let offset = Offset(record.offset);
-            let is_newest = || hash.is_some_and(|hash| map.newest(hash).is_none_or(|newest| offset >= newest));
-            // What this pass did not map may have older records of its key still: a tombstone must not go before them.
-            offset >= mapped_to || (is_newest() && !(record.is_tombstone && tombstones_go))
-        };
-        let (mut all_stay, mut tombstones) = (Vec::new(), false);
-        let limit = self.limits.decompressed_bytes_max;
-        let mut compacted = batch.compact_together(limit, None, |records| {
-            let hashes: Vec<_> = records.iter().map(|record| record.key.map(|key| map.hash(key))).collect();
-            map.touch(hashes.iter().flatten().copied());
-            all_stay = records.iter().zip(&hashes).map(stays).collect();
-            tombstones = records.iter().zip(&all_stay).any(|(record, stays)| record.is_tombstone && *stays);
-            all_stay.clone()
-        });
-        if tombstones && !batch.has_delete_horizon() && header.next_offset() <= mapped_to {
-            // Only now it is known that a horizon is needed.
-            compacted = batch.compact_together(limit, Some(self.horizon_ms), |_| all_stay.clone());
-        }
-        self.report.records_removed += all_stay.iter().filter(|stays| !**stays).count() as u64;
-        if all_stay.contains(&true) {
-            self.transactions.records_stay(header);
-        }
-        match compacted {
-            Ok(Compacted::Unchanged) => Fate::Unchanged,
-            Ok(Compacted::Fewer(bytes)) => Fate::Rewritten(bytes),
-            Ok(Compacted::Nothing) => Fate::Gone,
+        match self.compact(header, batch) {
+            Ok(fate) => {
+                let (stay, go) = self.survivors.counts();
+                self.report.records_removed += go as u64;
+                if stay > 0 {
+                    self.transactions.records_stay(header);
+                }
+                fate
+            }
             Err(error) => {
                 self.transactions.records_stay(header);
                 self.leave_alone(segment, header, &error);
                 Fate::Unchanged
+            }
+        }
+    }
+
+    /// Decides about the records of a batch, and puts what is left of it into `rewritten` where some of them go, or a tombstone
+    /// stays that no pass has met before.
+    fn compact(&mut self, header: &BatchHeader, batch: &BatchView) -> Result<Fate, BatchError> {
+        let mapped_to = self.report.cleaned_up_to;
+        let tombstones_go = batch.has_delete_horizon() && self.now_ms > batch.base_timestamp();
+        let records = batch.plain_records(self.limits.decompressed_bytes_max)?;
+        self.survivors.decide(&records, Rules { newest: &self.newest, mapped_to, tombstones_go })?;
+        let may_be_marked = !batch.has_delete_horizon() && header.next_offset() <= mapped_to;
+        let horizon = (may_be_marked && self.survivors.have_tombstones()).then_some(self.horizon_ms);
+        match self.survivors.counts() {
+            (0, _) => Ok(Fate::Gone),
+            (_, 0) if horizon.is_none() => Ok(Fate::Unchanged),
+            _ => {
+                records.compact(horizon, |place| self.survivors.has(place), &mut self.rewritten)?;
+                Ok(Fate::Rewritten)
             }
         }
     }

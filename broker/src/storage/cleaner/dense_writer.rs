@@ -5,7 +5,6 @@
 //! compaction; Kafka, which leaves gaps, cannot tell a batch that moved within one. Epochs stay where they began: what covers
 //! the offsets of one epoch ends with it.
 
-use bytes::Bytes;
 use ottla_protocol::records::{empty_batch, extend_to};
 
 use crate::storage::batch_header::BatchHeader;
@@ -13,9 +12,9 @@ use crate::storage::error::StorageError;
 use crate::storage::replacement::NewSegment;
 use crate::types::{LeaderEpoch, Offset};
 
-/// The last batch that was kept, and not written yet.
+/// What is known of the last batch that was kept, and not written yet.
+#[derive(Clone, Copy)]
 struct Pending {
-    batch: Bytes,
     epoch: LeaderEpoch,
     /// It may be made to cover more offsets.
     is_elastic: bool,
@@ -32,21 +31,25 @@ struct Gap {
 pub(super) struct DenseWriter {
     new: NewSegment,
     pending: Option<Pending>,
+    /// Its bytes; the memory is used again for the next one.
+    batch: Vec<u8>,
     gap: Option<Gap>,
 }
 
 impl DenseWriter {
     /// Writes into `new`, which is empty.
     pub(super) fn new(new: NewSegment) -> Self {
-        DenseWriter { new, pending: None, gap: None }
+        DenseWriter { new, pending: None, batch: Vec::new(), gap: None }
     }
 
     /// Keeps a batch. One without a producer may be stretched over offsets behind it.
-    pub(super) fn keep(&mut self, batch: Bytes, header: &BatchHeader) -> Result<(), StorageError> {
+    pub(super) fn keep(&mut self, batch: &[u8], header: &BatchHeader) -> Result<(), StorageError> {
         self.close_gap(header.base_offset)?;
         self.write_pending()?;
         let is_elastic = !header.producer_id.is_some() && !header.is_control();
-        self.pending = Some(Pending { batch, epoch: header.leader_epoch, is_elastic });
+        self.pending = Some(Pending { epoch: header.leader_epoch, is_elastic });
+        self.batch.clear();
+        self.batch.extend_from_slice(batch);
         Ok(())
     }
 
@@ -73,11 +76,9 @@ impl DenseWriter {
 
     fn close_gap(&mut self, to: Offset) -> Result<(), StorageError> {
         let Some(gap) = self.gap.take() else { return Ok(()) };
-        match &mut self.pending {
+        match self.pending {
             Some(pending) if pending.is_elastic && pending.epoch == gap.epoch => {
-                let mut batch = Vec::from(std::mem::take(&mut pending.batch));
-                extend_to(&mut batch, to.0);
-                pending.batch = batch.into();
+                extend_to(&mut self.batch, to.0);
                 Ok(())
             }
             _ => {
@@ -89,7 +90,7 @@ impl DenseWriter {
 
     fn write_pending(&mut self) -> Result<(), StorageError> {
         match self.pending.take() {
-            Some(pending) => self.new.push(&pending.batch),
+            Some(_) => self.new.push(&self.batch),
             None => Ok(()),
         }
     }

@@ -5,8 +5,13 @@
 //! by itself. Memory grows with the keys, up to the budget (and, while
 //! it grows, half as much again as it comes to); a map that is full takes no new key, but newer offsets of those
 //! that it has.
+//!
+//! Invariant: slots are taken in the order of their hashes, as far as neighbours leave room. So a map that grows is copied from front to
+//! back, and memory is not waited for.
 
 use std::hash::{BuildHasher, RandomState};
+
+use siphasher::sip128::SipHasher13;
 
 use crate::types::Offset;
 
@@ -30,11 +35,22 @@ struct Slot {
 
 const EMPTY: Slot = Slot { hash: [0; 2], offset: -1 };
 
+/// What a record is to a map.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Put {
+    /// The first of its key.
+    New,
+    /// It takes the place of one of its key at this offset.
+    Newer(Offset),
+    /// There is no room for another key.
+    Full,
+}
+
 /// Keys and the newest offset of each.
 #[derive(Debug)]
 pub(super) struct OffsetMap {
-    hashers: [RandomState; 2],
-    /// A power of two, or none.
+    hasher: SipHasher13,
+    /// At least one of them is empty, unless there are none.
     slots: Vec<Slot>,
     slots_max: usize,
     len: usize,
@@ -44,9 +60,10 @@ impl OffsetMap {
     /// An empty map of at most so many bytes, of which it takes what it needs. What it has while it grows comes on top.
     pub(super) fn new(budget_bytes: usize) -> Self {
         let slots_max = (budget_bytes / SLOT_BYTES).max(SLOTS_MIN);
-        // The largest power of two that is within the budget.
-        let slots_max = if slots_max.is_power_of_two() { slots_max } else { slots_max.next_power_of_two() / 2 };
-        OffsetMap { hashers: [RandomState::new(), RandomState::new()], slots: Vec::new(), slots_max, len: 0 }
+        // Each has keys of its own that the operating system drew.
+        let secret = [0, 1].map(|word: u8| RandomState::new().hash_one(word));
+        let hasher = SipHasher13::new_with_keys(secret[0], secret[1]);
+        OffsetMap { hasher, slots: Vec::new(), slots_max, len: 0 }
     }
 
     /// How many keys it has.
@@ -56,57 +73,66 @@ impl OffsetMap {
 
     /// What stands for a key in this map.
     pub(super) fn hash(&self, key: &[u8]) -> KeyHash {
-        KeyHash([self.hashers[0].hash_one(key), self.hashers[1].hash_one(key)])
+        let hash = self.hasher.hash(key);
+        KeyHash([hash.h1, hash.h2])
     }
 
     /// Brings the slots of these keys into the processor's cache. A map is larger than that, and its slots are far apart: here
     /// memory is asked for many of them at once, where those who look for one key after the other wait for each.
     pub(super) fn touch(&self, keys: impl Iterator<Item = KeyHash>) {
-        let Some(mask) = self.slots.len().checked_sub(1) else { return };
-        let sum = keys.fold(0, |sum, KeyHash(hash)| sum ^ self.slots[hash[0] as usize & mask].offset);
-        std::hint::black_box(sum);
+        if !self.slots.is_empty() {
+            let sum = keys.fold(0, |sum, KeyHash(hash)| sum ^ self.slots[self.home(hash)].offset);
+            std::hint::black_box(sum);
+        }
     }
 
-    /// Takes note of a record; later ones replace earlier ones. False when there is no room for another key.
-    pub(super) fn put(&mut self, KeyHash(hash): KeyHash, offset: Offset) -> bool {
-        if let Some(slot) = self.find(hash) {
-            self.slots[slot].offset = offset.0;
-            return true;
+    /// Takes note of a record; later ones replace earlier ones.
+    pub(super) fn put(&mut self, KeyHash(hash): KeyHash, offset: Offset) -> Put {
+        if !self.slots.is_empty() {
+            let at = self.slot_of(hash);
+            let before = std::mem::replace(&mut self.slots[at], Slot { hash, offset: offset.0 });
+            if before.offset >= 0 {
+                return Put::Newer(Offset(before.offset));
+            }
+            if (self.len + 1) * FILL.1 <= self.slots.len() * FILL.0 {
+                self.len += 1;
+                return Put::New;
+            }
+            self.slots[at] = before;
         }
-        if (self.len + 1) * FILL.1 > self.slots.len() * FILL.0 && !self.grow() {
-            return false;
+        if !self.grow() {
+            return Put::Full;
         }
-        let at = self.free_slot(hash);
+        let at = self.slot_of(hash);
         self.slots[at] = Slot { hash, offset: offset.0 };
         self.len += 1;
-        true
+        Put::New
     }
 
     /// The newest offset of a key, if it was put in.
     pub(super) fn newest(&self, KeyHash(hash): KeyHash) -> Option<Offset> {
-        self.find(hash).map(|slot| Offset(self.slots[slot].offset))
-    }
-
-    fn find(&self, hash: [u64; 2]) -> Option<usize> {
         if self.slots.is_empty() {
             return None;
         }
-        let at = self.first_match(hash, |slot| slot.offset < 0 || slot.hash == hash);
-        (self.slots[at].offset >= 0).then_some(at)
+        let offset = self.slots[self.slot_of(hash)].offset;
+        (offset >= 0).then_some(Offset(offset))
     }
 
-    fn free_slot(&self, hash: [u64; 2]) -> usize {
-        self.first_match(hash, |slot| slot.offset < 0)
+    /// Where a key is looked for first.
+    fn home(&self, hash: [u64; 2]) -> usize {
+        ((u128::from(hash[0]) * self.slots.len() as u128) >> 64) as usize
     }
 
-    /// There always is a free slot, so this ends.
-    fn first_match(&self, hash: [u64; 2], fits: impl Fn(&Slot) -> bool) -> usize {
-        let mask = self.slots.len() - 1;
-        let mut at = hash[0] as usize & mask;
-        while !fits(&self.slots[at]) {
-            at = (at + 1) & mask;
+    /// The slot of a key, or the empty one that it would get. There always is an empty slot, so this ends.
+    fn slot_of(&self, hash: [u64; 2]) -> usize {
+        let mut at = self.home(hash);
+        loop {
+            let slot = &self.slots[at];
+            if slot.offset < 0 || slot.hash == hash {
+                return at;
+            }
+            at = if at + 1 == self.slots.len() { 0 } else { at + 1 };
         }
-        at
     }
 
     fn grow(&mut self) -> bool {
@@ -116,7 +142,7 @@ impl OffsetMap {
         let larger = (self.slots.len() * 2).clamp(SLOTS_MIN, self.slots_max);
         let before = std::mem::replace(&mut self.slots, vec![EMPTY; larger]);
         for slot in before.into_iter().filter(|slot| slot.offset >= 0) {
-            let at = self.free_slot(slot.hash);
+            let at = self.slot_of(slot.hash);
             self.slots[at] = slot;
         }
         true
@@ -136,19 +162,21 @@ mod tests {
         let mut refused = 0;
         for offset in 0..20_000_i64 {
             let key = format!("key {}", (offset * 7919) % 6_000);
-            let known = model.contains_key(&key);
-            if map.put(map.hash(key.as_bytes()), Offset(offset)) {
-                model.insert(key, offset);
-            } else {
-                assert!(!known, "a key that is there finds room");
-                refused += 1;
+            let known = model.get(&key).copied();
+            match map.put(map.hash(key.as_bytes()), Offset(offset)) {
+                Put::Full => {
+                    assert_eq!(known, None, "a key that is there finds room");
+                    refused += 1;
+                    continue;
+                }
+                Put::New => assert_eq!(known, None),
+                Put::Newer(before) => assert_eq!(Some(before.0), known),
             }
+            model.insert(key, offset);
             assert_eq!(map.len(), model.len());
         }
         assert!(refused > 0 && map.slots.len() * SLOT_BYTES <= 100_000);
-        assert!(map.len() >= 3_000, "{}", map.len());
-        // As docs/operations.md has it.
-        assert_eq!((SLOT_BYTES, OffsetMap::new(128 << 20).slots_max), (24, 4_194_304));
+        assert_eq!((map.slots.len(), map.len()), (4_166, 3_124), "the budget is used");
         for (key, offset) in &model {
             assert_eq!(map.newest(map.hash(key.as_bytes())), Some(Offset(*offset)));
         }
@@ -161,5 +189,13 @@ mod tests {
         let map = OffsetMap::new(1 << 30);
         map.touch([map.hash(b"key")].into_iter());
         assert_eq!((map.slots.capacity(), map.newest(map.hash(b"key"))), (0, None));
+    }
+
+    #[test]
+    fn each_map_has_a_secret_of_its_own() {
+        let [one, other] = [OffsetMap::new(0), OffsetMap::new(0)];
+        assert_ne!(one.hash(b"key"), other.hash(b"key"));
+        assert_eq!(one.hash(b"key"), one.hash(b"key"));
+        assert_ne!(one.hash(b""), one.hash(b"\0"));
     }
 }

@@ -30,7 +30,10 @@ impl ClassicMember {
                 self.retry_at = None;
             }
             ErrorCode::UnknownMemberId => self.rejoin_as_new(),
-            code if code == ErrorCode::RebalanceInProgress || code.is_retriable() => self.wait_refused(now, code),
+            code if code == ErrorCode::RebalanceInProgress || code.is_retriable() => {
+                self.refusals.warn_of("JoinGroup", code);
+                self.wait(now);
+            }
             code => return Err(self.end(code)),
         }
         Ok(())
@@ -78,6 +81,7 @@ impl ClassicMember {
                 return Err(self.end(ErrorCode::InconsistentGroupProtocol));
             };
             self.backoff.reset();
+            self.refusals.are_over();
             self.state = State::Completing(target);
             self.heartbeat_at = Some(now + self.config.heartbeat_interval);
             return Ok(());
@@ -90,6 +94,7 @@ impl ClassicMember {
                 self.state = State::Preparing;
             }
             code if code.is_retriable() => {
+                self.refusals.warn_of("SyncGroup", code);
                 self.state = State::Joining;
                 self.wait(now);
             }
@@ -124,7 +129,10 @@ impl ClassicMember {
         };
         self.heartbeat_at = Some(now + self.config.heartbeat_interval);
         match code {
-            None => self.backoff.reset(),
+            None => {
+                self.backoff.reset();
+                self.refusals.are_over();
+            }
             Some(_) if !self.may_beat() => {}
             Some(ErrorCode::RebalanceInProgress) => self.request_rejoin("the group is rebalancing"),
             Some(ErrorCode::UnknownMemberId) => self.rejoin_as_new(),
@@ -132,7 +140,10 @@ impl ClassicMember {
                 self.lose_membership(false);
                 self.leave_state_for(State::Preparing);
             }
-            Some(code) if code.is_retriable() => self.heartbeat_at = Some(now + self.backoff.next()),
+            Some(code) if code.is_retriable() => {
+                self.refusals.warn_of("Heartbeat", code);
+                self.heartbeat_at = Some(now + self.backoff.next());
+            }
             Some(code) => return Err(self.end(code)),
         }
         Ok(())
@@ -149,7 +160,6 @@ impl ClassicMember {
         self.member_id = response.member_id;
         self.heartbeat_at = Some(now + self.config.heartbeat_interval);
         self.retry_at = None;
-        self.refused_with.clear();
         if !leads {
             self.led_by = None;
         }

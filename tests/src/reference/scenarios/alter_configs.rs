@@ -8,6 +8,9 @@ use ottla_protocol::messages::describe_configs::{DescribeConfigsRequest, Describ
 use crate::reference::play::{RESOURCE_BROKER, RESOURCE_TOPIC};
 use crate::reference::{Play, Scenario};
 
+/// The topic that groups are kept in.
+pub(super) const OFFSETS_TOPIC: &str = "__consumer_offsets";
+
 /// Keys and values, in order.
 type Configs<'a> = &'a [(&'a str, Option<&'a str>)];
 
@@ -15,6 +18,7 @@ pub(super) fn scenarios() -> Vec<Scenario> {
     vec![
         Scenario::each_version("alter_configs/topic", ApiKey::AlterConfigs, topic),
         Scenario::each_version("alter_configs/errors", ApiKey::AlterConfigs, errors),
+        Scenario::each_version("alter_configs/internal", ApiKey::AlterConfigs, internal),
     ]
 }
 
@@ -98,5 +102,19 @@ fn errors(play: &mut Play) -> Result<()> {
         "good_and_unknown",
         &of(vec![resource(RESOURCE_TOPIC, &name, good), resource(RESOURCE_TOPIC, &missing, good)]),
     )?;
+    Ok(())
+}
+
+/// What groups are kept in; only checked, so that it stays what it is.
+fn internal(play: &mut Play) -> Result<()> {
+    play.await_coordinator()?;
+    let configs: [(&str, Configs<'_>); 2] = [
+        ("set_policy", &[("cleanup.policy", Some("delete"))]),
+        ("remove_policy", &[("segment.bytes", Some("2097152"))]),
+    ];
+    for (step, configs) in configs {
+        let request = of(vec![resource(RESOURCE_TOPIC, OFFSETS_TOPIC, configs)]);
+        play.step(step, &AlterConfigsRequest { validate_only: true, ..request })?;
+    }
     Ok(())
 }

@@ -6,7 +6,7 @@ use ottla_protocol::messages::incremental_alter_configs::{
     AlterConfigsResource, AlterableConfig, IncrementalAlterConfigsRequest,
 };
 
-use super::alter_configs::describe;
+use super::alter_configs::{OFFSETS_TOPIC, describe};
 use crate::reference::play::{RESOURCE_BROKER, RESOURCE_TOPIC};
 use crate::reference::{Play, Scenario};
 
@@ -23,6 +23,7 @@ pub(super) fn scenarios() -> Vec<Scenario> {
         Scenario::each_version("incremental_alter_configs/topic", ApiKey::IncrementalAlterConfigs, topic),
         Scenario::each_version("incremental_alter_configs/broker", ApiKey::IncrementalAlterConfigs, broker),
         Scenario::each_version("incremental_alter_configs/errors", ApiKey::IncrementalAlterConfigs, errors),
+        Scenario::each_version("incremental_alter_configs/internal", ApiKey::IncrementalAlterConfigs, internal),
     ]
 }
 
@@ -130,5 +131,23 @@ fn errors(play: &mut Play) -> Result<()> {
         "good_and_unknown",
         &of(vec![resource(RESOURCE_TOPIC, &name, good), resource(RESOURCE_TOPIC, &missing, good)]),
     )?;
+    Ok(())
+}
+
+/// What groups are kept in; only checked, so that it stays what it is.
+fn internal(play: &mut Play) -> Result<()> {
+    play.await_coordinator()?;
+    let configs: [(&str, Configs<'_>); 6] = [
+        ("other_key", &[("segment.bytes", SET, Some("2097152"))]),
+        ("policy_as_it_is", &[("cleanup.policy", SET, Some("compact"))]),
+        ("set_policy", &[("cleanup.policy", SET, Some("delete"))]),
+        ("append_policy", &[("cleanup.policy", APPEND, Some("delete"))]),
+        ("subtract_policy", &[("cleanup.policy", SUBTRACT, Some("compact"))]),
+        ("delete_policy", &[("cleanup.policy", DELETE, None)]),
+    ];
+    for (step, configs) in configs {
+        let request = of(vec![resource(RESOURCE_TOPIC, OFFSETS_TOPIC, configs)]);
+        play.step(step, &IncrementalAlterConfigsRequest { validate_only: true, ..request })?;
+    }
     Ok(())
 }

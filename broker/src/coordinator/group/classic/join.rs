@@ -7,7 +7,7 @@ use bytes::Bytes;
 use rand::rngs::StdRng;
 
 use super::member::{ClassicMember, ClientIdentity, protocols_bytes};
-use super::{ClassicGroup, ClassicState, Context};
+use super::{ClassicGroup, ClassicState, Context, PendingMember};
 use crate::coordinator::group::error::GroupError;
 use crate::coordinator::group::group_shard::TimerKey;
 use crate::coordinator::group::member_id::new_member_id;
@@ -17,8 +17,6 @@ use crate::coordinator::group::timers::{Timer, Timers};
 /// A member that has not been told its id cannot send heartbeats, and its broken connection may go unnoticed: it is given up
 /// after this time unless it has asked again (Kafka's figure).
 const NEW_MEMBER_JOIN_TIMEOUT_MS: i32 = 5 * 60 * 1000;
-/// Ids that may be out in one group without anyone having joined with them; then the oldest is taken back.
-const PENDING_MEMBERS_MAX: usize = 1_000;
 /// The most that the members of a group may take: every record of the group repeats what they say.
 const MEMBERS_BYTES_MAX: usize = 12 << 20;
 
@@ -119,9 +117,7 @@ impl ClassicGroup {
     ) -> Result<(), (GroupError, String)> {
         if !self.has_bytes_for(&request) {
             // A member that asks for too much at once stays what it was; an id that nobody joins with any more goes.
-            if self.drop_pending(&request.member_id, context) {
-                self.complete_join_if_all_are_there(context);
-            }
+            self.take_back(&request.member_id, context);
             return Err((GroupError::GroupMaxSizeReached, String::new()));
         }
         if !self.has_place_for(&request, context) {
@@ -190,22 +186,26 @@ impl ClassicGroup {
     }
 
     fn add_pending(&mut self, id: &Arc<str>, session_timeout_ms: i32, context: &mut Context<'_>) {
-        let pending = &mut self.rebalance.pending_members;
-        if pending.len() >= PENDING_MEMBERS_MAX
-            && let Some(oldest) = pending.iter().min_by_key(|(_, timer)| timer.due_ms()).map(|(id, _)| Arc::clone(id))
-        {
-            self.drop_pending(&oldest, context);
-        }
-        let mut timer = Timer::default();
+        let mut session = Timer::default();
         let key = || TimerKey::Session { group: Arc::clone(&self.id), member: Arc::clone(id) };
-        context.timers.arm(&mut timer, context.now.in_ms(session_timeout_ms), key);
-        self.rebalance.pending_members.insert(Arc::clone(id), timer);
+        context.timers.arm(&mut session, context.now.in_ms(session_timeout_ms), key);
+        let place = context.pending_members.add(&self.id, id);
+        self.rebalance.pending_members.insert(Arc::clone(id), PendingMember { session, place });
     }
 
     /// Takes an id back that was handed out; whether it was one.
     pub(super) fn drop_pending(&mut self, id: &str, context: &mut Context<'_>) -> bool {
-        let timer = self.rebalance.pending_members.remove(id);
-        timer.map(|mut timer| context.timers.disarm(&mut timer)).is_some()
+        let Some(mut pending) = self.rebalance.pending_members.remove(id) else { return false };
+        context.timers.disarm(&mut pending.session);
+        context.pending_members.remove(pending.place);
+        true
+    }
+
+    /// Takes an id back that was handed out, and goes on without whoever has it.
+    pub(in crate::coordinator::group) fn take_back(&mut self, id: &str, context: &mut Context<'_>) {
+        if self.drop_pending(id, context) {
+            self.complete_join_if_all_are_there(context);
+        }
     }
 
     fn join_known(&mut self, request: JoinGroup, token: Token, context: &mut Context<'_>) -> Result<(), GroupError> {

@@ -7,7 +7,10 @@ use bytes::Bytes;
 
 use super::{ClassicGroup, ClassicState, Context};
 use crate::coordinator::group::error::GroupError;
-use crate::coordinator::group::outcome::Token;
+use crate::coordinator::group::outcome::{FollowUp, Token};
+
+/// The most that the record of a group may take: what its members say, and what they are assigned.
+pub(crate) const GROUP_RECORD_BYTES_MAX: usize = 15 << 20;
 
 /// A request for an assignment, with everybody's from the leader.
 #[derive(Debug, Clone, PartialEq)]
@@ -79,6 +82,9 @@ impl ClassicGroup {
                 Ok(())
             }
             ClassicState::CompletingRebalance => {
+                if self.is_leader(id) && !self.has_bytes_for_assignment(request) {
+                    return Err(GroupError::ChangeTooLarge);
+                }
                 let member = self.members.get_mut(id).expect("it was just validated");
                 if let Some(earlier) = member.awaiting_sync.replace(token) {
                     // The member has given up that request: to whoever still reads the answer it says to join again.
@@ -93,6 +99,13 @@ impl ClassicGroup {
         }
     }
 
+    /// Whether the assignments fit into a record beside what the members say. Those for strangers are not in it.
+    fn has_bytes_for_assignment(&self, request: &SyncGroup) -> bool {
+        let of_members = request.assignments.iter().filter(|(id, _)| self.members.contains_key(id.as_str()));
+        let assigned_bytes: usize = of_members.map(|(_, assignment)| assignment.len()).sum();
+        self.rebalance.members_bytes + assigned_bytes <= GROUP_RECORD_BYTES_MAX
+    }
+
     /// Asks for the record of the assignment, whose replay makes the group stable, and answers all who wait for it.
     fn take_assignment(&mut self, request: &SyncGroup, context: &mut Context<'_>) {
         let mut assignments: HashMap<&str, Bytes> = HashMap::with_capacity(self.members.len());
@@ -102,6 +115,7 @@ impl ClassicGroup {
             }
         }
         context.effects.records.push(self.to_record(&assignments, context.now));
+        context.effects.follow_up = Some(FollowUp::Assigned(Arc::clone(&self.id)));
         let ids: Vec<Arc<str>> = self.members.keys().cloned().collect();
         for id in ids {
             let answer = self.assignment_answer(assignments.get(&*id).cloned().unwrap_or_default());
@@ -111,6 +125,14 @@ impl ClassicGroup {
                 // Its session may have ended meanwhile, which waiting excuses.
                 member.arm_session(&self.id, &id, member.session_timeout_ms, context);
             }
+        }
+    }
+
+    /// The record of the assignment could not be written, and everybody was told so: all join again, as with Kafka, since nobody has
+    /// to ask for this assignment once more.
+    pub(in crate::coordinator::group) fn on_assignment_refused(&mut self, context: &mut Context<'_>) {
+        if self.state == ClassicState::CompletingRebalance {
+            self.prepare_rebalance(context, "its assignment could not be put on record");
         }
     }
 
