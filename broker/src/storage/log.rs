@@ -269,6 +269,12 @@ impl Log {
         segments.sealed.first().map_or(segments.active.base_offset, |segment| segment.base_offset)
     }
 
+    /// Where the first segment ends; `None` if it is written to.
+    #[cfg(test)]
+    pub(super) fn first_segment_end(&self) -> Option<Offset> {
+        self.segments.load().sealed.first().map(|segment| segment.next_offset)
+    }
+
     /// The damaged ranges that are known of.
     pub fn corrupt_ranges(&self) -> Arc<Vec<CorruptRange>> {
         self.corrupt.load_full()
