@@ -107,7 +107,7 @@ pub struct Log {
     corrupt: ArcSwap<Vec<CorruptRange>>,
     poison: OnceLock<Arc<StorageError>>,
     closed: AtomicBool,
-    /// Held by whoever takes away or replaces segments, or lets go of the folder.
+    /// Held by whoever takes away or replaces segments, writes down what is known of them, or lets go of the folder.
     restructuring: Mutex<()>,
     flushing: Mutex<()>,
     writer: Mutex<Writer>,
@@ -267,6 +267,12 @@ impl Log {
     pub(super) fn first_segment_base(&self) -> Offset {
         let segments = self.segments.load();
         segments.sealed.first().map_or(segments.active.base_offset, |segment| segment.base_offset)
+    }
+
+    /// Where the first segment ends; `None` if it is written to.
+    #[cfg(test)]
+    pub(super) fn first_segment_end(&self) -> Option<Offset> {
+        self.segments.load().sealed.first().map(|segment| segment.next_offset)
     }
 
     /// The damaged ranges that are known of.

@@ -75,6 +75,7 @@ impl Log {
         config: &LogConfig,
         throttle: &dyn Throttle,
     ) -> Result<bool, StorageError> {
+        throttle.begin_step("merging segments", 2 * segments.iter().map(|segment| segment.size_bytes).sum::<u64>());
         let _space = throttle.claim_space(segments.iter().map(|segment| segment.file_bytes()).sum())?;
         let (vfs, dir) = (self.vfs(), self.dir());
         let mut new = NewSegment::create(vfs, dir, segments[0].base_offset, config.index_interval_bytes)?;

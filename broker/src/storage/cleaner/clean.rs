@@ -140,7 +140,13 @@ impl Log {
             report: CleanReport { cleaned_up_to, ..CleanReport::default() },
         };
         pass.check_space(&runs)?;
+        let bytes_of = |of_interest: &dyn Fn(&SealedSegment) -> bool| -> u64 {
+            runs.iter().flatten().filter(|segment| of_interest(segment)).map(|segment| segment.size_bytes).sum()
+        };
+        throttle.begin_step("reading keys", bytes_of(&|segment| segment.next_offset > cleaned_up_to));
         pass.map_keys(&runs, cleaned_up_to)?;
+        let mapped_to = pass.report.cleaned_up_to;
+        throttle.begin_step("rewriting segments", 2 * bytes_of(&|segment| segment.base_offset < mapped_to));
         pass.rewrite(runs)?;
         Ok(pass.report)
     }
