@@ -6,7 +6,7 @@
 //! 2. it is renamed to `B-N.swap`, and the folder is synced: from here on the segments that begin in B..N are replaced;
 //! 3. the files of those behind B, the indexes of B and the producer snapshots before N are removed, and the folder is synced: so that none of them can come
 //!    back beside the new one;
-//! 4. the new segment gets the name `B.log`, and indexes, and the folder is synced.
+//! 4. the new segment gets the name `B.log`, the folder is synced, and indexes are written, which are a cache: not synced.
 //!
 //! A start that finds a `.swap` does steps 3 and 4 again. Does not own what is in the new segment, nor the list of segments
 //! in memory (`log/replace.rs`).
@@ -183,7 +183,7 @@ impl FinishedSegment {
             time_index_bytes: Some((self.indexes.time_entries.len() * TimeEntry::BYTES) as u64),
             modified_ms: self.last_append_ms,
         };
-        if let Err(error) = self.indexes.write(vfs, dir, self.base_offset, false) {
+        if let Err(error) = self.indexes.create_files(vfs, dir, self.base_offset) {
             tracing::warn!(segment = %self.base_offset, %error, "cannot write the indexes of a new segment; the next start builds them");
             sizes.offset_index_bytes = None;
             sizes.time_index_bytes = None;
