@@ -17,10 +17,11 @@ use super::error::StorageError;
 use super::extent::{Extent, joinable};
 use super::log::Log;
 use super::log_config::LogConfig;
-use super::replacement::NewSegment;
+use super::replacement::{NewSegment, Replacement};
 use super::segment::{SealedSegment, last_append_ms};
 use super::segment_batches::{NextBatch, SegmentBatches};
 use super::throttle::Throttle;
+use crate::types::Offset;
 
 /// A segment below is cheap to copy.
 const CHEAP_BYTES: u64 = 64 << 20;
@@ -84,7 +85,15 @@ impl Log {
             false => Ok(false),
         });
         match copied {
-            Ok(true) => self.replace_segments(segments, new.finish(vfs, last_append_ms(segments))?, |_| true),
+            Ok(true) => {
+                let new = new.finish(vfs, last_append_ms(segments))?;
+                let are_done = self.replace_segments(vec![Replacement {
+                    old: segments.to_vec(),
+                    new,
+                    named_before: Offset(i64::MAX),
+                }])?;
+                Ok(are_done == [true])
+            }
             Ok(false) => {
                 new.discard(vfs);
                 segments.iter().for_each(|segment| self.note_damage(segment));

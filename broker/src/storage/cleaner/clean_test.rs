@@ -9,6 +9,7 @@ use ottla_protocol::records::{BatchBuilder, BatchFields, Compression, HEADER_BYT
 use parking_lot::Mutex;
 
 use super::*;
+use crate::storage::disk_reserve::SpaceClaim;
 use crate::storage::test_batch::marker;
 use crate::storage::txn_index;
 use crate::storage::validated_batch::ValidatedBatch;
@@ -352,6 +353,42 @@ fn a_hundred_of_seven_keys() -> (Fixture, Arc<Log>) {
     }
     seal(&log);
     (fixture, log)
+}
+
+/// Has space for nothing more beside so many segments that are not in their place yet.
+struct Crowded {
+    dir: std::path::PathBuf,
+    beside_max: u64,
+    most_beside: AtomicU64,
+}
+
+impl Throttle for Crowded {
+    fn pass(&self, _bytes: u64) -> Result<(), StorageError> {
+        Ok(())
+    }
+
+    fn claim_space(&self, bytes: u64) -> Result<SpaceClaim, StorageError> {
+        let files = std::fs::read_dir(&self.dir).unwrap().map(|file| file.unwrap().file_name());
+        let beside = files.filter(|name| name.to_string_lossy().ends_with("cleaned")).count() as u64;
+        self.most_beside.fetch_max(beside, Ordering::Relaxed);
+        match beside > self.beside_max {
+            true => Err(StorageError::NoSpaceAboveReserve { bytes, free_bytes: 0, reserve_bytes: 0 }),
+            false => Ok(SpaceClaim::default()),
+        }
+    }
+}
+
+#[test]
+fn new_segments_take_their_places_together_and_sooner_where_space_is_short() {
+    for (beside_max, most_beside) in [(100, 4), (0, 1), (2, 3)] {
+        let (fixture, log) = a_hundred_of_seven_keys();
+        let dir = fixture.0.path().join("t-0");
+        let crowded = Crowded { dir, beside_max, most_beside: AtomicU64::new(0) };
+        let report = log.clean(Offset::ZERO, LIMITS, 1_000, &crowded).unwrap();
+        assert_eq!((report.records_removed, records(&log).len()), (93, 7));
+        assert!(report.bytes_written > 0 && report.bytes_written < report.bytes_read / 2, "{report:?}");
+        assert_eq!(crowded.most_beside.into_inner(), most_beside, "{beside_max} beside are allowed");
+    }
 }
 
 #[test]

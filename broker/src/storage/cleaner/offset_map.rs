@@ -53,6 +53,8 @@ pub(super) struct OffsetMap {
     /// At least one of them is empty, unless there are none.
     slots: Vec<Slot>,
     slots_max: usize,
+    /// How often it can grow to twice its size.
+    doublings_left: u32,
     len: usize,
 }
 
@@ -63,7 +65,14 @@ impl OffsetMap {
         // Each has keys of its own that the operating system drew.
         let secret = [0, 1].map(|word: u8| RandomState::new().hash_one(word));
         let hasher = SipHasher13::new_with_keys(secret[0], secret[1]);
-        OffsetMap { hasher, slots: Vec::new(), slots_max, len: 0 }
+        let doublings_left = (slots_max / SLOTS_MIN).ilog2();
+        OffsetMap { hasher, slots: Vec::new(), slots_max, doublings_left, len: 0 }
+    }
+
+    /// How many slots it may come to.
+    #[cfg(test)]
+    pub(super) fn slots_max(&self) -> usize {
+        self.slots_max
     }
 
     /// How many keys it has.
@@ -81,8 +90,10 @@ impl OffsetMap {
     /// memory is asked for many of them at once, where those who look for one key after the other wait for each.
     pub(super) fn touch(&self, keys: impl Iterator<Item = KeyHash>) {
         if !self.slots.is_empty() {
-            let sum = keys.fold(0, |sum, KeyHash(hash)| sum ^ self.slots[self.home(hash)].offset);
-            std::hint::black_box(sum);
+            // And the slot behind it: a key whose home is taken is there, more often than not.
+            let last = self.slots.len() - 1;
+            let touch = |home: usize| self.slots[home].hash[0] ^ self.slots[last.min(home + 1)].hash[1];
+            std::hint::black_box(keys.fold(0, |sum, KeyHash(hash)| sum ^ touch(self.home(hash))));
         }
     }
 
@@ -136,10 +147,12 @@ impl OffsetMap {
     }
 
     fn grow(&mut self) -> bool {
-        if self.slots.len() >= self.slots_max {
-            return false;
+        if !self.slots.is_empty() {
+            let Some(left) = self.doublings_left.checked_sub(1) else { return false };
+            self.doublings_left = left;
         }
-        let larger = (self.slots.len() * 2).clamp(SLOTS_MIN, self.slots_max);
+        // So that the last doubling comes to all that there may be, and none takes more beside it than half of that.
+        let larger = self.slots_max >> self.doublings_left;
         let before = std::mem::replace(&mut self.slots, vec![EMPTY; larger]);
         for slot in before.into_iter().filter(|slot| slot.offset >= 0) {
             let at = self.slot_of(slot.hash);
@@ -182,6 +195,24 @@ mod tests {
         }
         map.touch(model.keys().map(|key| map.hash(key.as_bytes())));
         assert_eq!(map.newest(map.hash(b"another")), None);
+    }
+
+    #[test]
+    fn it_grows_to_its_budget_by_doubling() {
+        for budget_bytes in [0, 24 << 10, 47 << 10, 100_000, 1_000_000] {
+            let mut map = OffsetMap::new(budget_bytes);
+            let mut sizes = Vec::new();
+            for n in 0_i64.. {
+                if map.put(map.hash(&n.to_be_bytes()), Offset(n)) == Put::Full {
+                    break;
+                }
+                if sizes.last() != Some(&map.slots.len()) {
+                    sizes.push(map.slots.len());
+                }
+            }
+            assert_eq!(sizes.last(), Some(&(budget_bytes / SLOT_BYTES).max(SLOTS_MIN)));
+            assert!(sizes.windows(2).all(|pair| pair[1] / 2 == pair[0]), "{sizes:?}");
+        }
     }
 
     #[test]
