@@ -5,7 +5,7 @@
 //! partition does). By lifecycle: `log/append.rs`, `log/roll.rs`, `log/flush.rs`, `log/read.rs`, `log/timestamp.rs`,
 //! `log/trim.rs`, `log/retention.rs`, `log/replace.rs`, `log/scrub.rs`, `log/close.rs`; what was there before the start is `recovery.rs`.
 //!
-//! Invariants: `log_start <= flushed <= log_end`, asserted where they move, in release builds too. The bytes in a segment
+//! Invariants: `log_start <= log_end` and `flushed <= log_end`, asserted where they move, in release builds too. The bytes in a segment
 //! are those of the wire batch after offset, epoch and timestamp assignment. After one failed write or sync nothing more is
 //! acknowledged through this log, and the call is never repeated.
 //!
