@@ -9,7 +9,7 @@ use super::classic::{ClassicGroup, Context};
 use super::consumer_offsets::check_commit;
 use super::error::GroupError;
 use super::group_shard::GroupShard;
-use super::offset_store::{CommittedOffset, tombstone};
+use super::offset_store::{CHANGE_BYTES_MAX, CommittedOffset, record_bytes, tombstone};
 use super::outcome::{Effects, Outcome};
 use super::timers::Moment;
 
@@ -47,7 +47,7 @@ impl GroupShard {
     /// belongs to none; `unknown_group` is the refusal for all others.
     ///
     /// # Errors
-    /// Nothing was committed: the group, the member or the generation is not the right one.
+    /// Nothing was committed: the group, the member or the generation is not the right one, or no batch could hold it all.
     pub(crate) fn commit_offsets(
         &mut self,
         group_id: &str,
@@ -61,6 +61,10 @@ impl GroupShard {
         let valid = self.validate_commit(group_id, committer, &offsets, unknown_group, now, &mut effects);
         if let Err(error) = valid {
             return Outcome { answer: Err(error), effects };
+        }
+        let sizes = offsets.iter().map(|offset| record_bytes(group_id, &offset.topic, &offset.metadata));
+        if sizes.sum::<usize>() > CHANGE_BYTES_MAX {
+            return Outcome { answer: Err(GroupError::ChangeTooLarge), effects };
         }
         let metadata_max = self.config().offset_metadata_max_bytes;
         let mut results = Vec::with_capacity(offsets.len());
@@ -109,7 +113,7 @@ impl GroupShard {
     /// Forgets committed offsets of partitions that exist; says of each topic whether its offsets may be forgotten.
     ///
     /// # Errors
-    /// Nothing was forgotten: there is no such group, or it has members that are no consumers.
+    /// Nothing was forgotten: there is no such group, it has members that are no consumers, or no batch could hold it all.
     pub(crate) fn delete_offsets(
         &mut self,
         group_id: &str,
@@ -118,6 +122,10 @@ impl GroupShard {
         let Some(group) = self.group(group_id) else { return Outcome::of(Err(GroupError::GroupIdNotFound)) };
         if let Err(error) = group.validate_offset_delete() {
             return Outcome::of(Err(error));
+        }
+        let sizes = topics.iter().map(|(topic, partitions)| record_bytes(group_id, topic, "") * partitions.len());
+        if sizes.sum::<usize>() > CHANGE_BYTES_MAX {
+            return Outcome::of(Err(GroupError::ChangeTooLarge));
         }
         let mut records = Vec::new();
         let mut results = Vec::with_capacity(topics.len());

@@ -97,14 +97,17 @@ pub(super) fn replace_static_member(
     Arc::new(member)
 }
 
-/// Removes the members whose time is over.
+/// Removes the members whose time is over, at most so many at once: the others' turn is next.
 pub(crate) fn expire_members(
     draft: &mut ConsumerDraft<'_>,
     memory: &mut ConsumerMemory,
     context: &ConsumerContext<'_>,
+    count_max: usize,
 ) {
     let mut expired = Vec::new();
-    while let Some((member_id, reason)) = memory.take_expired(context.now.monotonic_ms) {
+    while expired.len() < count_max
+        && let Some((member_id, reason)) = memory.take_expired(context.now.monotonic_ms)
+    {
         let member = draft.group().member(&member_id);
         match (member, reason) {
             (None, _) => memory.forget(&member_id),

@@ -31,6 +31,7 @@ use super::error::GroupError;
 use super::group_record::GroupRecord;
 use super::group_shard::{GroupShard, TimerKey};
 use super::members_bytes::MembersBytes;
+use super::offset_store::{CHANGE_BYTES_MAX, record_bytes};
 use super::outcome::{Effects, FollowUp, Outcome};
 use super::timers::{Moment, Timer, Timers};
 use crate::metadata::MetadataImage;
@@ -233,7 +234,7 @@ impl GroupShard {
     pub(super) fn expire_consumer_members(&mut self, group_id: &str, now: Moment, effects: &mut Effects) {
         self.memories.timer_fired(group_id);
         let expired = self.change_consumer_group(group_id, now, effects, |draft, memory, context| {
-            expire_members(draft, memory, context);
+            expire_members(draft, memory, context, removed_at_once_max(group_id));
             Ok(())
         });
         if expired.is_err() {
@@ -392,6 +393,12 @@ fn observe_state(draft: &ConsumerDraft<'_>, memory: &mut ConsumerMemory, now: Mo
     if !draft.is_unchanged() {
         memory.observe_state(draft.group().state(), now.wall_ms);
     }
+}
+
+/// How many members are removed at once: three records for each, with the group's name in all of them, fit into a batch. That is all of a
+/// group whose name is no longer than those of others.
+fn removed_at_once_max(group_id: &str) -> usize {
+    CHANGE_BYTES_MAX / 4 / record_bytes(group_id, "", "")
 }
 
 /// An id as Kafka makes them for members of consumer groups.

@@ -747,6 +747,25 @@ fn what_members_say_is_bounded_over_all_groups() {
 }
 
 #[test]
+fn members_that_end_together_go_in_changes_that_fit_into_a_batch() {
+    let mut shard = Shard::with(|config| config.consumer.max_size = 300);
+    let name = "g".repeat(32_000);
+    for index in 0..300 {
+        let request = shard.topics.join_request(&format!("m{index}"), &["none"]);
+        let outcome = shard.shard.shard.consumer_heartbeat(&name, request, false, shard.shard.now);
+        assert!(outcome.answer.is_ok());
+        shard.shard.apply(outcome.effects).unwrap();
+    }
+    let before = shard.shard.shard.describe_consumer(&name).unwrap();
+    shard.shard.advance(45_000);
+    let after = shard.shard.shard.describe_consumer(&name).unwrap();
+    assert_eq!((after.state, after.members.len(), after.epoch), ("Empty", 0, before.epoch + 3));
+    let at_once = removed_at_once_max(&name);
+    assert!((100..150).contains(&at_once) && 3 * at_once * record_bytes(&name, "", "") < CHANGE_BYTES_MAX);
+    assert!(removed_at_once_max("reports") > 10_000);
+}
+
+#[test]
 fn what_a_full_disk_refuses_of_a_group_with_members_is_not_remembered() {
     let mut shard = Shard::new();
     shard.enter("m");

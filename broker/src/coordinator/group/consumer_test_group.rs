@@ -169,7 +169,7 @@ impl TestGroup {
     fn expire(&mut self) {
         let mut memory = std::mem::take(&mut self.memory);
         let mut draft = ConsumerDraft::of(&self.group);
-        expire_members(&mut draft, &mut memory, &self.context());
+        expire_members(&mut draft, &mut memory, &self.context(), usize::MAX);
         let records = draft.into_records();
         self.memory = memory;
         self.append(records);

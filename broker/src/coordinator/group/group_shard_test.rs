@@ -292,6 +292,53 @@ fn an_id_that_is_taken_back_holds_no_rebalance_up() {
 }
 
 #[test]
+fn what_no_batch_could_hold_is_refused_before_it_is_made() {
+    let mut shard = TestShard::default();
+    let name = "g".repeat(32_000);
+    let committer = Committer { member_id: String::new(), instance_id: None, generation: -1 };
+    let commit = |shard: &mut TestShard, count: i32| {
+        let offsets = (0..count).map(|index| to_commit(index % 600, 1, "")).collect();
+        let unknown = GroupError::IllegalGeneration;
+        let outcome = shard.shard.commit_offsets(&name, &committer, offsets, None, unknown, shard.now);
+        shard.run(outcome).map(|results| results.len())
+    };
+    assert_eq!(commit(&mut shard, 100_000), Err(GroupError::ChangeTooLarge));
+    assert_eq!((commit(&mut shard, 500), commit(&mut shard, 500)), (Ok(500), Ok(500)));
+    let outcome = shard.shard.delete_offsets(&name, &[(TOPIC.into(), vec![0; 100_000])]);
+    assert_eq!(shard.run(outcome), Err(GroupError::ChangeTooLarge));
+    let outcome = shard.shard.delete_offsets(&name, &[(TOPIC.into(), vec![499])]);
+    assert_eq!(shard.run(outcome), Ok(vec![Ok(())]));
+    let outcome = shard.shard.delete_group(&name);
+    assert_eq!(shard.run(outcome), Ok(()));
+    assert_eq!(shard.shard.group_count(), 0);
+}
+
+#[test]
+fn what_is_forgotten_at_once_fits_into_a_batch_whatever_the_groups_are_called() {
+    let mut shard = TestShard::default();
+    let committer = Committer { member_id: String::new(), instance_id: None, generation: -1 };
+    for index in 0..40 {
+        let offsets = (0..20).map(|partition| to_commit(partition, 1, "")).collect();
+        let unknown = GroupError::IllegalGeneration;
+        let name = format!("{index:032000}");
+        let outcome = shard.shard.commit_offsets(&name, &committer, offsets, None, unknown, shard.now);
+        shard.run(outcome).unwrap();
+    }
+    shard.advance(1_000_000);
+    let mut looks = 0;
+    while shard.shard.group_count() > 0 {
+        let wall_ms = shard.now.wall_ms;
+        let Expired { effects, .. } = shard.shard.expire(wall_ms, &|_, _| true);
+        let records = effects.records.iter().map(GroupRecord::encode);
+        let bytes: usize = records.map(|(key, value)| key.len() + value.map_or(0, |value| value.len())).sum();
+        assert!((1..=8 << 20).contains(&bytes), "{bytes} bytes");
+        shard.apply(effects).unwrap();
+        looks += 1;
+    }
+    assert_eq!(looks, 4);
+}
+
+#[test]
 fn what_members_say_is_bounded_over_all_groups() {
     let mut shard = TestShard::default();
     shard.shard.members_budget = MembersBudget::with_max(20_000);

@@ -6,7 +6,7 @@ use super::any_group::Group;
 use super::classic::{ClassicGroup, ClassicState};
 use super::error::GroupError;
 use super::group_shard::GroupShard;
-use super::offset_store::tombstones;
+use super::offset_store::{CHANGE_BYTES_MAX, record_bytes, tombstones};
 use super::outcome::{Effects, Outcome};
 
 /// Which protocol a group speaks.
@@ -127,6 +127,11 @@ impl GroupShard {
         let Some(group) = self.group(group_id) else { return Outcome::of(Err(GroupError::GroupIdNotFound)) };
         if !group.is_empty() {
             return Outcome::of(Err(GroupError::NonEmptyGroup));
+        }
+        let offsets = self.offsets_of(group_id).into_iter().flatten();
+        let sizes = offsets.map(|(topic, partitions)| record_bytes(group_id, topic, "") * partitions.len());
+        if sizes.sum::<usize>() > CHANGE_BYTES_MAX {
+            return Outcome::of(Err(GroupError::ChangeTooLarge));
         }
         let mut records: Vec<_> =
             self.offsets_of(group_id).into_iter().flat_map(|offsets| tombstones(group_id, offsets)).collect();

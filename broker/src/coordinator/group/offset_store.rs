@@ -11,6 +11,17 @@ use ottla_protocol::messages::group_records::{OffsetCommitKey, OffsetCommitValue
 
 use super::group_record::{GroupRecord, NO_EXPIRY};
 
+/// What the records of offsets in one change may take: as much as a batch may. Each has the names of the group and the topic in it, so a
+/// short request can ask for far more.
+pub(super) const CHANGE_BYTES_MAX: usize = 16 << 20;
+/// What a record of an offset takes beside its texts.
+const RECORD_BYTES: usize = 64;
+
+/// What a record takes that commits an offset, or forgets it.
+pub(super) fn record_bytes(group: &str, topic: &str, metadata: &str) -> usize {
+    RECORD_BYTES + group.len() + topic.len() + metadata.len()
+}
+
 /// A committed offset.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct CommittedOffset {

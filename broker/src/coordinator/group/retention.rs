@@ -6,11 +6,11 @@
 
 use super::any_group::Group;
 use super::group_shard::GroupShard;
-use super::offset_store::{CommittedOffset, tombstone};
+use super::offset_store::{CHANGE_BYTES_MAX, CommittedOffset, record_bytes, tombstone};
 use super::outcome::Effects;
 use crate::types::TopicId;
 
-/// The most tombstones of one batch; what is more waits for the next.
+/// The most tombstones of one look, which take half of a batch at most; what is more waits for the next.
 const TOMBSTONES_MAX: usize = 1_000;
 
 /// From when on the time of an offset counts.
@@ -33,37 +33,59 @@ pub(crate) struct Expired {
     pub(crate) effects: Effects,
 }
 
+/// What one look may still write.
+#[derive(Debug)]
+struct Room {
+    records: usize,
+    bytes: usize,
+    /// Something did not fit: nothing more does.
+    is_over: bool,
+}
+
+impl Room {
+    /// Takes room for records of so many bytes each, if there is.
+    fn take(&mut self, records: usize, bytes: usize) -> bool {
+        let left = self.records.checked_sub(records).zip(self.bytes.checked_sub(records * bytes));
+        self.is_over |= left.is_none();
+        if self.is_over {
+            return false;
+        }
+        (self.records, self.bytes) = left.unwrap_or_default();
+        true
+    }
+}
+
 impl GroupShard {
     /// Looks for what is to be forgotten by now. `topic_exists` tells of a name and an id whether there is such a topic; zero is an id
     /// that is not known.
     pub(crate) fn expire(&self, wall_ms: i64, topic_exists: &dyn Fn(&str, TopicId) -> bool) -> Expired {
         let mut expired = Expired::default();
+        let mut room = Room { records: TOMBSTONES_MAX, bytes: CHANGE_BYTES_MAX / 2, is_over: false };
         for (id, group) in self.groups() {
-            let room = TOMBSTONES_MAX.saturating_sub(expired.effects.records.len());
-            if room == 0 {
-                expired.more = true;
-                break;
-            }
             let mut is_without_offsets = true;
             let base = group.retention_base();
-            let mut left = room;
             for (topic, partitions) in self.offsets_of(id).into_iter().flatten() {
                 let is_needed = group.is_subscribed_to(topic);
                 for (&partition, offset) in partitions {
                     let exists = topic_exists(topic, offset.topic_id);
                     let is_over = !exists || (!is_needed && self.is_over(offset, base, wall_ms));
-                    if !is_over {
-                        is_without_offsets = false;
-                    } else if left == 0 {
-                        (is_without_offsets, expired.more) = (false, true);
-                    } else {
-                        left -= 1;
+                    if is_over && room.take(1, record_bytes(id, topic, "")) {
                         expired.effects.records.push(tombstone(id, topic, partition));
+                    } else {
+                        is_without_offsets = false;
                     }
                 }
             }
             if is_without_offsets && group.may_be_forgotten() {
-                expired.effects.records.extend(group.tombstones(id));
+                let tombstones = group.tombstones(id);
+                // The tombstones of one group fit in any case.
+                if expired.effects.records.is_empty() || room.take(tombstones.len(), record_bytes(id, "", "")) {
+                    expired.effects.records.extend(tombstones);
+                }
+            }
+            if room.is_over {
+                expired.more = true;
+                break;
             }
         }
         expired
