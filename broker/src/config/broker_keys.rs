@@ -63,7 +63,7 @@ pub(super) static GROUPS: &[KeyGroup] = &[
             boolean("log.cleaner.enable", "true").doc("Whether topics with the policy `compact` are compacted."),
             int("log.cleaner.threads", "1").at_least(0).doc("How many threads compact, each one log at a time. Kafka can alter it while it runs."),
             long("log.cleaner.dedupe.buffer.size", "134217728").at_least(0).cluster_wide()
-                .doc("How many bytes all compacting threads together may take for keys, in slots of 24 bytes of which three quarters take a key; they take what they need. A log with more keys is compacted in several passes."),
+                .doc("How many bytes all compacting threads together may take for keys, a sixteenth for offsets and the rest in slots of 24 bytes of which three quarters take a key; they take what they need. A log with more keys is compacted in several passes."),
             double("log.cleaner.io.max.bytes.per.second", "1.7976931348623157E308").cluster_wide()
                 .doc("How many bytes compaction and merging read and write in a second, all threads together."),
             long("log.cleaner.backoff.ms", "15000").at_least(0).cluster_wide()

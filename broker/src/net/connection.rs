@@ -17,7 +17,7 @@ use tokio::net::TcpStream;
 use super::close::Close;
 use super::connection_state::{Activity, ConnectionState, Order};
 use super::frame_reader::{Filled, FrameReader};
-use super::limits::{NetLimits, TURN_BYTES};
+use super::limits::{ANSWERS_HELD_BYTES, NetLimits, TURN_BYTES};
 use super::memory_pool::{MemoryPermit, MemoryPool, Share};
 use super::response_writer::ResponseWriter;
 use crate::api::{ClientInfo, Dispatch, Dispatched, Inbound, Reply, ReplyFuture};
@@ -148,12 +148,20 @@ impl Connection {
 
     fn take_turn(&mut self, cx: &mut Context<'_>) -> Poll<Close> {
         let turn_ends_at = self.reader.bytes_in() + TURN_BYTES as u64;
+        let mut answers_due_at = self.reader.bytes_in() + ANSWERS_HELD_BYTES as u64;
         loop {
             if let Err(close) = self.collect_replies(cx) {
                 return Poll::Ready(close);
             }
-            if let Poll::Ready(Err(close)) = self.writer.poll_flush(cx, &self.stream) {
-                return Poll::Ready(close);
+            let holds_answers = self.ending.is_none()
+                && !self.writer.is_empty()
+                && self.writer.is_small()
+                && self.reader.bytes_in() < answers_due_at;
+            if !holds_answers {
+                if let Poll::Ready(Err(close)) = self.writer.poll_flush(cx, &self.stream) {
+                    return Poll::Ready(close);
+                }
+                answers_due_at = self.reader.bytes_in() + ANSWERS_HELD_BYTES as u64;
             }
             self.settle();
             if self.dispatch_frames(cx) {
@@ -162,21 +170,27 @@ impl Connection {
             if let Some(close) = self.ended() {
                 return Poll::Ready(close);
             }
-            if self.ending.is_some() || self.reader.has_frames() || !self.has_room() {
-                return Poll::Pending;
-            }
-            if self.reader.bytes_in() >= turn_ends_at {
-                cx.waker().wake_by_ref();
-                return Poll::Pending;
-            }
-            match self.reader.poll_fill(cx, &mut self.stream) {
+            let is_over = self.reader.bytes_in() >= turn_ends_at;
+            let filled = if self.ending.is_some() || self.reader.has_frames() || !self.has_room() || is_over {
+                Poll::Pending
+            } else {
+                self.reader.poll_fill(cx, &mut self.stream)
+            };
+            match filled {
                 Poll::Ready(Ok(Filled::Frames)) => {}
                 Poll::Ready(Ok(Filled::End(close))) => {
                     self.half_closed = close.kind == ConnectionClose::Peer;
                     self.end_with(close);
                 }
                 Poll::Ready(Err(error)) => return Poll::Ready(Close::io(&error)),
-                Poll::Pending => return Poll::Pending,
+                // Nothing comes that they could wait for.
+                Poll::Pending if holds_answers => answers_due_at = 0,
+                Poll::Pending => {
+                    if is_over {
+                        cx.waker().wake_by_ref();
+                    }
+                    return Poll::Pending;
+                }
             }
         }
     }

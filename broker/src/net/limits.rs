@@ -28,6 +28,10 @@ pub(super) const SENDFILE_FROM_BYTES: usize = 16 * 1024;
 /// Bytes that one turn of a connection may take in before others get theirs.
 pub(super) const TURN_BYTES: usize = 1024 * 1024;
 
+/// While more requests are there to be read, short answers wait for those to so many bytes of them: to be woken for each answer costs
+/// a client, and who wakes it, more than the wait.
+pub(super) const ANSWERS_HELD_BYTES: usize = 256 * 1024;
+
 /// The limits that keys set.
 #[derive(Debug, Clone)]
 pub(crate) struct NetLimits {

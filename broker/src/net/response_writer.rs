@@ -31,6 +31,8 @@ const COPY_BYTES: usize = 64 * 1024;
 /// Bytes that one `sendfile` may send, so that one fast reader does not keep a thread for the whole of a large answer.
 const SENDFILE_BYTES_MAX: usize = 1024 * 1024;
 
+/// What is surely sent at once.
+const PACKET_BYTES: usize = 1400;
 /// A range of a file that fills several of the largest packets: the reader is woken more than once, whatever goes with it.
 const LONG_FILE_BYTES: usize = 256 * 1024;
 
@@ -136,6 +138,11 @@ impl ResponseWriter {
     /// Whether everything was sent.
     pub(super) fn is_empty(&self) -> bool {
         self.pieces.is_empty()
+    }
+
+    /// Whether what waits to be sent is no range of a file and fits into one packet.
+    pub(super) fn is_small(&self) -> bool {
+        self.memory_bytes <= PACKET_BYTES && !self.pieces.iter().any(|piece| matches!(piece.content, Content::File(_)))
     }
 
     /// Bytes in memory that wait to be sent.

@@ -2,8 +2,9 @@
 //!
 //! Owns the threads, the choice of the filthiest log, how far each was cleaned, and which could not be. The work on one log is
 //! `cleaner/clean.rs` and `merge.rs`. By part: `newest.rs` (which record of each key is the newest: `offset_map.rs`
-//! knows by key, `superseded.rs` by offset, in bounded memory), `survivors.rs` (which records of a batch stay), `transactions.rs`,
-//! `dense_writer.rs`, `progress.rs` (what is on record).
+//! knows by key, in `slots.rs`, `superseded.rs` by offset, in bounded memory), `survivors.rs` (which records of a batch stay), `transactions.rs`,
+//! `dense_writer.rs`, `pending.rs` (what is written and not in its place yet), `progress.rs` (what is on record), `step.rs` (how far a
+//! pass is).
 //!
 //! Invariant: one thread at a time works on a log. A log that fails is left alone for a while, longer each time, and keeps no
 //! other from its turn. When [`LogCleaner::stop`] returns, nothing touches a log any more.
@@ -27,7 +28,10 @@ mod crash_test;
 mod dense_writer;
 mod newest;
 mod offset_map;
+mod pending;
 mod progress;
+mod slots;
+mod step;
 mod superseded;
 mod survivors;
 mod transactions;
@@ -35,6 +39,7 @@ mod transactions;
 pub use clean::{CleanLimits, CleanReport};
 use progress::Progress;
 pub use progress::{CleanerStatus, UncleanableLog};
+use step::{StepNews, Steps};
 
 /// What the cleaner is given; looked at before each round, and the pace at each step.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -124,12 +129,28 @@ impl Drop for LogCleaner {
 struct WorkOn<'a> {
     log: &'a Log,
     shared: &'a Shared,
+    steps: Steps,
+}
+
+impl<'a> WorkOn<'a> {
+    fn begin(log: &'a Log, shared: &'a Shared) -> Self {
+        WorkOn { log, shared, steps: Steps::new(shared.clock.monotonic()) }
+    }
 }
 
 impl Throttle for WorkOn<'_> {
     fn pass(&self, bytes: u64) -> Result<(), StorageError> {
         let pace = || (!self.log.is_closed()).then(|| (self.shared.config)().bytes_per_second_max);
-        self.shared.throttle.pass(bytes, pace)
+        self.shared.throttle.pass(bytes, pace)?;
+        if let Some(news) = self.steps.count(bytes, self.shared.clock.monotonic()) {
+            let StepNews { name: step, done_bytes, of_bytes, bytes_per_second } = news;
+            tracing::info!(log = %self.log.topic_partition(), step, done_bytes, of_bytes, bytes_per_second, "compaction or merging goes on");
+        }
+        Ok(())
+    }
+
+    fn begin_step(&self, name: &'static str, bytes: u64) {
+        self.steps.begin(name, bytes, self.shared.clock.monotonic());
     }
 
     fn claim_space(&self, bytes: u64) -> Result<SpaceClaim, StorageError> {
@@ -163,7 +184,7 @@ impl Shared {
             decompressed_bytes_max: config.decompressed_bytes_max,
         };
         let started = self.clock.monotonic();
-        let cleaned = log.clean(from, limits, now_ms, &WorkOn { log: &log, shared: self });
+        let cleaned = log.clean(from, limits, now_ms, &WorkOn::begin(&log, self));
         if let Ok(report) = &cleaned {
             let took = self.clock.monotonic() - started;
             tracing::info!(log = %log.topic_partition(), %from, up_to = %report.cleaned_up_to, keys = report.keys, removed = report.records_removed, bytes_before = report.bytes_read, bytes_after = report.bytes_written, ?took, "compacted");
@@ -186,7 +207,7 @@ impl Shared {
                 // Compaction joins the segments of its logs itself, and both at once would be in each other's way.
                 let Some(_turn) = self.progress.begin(&topic_partition) else { continue };
                 let Some(log) = self.logs.log(&topic_partition) else { continue };
-                match log.merge_segments(self.clock.now_ms(), &WorkOn { log: &log, shared: self }) {
+                match log.merge_segments(self.clock.now_ms(), &WorkOn::begin(&log, self)) {
                     Ok(_) | Err(StorageError::Poisoned { .. }) => {}
                     Err(_) if log.is_closed() => {}
                     Err(StorageError::Stopped) => return,

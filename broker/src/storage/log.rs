@@ -5,7 +5,7 @@
 //! partition does). By lifecycle: `log/append.rs`, `log/roll.rs`, `log/flush.rs`, `log/read.rs`, `log/timestamp.rs`,
 //! `log/trim.rs`, `log/retention.rs`, `log/replace.rs`, `log/scrub.rs`, `log/close.rs`; what was there before the start is `recovery.rs`.
 //!
-//! Invariants: `log_start <= flushed <= log_end`, asserted where they move, in release builds too. The bytes in a segment
+//! Invariants: `log_start <= log_end` and `flushed <= log_end`, asserted where they move, in release builds too. The bytes in a segment
 //! are those of the wire batch after offset, epoch and timestamp assignment. After one failed write or sync nothing more is
 //! acknowledged through this log, and the call is never repeated.
 //!
@@ -107,7 +107,7 @@ pub struct Log {
     corrupt: ArcSwap<Vec<CorruptRange>>,
     poison: OnceLock<Arc<StorageError>>,
     closed: AtomicBool,
-    /// Held by whoever takes away or replaces segments, or lets go of the folder.
+    /// Held by whoever takes away or replaces segments, writes down what is known of them, or lets go of the folder.
     restructuring: Mutex<()>,
     flushing: Mutex<()>,
     writer: Mutex<Writer>,
@@ -267,6 +267,12 @@ impl Log {
     pub(super) fn first_segment_base(&self) -> Offset {
         let segments = self.segments.load();
         segments.sealed.first().map_or(segments.active.base_offset, |segment| segment.base_offset)
+    }
+
+    /// Where the first segment ends; `None` if it is written to.
+    #[cfg(test)]
+    pub(super) fn first_segment_end(&self) -> Option<Offset> {
+        self.segments.load().sealed.first().map(|segment| segment.next_offset)
     }
 
     /// The damaged ranges that are known of.

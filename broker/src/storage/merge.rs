@@ -17,10 +17,11 @@ use super::error::StorageError;
 use super::extent::{Extent, joinable};
 use super::log::Log;
 use super::log_config::LogConfig;
-use super::replacement::NewSegment;
+use super::replacement::{NewSegment, Replacement};
 use super::segment::{SealedSegment, last_append_ms};
 use super::segment_batches::{NextBatch, SegmentBatches};
 use super::throttle::Throttle;
+use crate::types::Offset;
 
 /// A segment below is cheap to copy.
 const CHEAP_BYTES: u64 = 64 << 20;
@@ -75,6 +76,7 @@ impl Log {
         config: &LogConfig,
         throttle: &dyn Throttle,
     ) -> Result<bool, StorageError> {
+        throttle.begin_step("merging segments", 2 * segments.iter().map(|segment| segment.size_bytes).sum::<u64>());
         let _space = throttle.claim_space(segments.iter().map(|segment| segment.file_bytes()).sum())?;
         let (vfs, dir) = (self.vfs(), self.dir());
         let mut new = NewSegment::create(vfs, dir, segments[0].base_offset, config.index_interval_bytes)?;
@@ -83,7 +85,15 @@ impl Log {
             false => Ok(false),
         });
         match copied {
-            Ok(true) => self.replace_segments(segments, new.finish(vfs, last_append_ms(segments))?, |_| true),
+            Ok(true) => {
+                let new = new.finish(vfs, last_append_ms(segments))?;
+                let are_done = self.replace_segments(vec![Replacement {
+                    old: segments.to_vec(),
+                    new,
+                    named_before: Offset(i64::MAX),
+                }])?;
+                Ok(are_done == [true])
+            }
             Ok(false) => {
                 new.discard(vfs);
                 segments.iter().for_each(|segment| self.note_damage(segment));

@@ -6,9 +6,9 @@
 //! 2. it is renamed to `B-N.swap`, and the folder is synced: from here on the segments that begin in B..N are replaced;
 //! 3. the files of those behind B, the indexes of B and the producer snapshots before N are removed, and the folder is synced: so that none of them can come
 //!    back beside the new one;
-//! 4. the new segment gets the name `B.log`, and indexes, and the folder is synced.
+//! 4. the new segment gets the name `B.log`, the folder is synced, and indexes are written, which are a cache: not synced.
 //!
-//! A start that finds a `.swap` does steps 3 and 4 again. Does not own what is in the new segment, nor the list of segments
+//! Several replacements may take each step together. A start that finds a `.swap` does steps 3 and 4 again. Does not own what is in the new segment, nor the list of segments
 //! in memory (`log/replace.rs`).
 
 use std::io;
@@ -19,7 +19,7 @@ use super::batch_header::BatchHeader;
 use super::error::StorageError;
 use super::index::{IndexEntry, OffsetEntry, TimeEntry};
 use super::recovery::IndexBuilder;
-use super::segment::{SegmentSizes, extension, parse_segment_name, segment_path};
+use super::segment::{SealedSegment, SegmentSizes, extension, parse_segment_name, segment_path};
 use super::vfs::{Access, DirEntry, Vfs, VfsFile, keep_modified, write_all_at};
 use crate::types::Offset;
 
@@ -164,32 +164,55 @@ impl FinishedSegment {
         vfs.rename(&self.path, &to).map_err(StorageError::io("rename", &self.path))
     }
 
-    /// Makes step 2 durable, and takes steps 3 and 4. Returns the sizes of the segment's files. An index that cannot be written
-    /// is no error: it is missing, and a search without it is slower.
-    ///
-    /// # Errors
-    /// The file system fails; the next start finds out how far it came, and completes it.
-    pub(super) fn complete(
-        &self,
-        vfs: &dyn Vfs,
-        dir: &Path,
-        replaced: &[Offset],
-    ) -> Result<SegmentSizes, StorageError> {
-        vfs.sync_dir(dir).map_err(StorageError::io("sync", dir))?;
-        complete(vfs, dir, self.base_offset, self.next_offset, replaced)?;
+    /// Writes the indexes. Returns the sizes of the segment's files. An index that cannot be written is no error: it is missing, and
+    /// a search without it is slower.
+    fn write_indexes(&self, vfs: &dyn Vfs, dir: &Path) -> SegmentSizes {
         let mut sizes = SegmentSizes {
             log_bytes: self.size_bytes,
             offset_index_bytes: Some((self.indexes.offset_entries.len() * OffsetEntry::BYTES) as u64),
             time_index_bytes: Some((self.indexes.time_entries.len() * TimeEntry::BYTES) as u64),
             modified_ms: self.last_append_ms,
         };
-        if let Err(error) = self.indexes.write(vfs, dir, self.base_offset, false) {
+        if let Err(error) = self.indexes.create_files(vfs, dir, self.base_offset) {
             tracing::warn!(segment = %self.base_offset, %error, "cannot write the indexes of a new segment; the next start builds them");
             sizes.offset_index_bytes = None;
             sizes.time_index_bytes = None;
         }
-        Ok(sizes)
+        sizes
     }
+}
+
+/// A durable file, and the adjacent segments whose place it is to take.
+#[derive(Debug)]
+pub(super) struct Replacement {
+    pub(super) old: Vec<Arc<SealedSegment>>,
+    pub(super) new: FinishedSegment,
+    /// Aborted transactions that began before this offset may have records left in it.
+    pub(super) named_before: Offset,
+}
+
+/// Makes step 2 of these replacements durable, and takes steps 3 and 4: each step for all of them, so that one sync of the folder
+/// is enough. Returns the sizes of the files of each new segment.
+///
+/// # Errors
+/// The file system fails; the next start finds out how far each came, and completes it.
+pub(super) fn complete_all(
+    vfs: &dyn Vfs,
+    dir: &Path,
+    replacements: &[Replacement],
+) -> Result<Vec<SegmentSizes>, StorageError> {
+    let synced = || vfs.sync_dir(dir).map_err(StorageError::io("sync", dir));
+    synced()?;
+    for Replacement { old, new, .. } in replacements {
+        let replaced: Vec<Offset> = old.iter().map(|segment| segment.base_offset).collect();
+        remove_replaced(vfs, dir, new.base_offset, new.next_offset, &replaced)?;
+    }
+    synced()?;
+    for Replacement { new, .. } in replacements {
+        put_in_place(vfs, dir, new.base_offset, new.next_offset)?;
+    }
+    synced()?;
+    Ok(replacements.iter().map(|replacement| replacement.new.write_indexes(vfs, dir)).collect())
 }
 
 fn remove_unfinished(vfs: &dyn Vfs, path: &Path) {
@@ -228,13 +251,23 @@ pub(super) fn settle(vfs: &dyn Vfs, dir: &Path, entries: &[DirEntry]) -> Result<
             let bases = entries.iter().filter_map(|entry| parse_segment_name(&entry.name, extension::LOG));
             let replaced: Vec<Offset> = bases.filter(|other| (base..next).contains(other)).collect();
             tracing::info!(dir = %dir.display(), %base, %next, segments = replaced.len(), "completing a replacement of segments that a stop has interrupted");
-            complete(vfs, dir, base, next, &replaced)?;
+            remove_replaced(vfs, dir, base, next, &replaced)?;
+            vfs.sync_dir(dir).map_err(StorageError::io("sync", dir))?;
+            put_in_place(vfs, dir, base, next)?;
+            vfs.sync_dir(dir).map_err(StorageError::io("sync", dir))?;
         }
     }
     Ok(found)
 }
 
-fn complete(vfs: &dyn Vfs, dir: &Path, base: Offset, next: Offset, replaced: &[Offset]) -> Result<(), StorageError> {
+/// Step 3, not durable yet.
+fn remove_replaced(
+    vfs: &dyn Vfs,
+    dir: &Path,
+    base: Offset,
+    next: Offset,
+    replaced: &[Offset],
+) -> Result<(), StorageError> {
     for &other in replaced {
         let caches = [extension::OFFSET_INDEX, extension::TIME_INDEX];
         caches.iter().try_for_each(|extension| remove(vfs, dir, other, extension))?;
@@ -250,11 +283,13 @@ fn complete(vfs: &dyn Vfs, dir: &Path, base: Offset, next: Offset, replaced: &[O
     for offset in snapshots.filter(|offset| *offset < next) {
         remove(vfs, dir, offset, extension::PRODUCER_SNAPSHOT)?;
     }
-    let synced = || vfs.sync_dir(dir).map_err(StorageError::io("sync", dir));
-    synced()?;
+    Ok(())
+}
+
+/// Step 4, not durable yet.
+fn put_in_place(vfs: &dyn Vfs, dir: &Path, base: Offset, next: Offset) -> Result<(), StorageError> {
     let from = replacement_path(dir, base, next);
-    vfs.rename(&from, &segment_path(dir, base, extension::LOG)).map_err(StorageError::io("rename", &from))?;
-    synced()
+    vfs.rename(&from, &segment_path(dir, base, extension::LOG)).map_err(StorageError::io("rename", &from))
 }
 
 fn remove(vfs: &dyn Vfs, dir: &Path, base: Offset, extension: &str) -> Result<(), StorageError> {

@@ -11,10 +11,12 @@ use bytes::{Buf, Bytes, BytesMut};
 use ottla_protocol::records::BatchView;
 
 use super::batch_header::{BatchHeader, HEADER_BYTES};
-use super::batch_scan::SCAN_BLOCK_BYTES;
 use super::segment::SealedSegment;
 use super::vfs::{VfsFile, read_up_to_at};
 use crate::types::Offset;
+
+/// Read at once: so little that the processor's cache still has it when its batches are looked at and copied.
+const BLOCK_BYTES: usize = 256 << 10;
 
 /// What reading a batch came to.
 #[derive(Debug)]
@@ -87,7 +89,7 @@ impl<'f> SegmentBatches<'f> {
             return Ok(());
         }
         let left = self.size_bytes.saturating_sub(self.position);
-        let len = usize::try_from(left).unwrap_or(usize::MAX).min(wanted.max(SCAN_BLOCK_BYTES));
+        let len = usize::try_from(left).unwrap_or(usize::MAX).min(wanted.max(BLOCK_BYTES));
         self.unread = Bytes::new();
         let mut block = std::mem::take(&mut self.block).try_into_mut().unwrap_or_else(|_in_use| BytesMut::new());
         block.resize(len, 0);

@@ -19,6 +19,9 @@ pub trait Throttle: Sync {
     /// The work is to stop.
     fn pass(&self, bytes: u64) -> Result<(), StorageError>;
 
+    /// A step of the work begins, in which so many bytes are to pass as far as can be told.
+    fn begin_step(&self, _name: &'static str, _bytes: u64) {}
+
     /// Claims space for so many bytes of new files, for as long as the claim lives. Without an implementation there always is some.
     ///
     /// # Errors

@@ -15,15 +15,15 @@ use ottla_protocol::records::{BatchError, BatchView};
 
 use super::dense_writer::DenseWriter;
 use super::newest::NewestOffsets;
+use super::pending::PendingReplacements;
 use super::survivors::{Rules, Survivors};
 use super::transactions::Transactions;
 use crate::storage::batch_header::BatchHeader;
-use crate::storage::disk_reserve::SpaceClaim;
 use crate::storage::error::StorageError;
 use crate::storage::extent::{Extent, joinable};
 use crate::storage::log::Log;
 use crate::storage::log_config::LogConfig;
-use crate::storage::replacement::{NewSegment, SEGMENT_BYTES_MAX};
+use crate::storage::replacement::{NewSegment, Replacement, SEGMENT_BYTES_MAX};
 use crate::storage::segment::{FoundBatch, SealedSegment, Search, Segment, last_append_ms};
 use crate::storage::segment_batches::{NextBatch, SegmentBatches};
 use crate::storage::throttle::Throttle;
@@ -140,7 +140,13 @@ impl Log {
             report: CleanReport { cleaned_up_to, ..CleanReport::default() },
         };
         pass.check_space(&runs)?;
+        let bytes_of = |of_interest: &dyn Fn(&SealedSegment) -> bool| -> u64 {
+            runs.iter().flatten().filter(|segment| of_interest(segment)).map(|segment| segment.size_bytes).sum()
+        };
+        throttle.begin_step("reading keys", bytes_of(&|segment| segment.next_offset > cleaned_up_to));
         pass.map_keys(&runs, cleaned_up_to)?;
+        let mapped_to = pass.report.cleaned_up_to;
+        throttle.begin_step("rewriting segments", 2 * bytes_of(&|segment| segment.base_offset < mapped_to));
         pass.rewrite(runs)?;
         Ok(pass.report)
     }
@@ -215,15 +221,12 @@ impl Pass<'_> {
             let mut rest = run.as_slice();
             for len in self.groups(run)? {
                 let (group, behind) = rest.split_at(len);
-                drop(self.claim_space(group)?);
+                let bytes = group.iter().map(|segment| segment.file_bytes()).sum();
+                drop(self.throttle.claim_space(bytes)?);
                 rest = behind;
             }
         }
         Ok(())
-    }
-
-    fn claim_space(&self, group: &[Arc<SealedSegment>]) -> Result<SpaceClaim, StorageError> {
-        self.throttle.claim_space(group.iter().map(|segment| segment.file_bytes()).sum())
     }
 
     /// Puts the keys of the dirty part into the map, as far as they find room.
@@ -282,9 +285,22 @@ impl Pass<'_> {
         }
     }
 
-    /// Rewrites all segments that the map speaks of, group by group. Whoever holds a replaced segment holds its files: those of a
-    /// group go with it.
+    /// Rewrites all segments that the map speaks of. What could be done before an error stays.
     fn rewrite(&mut self, runs: Vec<Vec<Arc<SealedSegment>>>) -> Result<(), StorageError> {
+        let mut pending = PendingReplacements::new(self.log, self.throttle);
+        let rewritten = self.rewrite_runs(runs, &mut pending);
+        let replaced = pending.replace();
+        self.report.bytes_read = pending.bytes_read;
+        self.report.bytes_written = pending.bytes_written;
+        rewritten.and(replaced)
+    }
+
+    /// Group by group. Whoever holds a segment that is replaced holds its files: those of a group go with it.
+    fn rewrite_runs(
+        &mut self,
+        runs: Vec<Vec<Arc<SealedSegment>>>,
+        pending: &mut PendingReplacements<'_>,
+    ) -> Result<(), StorageError> {
         let mut behind = self.log.first_segment_base();
         for mut run in runs {
             if behind != run[0].base_offset {
@@ -296,7 +312,7 @@ impl Pass<'_> {
             let mut rest = run.into_iter();
             for len in groups {
                 let group: Vec<_> = rest.by_ref().take(len).collect();
-                self.rewrite_group(&group)?;
+                self.rewrite_group(&group, pending)?;
             }
         }
         Ok(())
@@ -318,31 +334,34 @@ impl Pass<'_> {
         Ok(groups)
     }
 
-    fn rewrite_group(&mut self, group: &[Arc<SealedSegment>]) -> Result<(), StorageError> {
-        let _space = self.claim_space(group)?;
+    fn rewrite_group(
+        &mut self,
+        group: &[Arc<SealedSegment>],
+        pending: &mut PendingReplacements<'_>,
+    ) -> Result<(), StorageError> {
+        let space = pending.claim_space(group)?;
         let (vfs, dir) = (self.log.vfs(), self.log.dir());
         let new = NewSegment::create(vfs, dir, group[0].base_offset, self.config.index_interval_bytes)?;
         let mut writer = DenseWriter::new(new);
         let written = self.write_group(group, &mut writer);
         let new = writer.into_segment();
-        let finished = match written {
-            Ok(true) if new.size_bytes() <= SEGMENT_BYTES_MAX => new.finish(vfs, last_append_ms(group))?,
+        match written {
+            Ok(true) if new.size_bytes() <= SEGMENT_BYTES_MAX => {
+                let new = new.finish(vfs, last_append_ms(group))?;
+                let named_before = self.transactions.may_have_records_before();
+                pending.push(Replacement { old: group.to_vec(), new, named_before }, space);
+                Ok(())
+            }
             Ok(_) => {
                 new.discard(vfs);
                 self.transactions.leave_as_it_is(group[group.len() - 1].next_offset);
-                return Ok(());
+                Ok(())
             }
             Err(error) => {
                 new.discard(vfs);
-                return Err(error);
+                Err(error)
             }
-        };
-        let (read, written) = (group.iter().map(|segment| segment.size_bytes).sum::<u64>(), finished.size_bytes);
-        if self.log.replace_segments(group, finished, |aborted| self.transactions.may_have_records(aborted))? {
-            self.report.bytes_read += read;
-            self.report.bytes_written += written;
         }
-        Ok(())
     }
 
     /// Whether there is a difference worth a replacement.

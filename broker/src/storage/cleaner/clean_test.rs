@@ -6,8 +6,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 use ottla_protocol::records::{BatchBuilder, BatchFields, Compression, HEADER_BYTES};
+use parking_lot::Mutex;
 
 use super::*;
+use crate::storage::disk_reserve::SpaceClaim;
 use crate::storage::test_batch::marker;
 use crate::storage::txn_index;
 use crate::storage::validated_batch::ValidatedBatch;
@@ -298,12 +300,18 @@ struct Meter {
     bytes: AtomicU64,
     calls: AtomicU64,
     stop_at: u64,
+    /// Each step, and how much was to pass in it.
+    steps: Mutex<Vec<(&'static str, u64)>>,
 }
 
 impl Throttle for Meter {
     fn pass(&self, bytes: u64) -> Result<(), StorageError> {
         self.bytes.fetch_add(bytes, Ordering::Relaxed);
         if self.calls.fetch_add(1, Ordering::Relaxed) + 1 == self.stop_at { Err(StorageError::Stopped) } else { Ok(()) }
+    }
+
+    fn begin_step(&self, name: &'static str, bytes: u64) {
+        self.steps.lock().push((name, bytes));
     }
 }
 
@@ -314,7 +322,7 @@ fn every_byte_passes_the_throttle_and_a_stop_leaves_the_log_as_it_was_or_cleaned
     let expected = newest(&log);
     let mut calls = 0;
     for stop_at in 1.. {
-        let meter = Meter { bytes: AtomicU64::new(0), calls: AtomicU64::new(0), stop_at };
+        let meter = Meter { bytes: AtomicU64::new(0), calls: AtomicU64::new(0), stop_at, steps: Mutex::default() };
         let cleaned = log.clean(Offset::ZERO, LIMITS, 1_000, &meter);
         assert_eq!(newest(&log), expected, "stopped at {stop_at}");
         let left = std::fs::read_dir(fixture.0.path().join("t-0")).unwrap().map(|file| file.unwrap().file_name());
@@ -329,10 +337,12 @@ fn every_byte_passes_the_throttle_and_a_stop_leaves_the_log_as_it_was_or_cleaned
     assert_eq!(records(&log).len(), 7);
     let (_fixture, log) = a_hundred_of_seven_keys();
     let sealed_bytes = log.size_bytes() - batches(&log).pop().unwrap().size_in_bytes() as u64;
-    let meter = Meter { bytes: AtomicU64::new(0), calls: AtomicU64::new(0), stop_at: 0 };
+    let meter = Meter { bytes: AtomicU64::new(0), calls: AtomicU64::new(0), stop_at: 0, steps: Mutex::default() };
     let report = log.clean(Offset::ZERO, LIMITS, 1_000, &meter).unwrap();
     // Read once for the keys, and read and written again.
     assert_eq!((meter.bytes.load(Ordering::Relaxed), report.records_removed), (3 * sealed_bytes, 93));
+    let steps = meter.steps.into_inner();
+    assert_eq!(steps, [("reading keys", sealed_bytes), ("rewriting segments", 2 * sealed_bytes)]);
 }
 
 fn a_hundred_of_seven_keys() -> (Fixture, Arc<Log>) {
@@ -343,6 +353,42 @@ fn a_hundred_of_seven_keys() -> (Fixture, Arc<Log>) {
     }
     seal(&log);
     (fixture, log)
+}
+
+/// Has space for nothing more beside so many segments that are not in their place yet.
+struct Crowded {
+    dir: std::path::PathBuf,
+    beside_max: u64,
+    most_beside: AtomicU64,
+}
+
+impl Throttle for Crowded {
+    fn pass(&self, _bytes: u64) -> Result<(), StorageError> {
+        Ok(())
+    }
+
+    fn claim_space(&self, bytes: u64) -> Result<SpaceClaim, StorageError> {
+        let files = std::fs::read_dir(&self.dir).unwrap().map(|file| file.unwrap().file_name());
+        let beside = files.filter(|name| name.to_string_lossy().ends_with("cleaned")).count() as u64;
+        self.most_beside.fetch_max(beside, Ordering::Relaxed);
+        match beside > self.beside_max {
+            true => Err(StorageError::NoSpaceAboveReserve { bytes, free_bytes: 0, reserve_bytes: 0 }),
+            false => Ok(SpaceClaim::default()),
+        }
+    }
+}
+
+#[test]
+fn new_segments_take_their_places_together_and_sooner_where_space_is_short() {
+    for (beside_max, most_beside) in [(100, 4), (0, 1), (2, 3)] {
+        let (fixture, log) = a_hundred_of_seven_keys();
+        let dir = fixture.0.path().join("t-0");
+        let crowded = Crowded { dir, beside_max, most_beside: AtomicU64::new(0) };
+        let report = log.clean(Offset::ZERO, LIMITS, 1_000, &crowded).unwrap();
+        assert_eq!((report.records_removed, records(&log).len()), (93, 7));
+        assert!(report.bytes_written > 0 && report.bytes_written < report.bytes_read / 2, "{report:?}");
+        assert_eq!(crowded.most_beside.into_inner(), most_beside, "{beside_max} beside are allowed");
+    }
 }
 
 #[test]

@@ -35,7 +35,8 @@ struct Written {
 
 fn open(vfs: &FaultVfs) -> Result<Arc<LogManager>, StorageError> {
     let data_dir = DataDir::open(Arc::new(vfs.clone()), Path::new(DATA))?;
-    let config = LogManagerConfig { threads: 1, open_files_max: 8, producer_limits: ProducerLimits::default() };
+    // Descriptors enough to replace five segments at once, one by one or joined.
+    let config = LogManagerConfig { threads: 1, open_files_max: 120, producer_limits: ProducerLimits::default() };
     let log = LogConfig {
         segment_bytes: 1_200,
         index_interval_bytes: 200,

@@ -143,6 +143,14 @@ mod tests {
     }
 
     #[test]
+    fn the_budget_is_for_as_many_keys_and_offsets_as_operations_md_says() {
+        let newest = NewestOffsets::new(Offset(0), 128 << 20);
+        assert_eq!(newest.map.slots_max(), 5_242_880);
+        assert_eq!(newest.is_newest(Offset((8 << 23) - 1)), Some(true));
+        assert_eq!(newest.is_newest(Offset(8 << 23)), None);
+    }
+
+    #[test]
     fn beyond_the_reach_of_the_walk_the_map_is_asked() {
         let mut newest = NewestOffsets::new(Offset(0), BUDGET_BYTES);
         let records: Vec<_> = (0..10_000).map(|n| (n * 1_000, key(n % 100))).collect();

@@ -13,10 +13,9 @@ use std::hash::{BuildHasher, RandomState};
 
 use siphasher::sip128::SipHasher13;
 
+use super::slots::{SLOT_BYTES, Slot, Slots};
 use crate::types::Offset;
 
-/// Bytes of one slot.
-const SLOT_BYTES: usize = size_of::<Slot>();
 /// So many keys fit whatever the budget: compaction always gets somewhere.
 const SLOTS_MIN: usize = 1 << 10;
 /// The share of the slots that is filled before the map grows: 3/4.
@@ -25,15 +24,6 @@ const FILL: (usize, usize) = (3, 4);
 /// A key, as a map knows it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct KeyHash([u64; 2]);
-
-#[derive(Debug, Clone, Copy)]
-struct Slot {
-    hash: [u64; 2],
-    /// `None` would cost another eight bytes: negative is empty.
-    offset: i64,
-}
-
-const EMPTY: Slot = Slot { hash: [0; 2], offset: -1 };
 
 /// What a record is to a map.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,9 +40,11 @@ pub(super) enum Put {
 #[derive(Debug)]
 pub(super) struct OffsetMap {
     hasher: SipHasher13,
-    /// At least one of them is empty, unless there are none.
-    slots: Vec<Slot>,
+    /// At least one of them has no key, unless there are none.
+    slots: Slots,
     slots_max: usize,
+    /// How often it can grow to twice its size.
+    doublings_left: u32,
     len: usize,
 }
 
@@ -63,7 +55,14 @@ impl OffsetMap {
         // Each has keys of its own that the operating system drew.
         let secret = [0, 1].map(|word: u8| RandomState::new().hash_one(word));
         let hasher = SipHasher13::new_with_keys(secret[0], secret[1]);
-        OffsetMap { hasher, slots: Vec::new(), slots_max, len: 0 }
+        let doublings_left = (slots_max / SLOTS_MIN).ilog2();
+        OffsetMap { hasher, slots: Slots::new(0), slots_max, doublings_left, len: 0 }
+    }
+
+    /// How many slots it may come to.
+    #[cfg(test)]
+    pub(super) fn slots_max(&self) -> usize {
+        self.slots_max
     }
 
     /// How many keys it has.
@@ -80,42 +79,42 @@ impl OffsetMap {
     /// Brings the slots of these keys into the processor's cache. A map is larger than that, and its slots are far apart: here
     /// memory is asked for many of them at once, where those who look for one key after the other wait for each.
     pub(super) fn touch(&self, keys: impl Iterator<Item = KeyHash>) {
-        if !self.slots.is_empty() {
-            let sum = keys.fold(0, |sum, KeyHash(hash)| sum ^ self.slots[self.home(hash)].offset);
+        if self.slots.len() > 0 {
+            // With the slot behind it, where a key often lies whose home is taken.
+            let sum = keys.fold(0, |sum, KeyHash(hash)| sum ^ self.slots.touch(self.home(hash)));
             std::hint::black_box(sum);
         }
     }
 
     /// Takes note of a record; later ones replace earlier ones.
     pub(super) fn put(&mut self, KeyHash(hash): KeyHash, offset: Offset) -> Put {
-        if !self.slots.is_empty() {
+        let slot = Slot { hash, offset };
+        if self.slots.len() > 0 {
             let at = self.slot_of(hash);
-            let before = std::mem::replace(&mut self.slots[at], Slot { hash, offset: offset.0 });
-            if before.offset >= 0 {
-                return Put::Newer(Offset(before.offset));
+            if let Some(before) = self.slots.get(at) {
+                self.slots.set(at, slot);
+                return Put::Newer(before.offset);
             }
             if (self.len + 1) * FILL.1 <= self.slots.len() * FILL.0 {
+                self.slots.set(at, slot);
                 self.len += 1;
                 return Put::New;
             }
-            self.slots[at] = before;
         }
         if !self.grow() {
             return Put::Full;
         }
-        let at = self.slot_of(hash);
-        self.slots[at] = Slot { hash, offset: offset.0 };
+        self.slots.set(self.slot_of(hash), slot);
         self.len += 1;
         Put::New
     }
 
     /// The newest offset of a key, if it was put in.
     pub(super) fn newest(&self, KeyHash(hash): KeyHash) -> Option<Offset> {
-        if self.slots.is_empty() {
+        if self.slots.len() == 0 {
             return None;
         }
-        let offset = self.slots[self.slot_of(hash)].offset;
-        (offset >= 0).then_some(Offset(offset))
+        self.slots.get(self.slot_of(hash)).map(|slot| slot.offset)
     }
 
     /// Where a key is looked for first.
@@ -123,27 +122,25 @@ impl OffsetMap {
         ((u128::from(hash[0]) * self.slots.len() as u128) >> 64) as usize
     }
 
-    /// The slot of a key, or the empty one that it would get. There always is an empty slot, so this ends.
+    /// The slot of a key, or the one without a key that it would get. There always is one, so this ends.
     fn slot_of(&self, hash: [u64; 2]) -> usize {
         let mut at = self.home(hash);
-        loop {
-            let slot = &self.slots[at];
-            if slot.offset < 0 || slot.hash == hash {
-                return at;
-            }
+        while self.slots.get(at).is_some_and(|slot| slot.hash != hash) {
             at = if at + 1 == self.slots.len() { 0 } else { at + 1 };
         }
+        at
     }
 
     fn grow(&mut self) -> bool {
-        if self.slots.len() >= self.slots_max {
-            return false;
+        if self.slots.len() > 0 {
+            let Some(left) = self.doublings_left.checked_sub(1) else { return false };
+            self.doublings_left = left;
         }
-        let larger = (self.slots.len() * 2).clamp(SLOTS_MIN, self.slots_max);
-        let before = std::mem::replace(&mut self.slots, vec![EMPTY; larger]);
-        for slot in before.into_iter().filter(|slot| slot.offset >= 0) {
-            let at = self.slot_of(slot.hash);
-            self.slots[at] = slot;
+        // So that the last doubling comes to all that there may be, and none takes more beside it than half of that.
+        let larger = self.slots_max >> self.doublings_left;
+        let before = std::mem::replace(&mut self.slots, Slots::new(larger));
+        for slot in before.with_keys() {
+            self.slots.set(self.slot_of(slot.hash), slot);
         }
         true
     }
@@ -185,10 +182,28 @@ mod tests {
     }
 
     #[test]
+    fn it_grows_to_its_budget_by_doubling() {
+        for budget_bytes in [0, 24 << 10, 47 << 10, 100_000, 1_000_000] {
+            let mut map = OffsetMap::new(budget_bytes);
+            let mut sizes = Vec::new();
+            for n in 0_i64.. {
+                if map.put(map.hash(&n.to_be_bytes()), Offset(n)) == Put::Full {
+                    break;
+                }
+                if sizes.last() != Some(&map.slots.len()) {
+                    sizes.push(map.slots.len());
+                }
+            }
+            assert_eq!(sizes.last(), Some(&(budget_bytes / SLOT_BYTES).max(SLOTS_MIN)));
+            assert!(sizes.windows(2).all(|pair| pair[1] / 2 == pair[0]), "{sizes:?}");
+        }
+    }
+
+    #[test]
     fn an_empty_map_takes_no_memory() {
         let map = OffsetMap::new(1 << 30);
         map.touch([map.hash(b"key")].into_iter());
-        assert_eq!((map.slots.capacity(), map.newest(map.hash(b"key"))), (0, None));
+        assert_eq!((map.slots.len(), map.newest(map.hash(b"key"))), (0, None));
     }
 
     #[test]

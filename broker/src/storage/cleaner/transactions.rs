@@ -42,9 +42,9 @@ impl Transactions {
             && self.aborted.get(&header.producer_id).is_some_and(|txns| txns.iter().any(within))
     }
 
-    /// Whether a record of an aborted transaction may be there, once the walk has come to its marker.
-    pub(super) fn may_have_records(&self, aborted: &AbortedTxn) -> bool {
-        aborted.first_offset < self.cleaned_from
+    /// Of aborted transactions whose markers the walk has passed, those that began before this offset may have records left.
+    pub(super) fn may_have_records_before(&self) -> Offset {
+        self.cleaned_from
     }
 
     /// A batch of a transaction keeps at least one record.

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use super::{Log, Segments};
 use crate::storage::error::StorageError;
 use crate::storage::recovery::INDEX_BYTES_MAX;
-use crate::storage::replacement::FinishedSegment;
+use crate::storage::replacement::{Replacement, complete_all};
 use crate::storage::segment::{SealedSegment, extension, segment_path};
 use crate::storage::txn_index::{self, AbortedTxn};
 use crate::storage::vfs::replace_file;
@@ -47,47 +47,70 @@ impl Log {
         Ok(runs)
     }
 
-    /// Puts `new` in the place of `old`, which it covers. False when one of them is gone already: nothing has changed then.
-    /// `is_named` says of which aborted transactions there may be something left.
+    /// Puts each new segment in the place of the old ones that it covers, all of them together. Says of each whether it was done: it was
+    /// not where one of the old ones is gone already.
     ///
     /// # Errors
-    /// Before the replacement is committed an error changes nothing. After that the log goes offline, and the next start
-    /// completes it.
+    /// Before a replacement is committed an error changes nothing: those before it are completed, and those behind it given up. After
+    /// that the log goes offline, and the next start completes them.
     pub(in crate::storage) fn replace_segments(
         &self,
-        old: &[Arc<SealedSegment>],
-        new: FinishedSegment,
-        is_named: impl Fn(&AbortedTxn) -> bool,
-    ) -> Result<bool, StorageError> {
+        replacements: Vec<Replacement>,
+    ) -> Result<Vec<bool>, StorageError> {
         let _alone = self.restructuring.lock();
-        if let Err(error) = self.check_usable() {
-            new.discard(self.vfs());
-            return Err(error);
+        let mut outcome = self.check_usable();
+        let (mut committed, mut are_done) = (Vec::new(), Vec::new());
+        for replacement in replacements {
+            let is_possible = outcome.is_ok() && position_of(&self.segments.load().sealed, &replacement.old).is_some();
+            if is_possible {
+                outcome = self.commit(&replacement, committed.is_empty());
+            }
+            let is_done = is_possible && outcome.is_ok();
+            are_done.push(is_done);
+            match is_done {
+                true => committed.push(replacement),
+                false => replacement.new.discard(self.vfs()),
+            }
         }
+        self.complete(&committed)?;
+        outcome.map(|()| are_done)
+    }
+
+    /// Commits a replacement, those before it durably first: what a tombstone or a marker speaks of lies before it, and must not come
+    /// back when that is gone.
+    fn commit(&self, Replacement { old, new, .. }: &Replacement, is_first: bool) -> Result<(), StorageError> {
         let (first, last) = (old.first().expect("something is replaced"), old.last().expect("something is replaced"));
         assert_eq!((new.base_offset, new.next_offset), (first.base_offset, last.next_offset), "the same offsets");
-        let Some(at) = position_of(&self.segments.load(), old) else {
-            new.discard(self.vfs());
-            return Ok(false);
-        };
-        if let Err(error) = self.prepare(old).and_then(|()| new.commit(self.vfs(), &self.dir)) {
-            new.discard(self.vfs());
-            return Err(error);
+        self.prepare(old)?;
+        if !is_first {
+            self.vfs().sync_dir(&self.dir).map_err(StorageError::io("sync", &self.dir))?;
         }
-        // Nothing else touches these files: whoever trims, closes or replaces takes the same lock.
-        let replaced: Vec<Offset> = old.iter().map(|segment| segment.base_offset).collect();
-        let sizes = new.complete(self.vfs(), &self.dir, &replaced).map_err(|error| self.poison_with(error))?;
-        self.prune_transaction_index(new.base_offset, is_named);
-        let pool = &self.context.open_files;
-        let merged = SealedSegment::new(pool, &self.dir, new.base_offset, new.next_offset, sizes, 0);
+        new.commit(self.vfs(), &self.dir)
+    }
+
+    fn complete(&self, committed: &[Replacement]) -> Result<(), StorageError> {
+        if committed.is_empty() {
+            return Ok(());
+        }
+        let sizes = complete_all(self.vfs(), &self.dir, committed).map_err(|error| self.poison_with(error))?;
+        for Replacement { new, named_before, .. } in committed {
+            self.prune_transaction_index(new.base_offset, |aborted| aborted.first_offset < *named_before);
+        }
         let mut writer = self.writer.lock();
         let segments = self.segments.load_full();
         let mut sealed = segments.sealed.clone();
-        sealed.splice(at..at + old.len(), [Arc::new(merged)]);
+        for (Replacement { old, new, .. }, sizes) in committed.iter().zip(sizes) {
+            let pool = &self.context.open_files;
+            let one = SealedSegment::new(pool, &self.dir, new.base_offset, new.next_offset, sizes, 0);
+            // Nothing else touches these files: whoever trims, closes or replaces takes the same lock.
+            let at = position_of(&sealed, old).expect("they are where they were");
+            sealed.splice(at..at + old.len(), [Arc::new(one)]);
+            // They were durable, and are gone.
+            let is_one_of_them = |base| old.iter().any(|old| old.base_offset == base);
+            writer.unflushed.retain(|unflushed| !is_one_of_them(unflushed.segment.base_offset));
+        }
         self.segments.store(Arc::new(Segments { sealed, active: Arc::clone(&segments.active) }));
-        // They were durable, and are gone.
-        writer.unflushed.retain(|unflushed| !replaced.contains(&unflushed.segment.base_offset));
-        Ok(true)
+        Ok(())
     }
 
     /// What has to be so before others get the names of these segments.
@@ -136,8 +159,8 @@ impl Log {
 }
 
 /// Where these segments are in the list, all of them and side by side.
-fn position_of(segments: &Segments, old: &[Arc<SealedSegment>]) -> Option<usize> {
-    let at = segments.sealed.iter().position(|segment| Arc::ptr_eq(segment, &old[0]))?;
-    let there = segments.sealed.get(at..at + old.len())?;
+fn position_of(sealed: &[Arc<SealedSegment>], old: &[Arc<SealedSegment>]) -> Option<usize> {
+    let at = sealed.iter().position(|segment| Arc::ptr_eq(segment, &old[0]))?;
+    let there = sealed.get(at..at + old.len())?;
     there.iter().zip(old).all(|(there, old)| Arc::ptr_eq(there, old)).then_some(at)
 }

@@ -27,7 +27,9 @@ impl Log {
         let config = self.config();
         self.roll_if_old(&config, now_ms)?;
         let segments = self.segments.load_full();
-        let mut gone = self.kept_no_longer(&segments, &config, now_ms);
+        let log_start = self.offsets().log_start;
+        let deleted = segments.sealed.partition_point(|segment| segment.next_offset <= log_start);
+        let mut gone = self.kept_no_longer(&segments, &config, now_ms).max(deleted);
         if gone > segments.sealed.len() {
             gone = self.seal_to_remove(&config, now_ms);
         }

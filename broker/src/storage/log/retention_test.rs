@@ -144,6 +144,21 @@ fn a_segment_that_cannot_be_read_neither_goes_before_its_time_nor_keeps_the_othe
 }
 
 #[test]
+fn a_segment_of_which_everything_was_deleted_goes_when_it_is_not_the_last_any_more() {
+    let fixture = Fixture::new();
+    let log = fixture.open(-1, -1);
+    fill(&log, 2);
+    assert_eq!(log.delete_records(Offset(20)).unwrap(), Offset(20));
+    assert_eq!((log.segment_count(), fixture.segment_files()), (1, 1), "the last one, in which nothing is left");
+    assert_eq!(log.apply_retention(HOUR_MS).unwrap(), 0);
+    append(&log, &TestBatch::of(10, 100, 2 * HOUR_MS));
+    assert_eq!((log.segment_count(), fixture.segment_files()), (2, 2));
+    assert_eq!(log.apply_retention(2 * HOUR_MS).unwrap(), 1, "whatever the limits are");
+    assert_eq!((log.segment_count(), fixture.segment_files(), log.offsets().log_start), (1, 1, Offset(20)));
+    assert_eq!(log.apply_retention(2 * HOUR_MS).unwrap(), 0);
+}
+
+#[test]
 fn without_limits_everything_stays() {
     let fixture = Fixture::new();
     let log = fixture.open(-1, -1);

@@ -23,11 +23,13 @@ impl Log {
         // Whoever trims, trims alone; appends go on. A close that came first has let go of the folder.
         let _alone = self.restructuring.lock();
         self.check_usable()?;
-        self.keep_producers(before)?;
+        self.keep_producers(before.max(self.offsets().log_start))?;
         let _trimming = self.flushing.lock();
         let offsets = self.offsets();
         let start = before.min(offsets.log_end);
         if start <= offsets.log_start {
+            // A segment that was the last one when the log was deleted up to its end.
+            self.remove_segments_before(offsets.log_start);
             return Ok(offsets.log_start);
         }
         while let Err(error) = checkpoint::write_log_start(self.vfs(), &self.dir, start) {

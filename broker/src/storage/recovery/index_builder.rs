@@ -146,6 +146,18 @@ impl IndexBuilder {
         let offsets = write_file(vfs, dir, base, extension::OFFSET_INDEX, &self.offset_entries, grows)?;
         Ok(usize::from(times) + usize::from(offsets))
     }
+
+    /// Writes the files of a segment that has none yet. Not durable: what a power cut takes of them, or tears, does not fit what
+    /// is on record of them, and is built again.
+    pub(in crate::storage) fn create_files(&self, vfs: &dyn Vfs, dir: &Path, base: Offset) -> Result<(), StorageError> {
+        let create = |extension, bytes: &[u8]| {
+            let path = segment_path(dir, base, extension);
+            let file = vfs.open(&path, Access::CreateNew).map_err(StorageError::io("create", &path))?;
+            write_all_at(&*file, bytes, &[], 0).map_err(StorageError::io("write", &path))
+        };
+        create(extension::TIME_INDEX, &encode(&self.time_entries, base))?;
+        create(extension::OFFSET_INDEX, &encode(&self.offset_entries, base))
+    }
 }
 
 /// Builds the indexes of a sealed segment that is in use, from all of its batches that are good.

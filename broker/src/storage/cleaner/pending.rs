@@ -1,0 +1,88 @@
+//! Segments that a pass has written, and that are not in their place yet.
+//!
+//! Owns how many of them take their places together, which saves most of the syncs where segments are small, and the space that is
+//! claimed for them until those that they replace are gone. What they are bounded by: bytes, and the files that stay open meanwhile.
+
+use std::sync::Arc;
+
+use crate::storage::disk_reserve::SpaceClaim;
+use crate::storage::error::StorageError;
+use crate::storage::log::Log;
+use crate::storage::replacement::Replacement;
+use crate::storage::segment::SealedSegment;
+use crate::storage::throttle::Throttle;
+
+/// Bytes of segments that are replaced together, unless one replacement alone comes to more: so much more of the disk may be taken.
+const REPLACED_BYTES_MAX: u64 = 256 << 20;
+
+/// Replacements that are still to be done.
+pub(super) struct PendingReplacements<'a> {
+    log: &'a Log,
+    throttle: &'a dyn Throttle,
+    replacements: Vec<Replacement>,
+    space: Vec<SpaceClaim>,
+    /// Of the segments that were replaced, and of those that took their place.
+    pub(super) bytes_read: u64,
+    pub(super) bytes_written: u64,
+}
+
+impl<'a> PendingReplacements<'a> {
+    /// None yet.
+    pub(super) fn new(log: &'a Log, throttle: &'a dyn Throttle) -> Self {
+        let (replacements, space) = (Vec::new(), Vec::new());
+        PendingReplacements { log, throttle, replacements, space, bytes_read: 0, bytes_written: 0 }
+    }
+
+    /// Claims the space for what is to replace these segments. Where there is none, or this would be too many at once, those that are
+    /// pending make room first.
+    ///
+    /// # Errors
+    /// It does not fit above the reserve, or those that are pending could not be put in their place.
+    pub(super) fn claim_space(&mut self, group: &[Arc<SealedSegment>]) -> Result<SpaceClaim, StorageError> {
+        let old = || self.replacements.iter().flat_map(|replacement| &replacement.old).chain(group);
+        let is_too_much = old().map(|segment| segment.size_bytes).sum::<u64>() > REPLACED_BYTES_MAX
+            || old().count() > self.log.segments_replaced_max();
+        if is_too_much {
+            self.replace()?;
+        }
+        let claim = || self.throttle.claim_space(group.iter().map(|segment| segment.file_bytes()).sum());
+        match claim() {
+            Err(StorageError::NoSpaceAboveReserve { .. }) if !self.replacements.is_empty() => {
+                self.replace()?;
+                claim()
+            }
+            claimed => claimed,
+        }
+    }
+
+    /// Adds a replacement, for which space was claimed.
+    pub(super) fn push(&mut self, replacement: Replacement, space: SpaceClaim) {
+        self.replacements.push(replacement);
+        self.space.push(space);
+    }
+
+    /// Puts all of them in their place. Whoever holds a replaced segment holds its files: they go with it.
+    ///
+    /// # Errors
+    /// As [`Log::replace_segments`]; none is pending any more.
+    pub(super) fn replace(&mut self) -> Result<(), StorageError> {
+        if self.replacements.is_empty() {
+            return Ok(());
+        }
+        let _space = std::mem::take(&mut self.space);
+        let replacements = std::mem::take(&mut self.replacements);
+        let sizes: Vec<_> = replacements
+            .iter()
+            .map(|Replacement { old, new, .. }| {
+                (old.iter().map(|segment| segment.size_bytes).sum::<u64>(), new.size_bytes)
+            })
+            .collect();
+        for (is_done, (read, written)) in self.log.replace_segments(replacements)?.into_iter().zip(sizes) {
+            if is_done {
+                self.bytes_read += read;
+                self.bytes_written += written;
+            }
+        }
+        Ok(())
+    }
+}
