@@ -73,6 +73,12 @@ pub enum StorageError {
         /// The partition.
         log: String,
     },
+    /// Segments were removed or made anew while they were being compacted; nothing is lost, and the next pass begins anew.
+    #[error("segments of the log {log} changed while they were being compacted")]
+    SegmentsChanged {
+        /// The log.
+        log: String,
+    },
     /// Work in the background was told to stop.
     #[error("stopped: the broker is closing its logs")]
     Stopped,

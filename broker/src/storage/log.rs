@@ -47,6 +47,7 @@ pub use append::AppendOutcome;
 pub(super) use close::LEADER_EPOCH_CHECKPOINT;
 pub use flush::LogObserver;
 pub use read::LogRead;
+pub(super) use replace::Replaced;
 pub use scrub::ScrubbedSegment;
 pub use timestamp::TimestampOffset;
 
@@ -328,7 +329,7 @@ impl Log {
         self.closed.load(Ordering::Acquire)
     }
 
-    fn name(&self) -> String {
+    pub(super) fn name(&self) -> String {
         self.topic_partition.to_string()
     }
 

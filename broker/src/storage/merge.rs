@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 use super::error::StorageError;
 use super::extent::{Extent, joinable};
-use super::log::Log;
+use super::log::{Log, Replaced};
 use super::log_config::LogConfig;
 use super::replacement::{NewSegment, Replacement};
 use super::segment::{SealedSegment, last_append_ms};
@@ -87,12 +87,12 @@ impl Log {
         match copied {
             Ok(true) => {
                 let new = new.finish(vfs, last_append_ms(segments))?;
-                let are_done = self.replace_segments(vec![Replacement {
+                let became = self.replace_segments(vec![Replacement {
                     old: segments.to_vec(),
                     new,
                     named_before: Offset(i64::MAX),
                 }])?;
-                Ok(are_done == [true])
+                Ok(became == [Replaced::Done])
             }
             Ok(false) => {
                 new.discard(vfs);

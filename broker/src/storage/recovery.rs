@@ -236,7 +236,8 @@ fn try_load(
         epochs,
         cadence: active.builder.cadence,
         unflushed: Vec::new(),
-        dir_is_dirty: is_empty || flushed < log_end || recovery.report.indexes_rebuilt > 0,
+        // A broker that was killed may have begun a segment, or written another file, whose name is not durable.
+        dir_is_dirty: !clean || is_empty || recovery.report.indexes_rebuilt > 0,
         took_back: false,
         epochs_are_dirty,
         checksums_on_record: recovery.on_record.clone(),

@@ -147,7 +147,14 @@ impl Log {
         pass.map_keys(&runs, cleaned_up_to)?;
         let mapped_to = pass.report.cleaned_up_to;
         throttle.begin_step("rewriting segments", 2 * bytes_of(&|segment| segment.base_offset < mapped_to));
-        pass.rewrite(runs)?;
+        match pass.rewrite(runs) {
+            // What was done is done; the next pass, with what is there then, goes on.
+            Err(StorageError::SegmentsChanged { .. }) => {
+                pass.report.cleaned_up_to = cleaned_up_to;
+                pass.report.more_to_do = true;
+            }
+            rewritten => rewritten?,
+        }
         Ok(pass.report)
     }
 
@@ -471,7 +478,9 @@ impl Pass<'_> {
     /// stays that no pass has met before.
     fn compact(&mut self, header: &BatchHeader, batch: &BatchView) -> Result<Fate, BatchError> {
         let mapped_to = self.report.cleaned_up_to;
-        let tombstones_go = batch.has_delete_horizon() && self.now_ms > batch.base_timestamp();
+        // What was passed over may have older records of their keys.
+        let tombstones_go =
+            batch.has_delete_horizon() && self.now_ms > batch.base_timestamp() && !self.transactions.have_passed_over();
         let records = batch.plain_records(self.limits.decompressed_bytes_max)?;
         self.survivors.decide(&records, Rules { newest: &self.newest, mapped_to, tombstones_go })?;
         let may_be_marked = !batch.has_delete_horizon() && header.next_offset() <= mapped_to;

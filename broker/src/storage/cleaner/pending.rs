@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use crate::storage::disk_reserve::SpaceClaim;
 use crate::storage::error::StorageError;
-use crate::storage::log::Log;
+use crate::storage::log::{Log, Replaced};
 use crate::storage::replacement::Replacement;
 use crate::storage::segment::SealedSegment;
 use crate::storage::throttle::Throttle;
@@ -64,7 +64,7 @@ impl<'a> PendingReplacements<'a> {
     /// Puts all of them in their place. Whoever holds a replaced segment holds its files: they go with it.
     ///
     /// # Errors
-    /// As [`Log::replace_segments`]; none is pending any more.
+    /// As [`Log::replace_segments`], and where segments have changed since the pass read them; none is pending any more.
     pub(super) fn replace(&mut self) -> Result<(), StorageError> {
         if self.replacements.is_empty() {
             return Ok(());
@@ -77,10 +77,14 @@ impl<'a> PendingReplacements<'a> {
                 (old.iter().map(|segment| segment.size_bytes).sum::<u64>(), new.size_bytes)
             })
             .collect();
-        for (is_done, (read, written)) in self.log.replace_segments(replacements)?.into_iter().zip(sizes) {
-            if is_done {
-                self.bytes_read += read;
-                self.bytes_written += written;
+        for (became, (read, written)) in self.log.replace_segments(replacements)?.into_iter().zip(sizes) {
+            match became {
+                Replaced::Done => {
+                    self.bytes_read += read;
+                    self.bytes_written += written;
+                }
+                Replaced::Gone => {}
+                Replaced::GivenUp => return Err(StorageError::SegmentsChanged { log: self.log.name() }),
             }
         }
         Ok(())

@@ -65,6 +65,11 @@ impl Transactions {
         self.leave_as_it_is(to);
     }
 
+    /// Whether the walk has passed over segments.
+    pub(super) fn have_passed_over(&self) -> bool {
+        self.all_are_needed
+    }
+
     /// What lies before this offset stays as it is.
     pub(super) fn leave_as_it_is(&mut self, to: Offset) {
         self.cleaned_from = to;

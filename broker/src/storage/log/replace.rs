@@ -7,7 +7,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use super::{Log, Segments};
-use crate::storage::error::StorageError;
+use crate::storage::error::{StorageError, is_no_space};
 use crate::storage::recovery::INDEX_BYTES_MAX;
 use crate::storage::replacement::{Replacement, complete_all};
 use crate::storage::segment::{SealedSegment, extension, segment_path};
@@ -17,6 +17,17 @@ use crate::types::Offset;
 
 /// However many descriptors there are.
 const SEGMENTS_MAX: usize = 128;
+
+/// What became of a replacement.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::storage) enum Replaced {
+    Done,
+    /// All of the old segments are gone, with what was in them.
+    Gone,
+    /// It was not committed: some of the old segments are gone, or others have their names now. So it goes with those behind it, which were
+    /// made as if it were done: a tombstone must not go before what it deletes.
+    GivenUp,
+}
 
 impl Log {
     /// How many segments may be replaced at once, by what descriptors there are: their files stay open meanwhile.
@@ -47,33 +58,42 @@ impl Log {
         Ok(runs)
     }
 
-    /// Puts each new segment in the place of the old ones that it covers, all of them together. Says of each whether it was done: it was
-    /// not where one of the old ones is gone already.
+    /// Puts each new segment in the place of the old ones that it covers, all of them together, and says what became of each.
     ///
     /// # Errors
     /// Before a replacement is committed an error changes nothing: those before it are completed, and those behind it given up. After
-    /// that the log goes offline, and the next start completes them.
+    /// that, and where a sync failed, the log goes offline, and the next start completes what was committed.
     pub(in crate::storage) fn replace_segments(
         &self,
         replacements: Vec<Replacement>,
-    ) -> Result<Vec<bool>, StorageError> {
+    ) -> Result<Vec<Replaced>, StorageError> {
         let _alone = self.restructuring.lock();
         let mut outcome = self.check_usable();
-        let (mut committed, mut are_done) = (Vec::new(), Vec::new());
+        let (mut committed, mut became) = (Vec::new(), Vec::new());
         for replacement in replacements {
-            let is_possible = outcome.is_ok() && position_of(&self.segments.load().sealed, &replacement.old).is_some();
-            if is_possible {
+            let goes_on = outcome.is_ok() && became.last() != Some(&Replaced::GivenUp);
+            let one = if !goes_on {
+                Replaced::GivenUp
+            } else if position_of(&self.segments.load().sealed, &replacement.old).is_some() {
                 outcome = self.commit(&replacement, committed.is_empty());
-            }
-            let is_done = is_possible && outcome.is_ok();
-            are_done.push(is_done);
-            match is_done {
-                true => committed.push(replacement),
-                false => replacement.new.discard(self.vfs()),
+                if outcome.is_ok() { Replaced::Done } else { Replaced::GivenUp }
+            } else if self.first_segment_base() >= replacement.new.next_offset {
+                Replaced::Gone
+            } else {
+                Replaced::GivenUp
+            };
+            became.push(one);
+            match one {
+                Replaced::Done => committed.push(replacement),
+                Replaced::Gone | Replaced::GivenUp => replacement.new.discard(self.vfs()),
             }
         }
+        // Of a log that has just gone offline the next start completes what was committed.
+        if outcome.is_err() {
+            self.check_not_poisoned()?;
+        }
         self.complete(&committed)?;
-        outcome.map(|()| are_done)
+        outcome.map(|()| became)
     }
 
     /// Commits a replacement, those before it durably first: what a tombstone or a marker speaks of lies before it, and must not come
@@ -83,7 +103,9 @@ impl Log {
         assert_eq!((new.base_offset, new.next_offset), (first.base_offset, last.next_offset), "the same offsets");
         self.prepare(old)?;
         if !is_first {
-            self.vfs().sync_dir(&self.dir).map_err(StorageError::io("sync", &self.dir))?;
+            let synced = self.vfs().sync_dir(&self.dir).map_err(StorageError::io("sync", &self.dir));
+            // A second sync may succeed although the names are lost.
+            synced.map_err(|error| self.poison_with(error))?;
         }
         new.commit(self.vfs(), &self.dir)
     }
@@ -94,7 +116,7 @@ impl Log {
         }
         let sizes = complete_all(self.vfs(), &self.dir, committed).map_err(|error| self.poison_with(error))?;
         for Replacement { new, named_before, .. } in committed {
-            self.prune_transaction_index(new.base_offset, |aborted| aborted.first_offset < *named_before);
+            self.prune_transaction_index(new.base_offset, |aborted| aborted.first_offset < *named_before)?;
         }
         let mut writer = self.writer.lock();
         let segments = self.segments.load_full();
@@ -141,7 +163,14 @@ impl Log {
 
     /// Leaves only these names in the index of aborted transactions of a segment that has just taken its place. Not before: until
     /// then the records may be there. A crash in between leaves names too many, or an index that the next start builds again.
-    fn prune_transaction_index(&self, base: Offset, is_named: impl Fn(&AbortedTxn) -> bool) {
+    ///
+    /// # Errors
+    /// The file system fails for another reason than a want of space: the log is offline.
+    fn prune_transaction_index(
+        &self,
+        base: Offset,
+        is_named: impl Fn(&AbortedTxn) -> bool,
+    ) -> Result<(), StorageError> {
         let path = segment_path(&self.dir, base, extension::TRANSACTION_INDEX);
         let pruned = txn_index::read(self.vfs(), &path, INDEX_BYTES_MAX).and_then(|mut entries| {
             let before = entries.len();
@@ -152,8 +181,12 @@ impl Log {
                 _ => replace_file(self.vfs(), &path, &txn_index::encode_all(&entries)),
             }
         });
-        if let Err(error) = pruned {
-            tracing::warn!(path = %path.display(), %error, "cannot remove the names of transactions that are gone; they do no harm");
+        match pruned {
+            Err(error) if is_no_space(&error) => {
+                tracing::warn!(path = %path.display(), %error, "cannot remove the names of transactions that are gone; they do no harm");
+                Ok(())
+            }
+            pruned => pruned.map_err(|error| self.poison_with(StorageError::io("replace", &path)(error))),
         }
     }
 }

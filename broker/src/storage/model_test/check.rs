@@ -65,12 +65,23 @@ fn content(log: &Log, model: &mut Model, may_be_gone: bool, context: &str) {
         assert!(may_be_gone && !must_stay.contains(&offset), "{offset} is gone: {missing:?}, {context}");
         gone.push(offset);
     }
+    deleted_keys_stay_deleted(model, &gone, context);
     gone.iter().for_each(|offset| {
         model.records.remove(offset);
     });
     let from = Offset(model.log_start);
     assert!(matches!(log.read(Offset(from.0 - 1), 1, end, true), Err(ReadError::OutOfRange { .. })), "{context}");
     assert!(matches!(log.read(end.next(), 1, end, true), Err(ReadError::OutOfRange { .. })), "{context}");
+}
+
+/// Where the newest record of a key was a tombstone that is gone, no older record of the key is there again.
+fn deleted_keys_stay_deleted(model: &Model, gone: &[i64], context: &str) {
+    let is_gone = |offset: &i64| gone.binary_search(offset).is_ok();
+    for tombstone in model.newest_of_keys(i64::MAX).iter().filter(|offset| is_gone(offset)) {
+        let key = &model.records[tombstone].key;
+        let back = model.records.range(..tombstone).find(|(offset, record)| record.key == *key && !is_gone(offset));
+        assert_eq!(back, None, "the tombstone at {tombstone} is gone and what it deleted is not, {context}");
+    }
 }
 
 fn transactions(log: &Log, model: &Model, context: &str) {
