@@ -7,6 +7,7 @@ use super::compression::Compression;
 use super::decoder::{Decoder, decompression_error};
 use super::error::{BatchError, RecordError};
 use super::source::{SliceSource, Source, StreamSource};
+use super::varint::{read_varint, read_varlong};
 
 /// Which offset deltas are sound.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -131,9 +132,83 @@ struct Walked {
     key_is_null: bool,
 }
 
+/// What nearly every record is: sound, wholly in the window, without headers.
+struct PlainRecord {
+    timestamp_delta: i64,
+    offset_delta: i32,
+    key_is_null: bool,
+    size_bytes: usize,
+}
+
+impl PlainRecord {
+    /// The record at the start of `window`; `None` if there is anything else, whatever that is.
+    #[inline(always)]
+    fn read(window: &[u8]) -> Option<PlainRecord> {
+        let mut at = 0;
+        let declared = plain_varint(window, &mut at)?;
+        let size_bytes = at + usize::try_from(declared).ok()?;
+        let record = window.get(..size_bytes)?;
+        at += 1; // attributes, of which none are in use
+        let (timestamp_delta, timestamp_bytes) = read_varlong(record.get(at..)?).ok()??;
+        at += timestamp_bytes;
+        let offset_delta = plain_varint(record, &mut at)?;
+        let key_length = plain_varint(record, &mut at)?;
+        at += plain_length(key_length)?;
+        let value_length = plain_varint(record, &mut at)?;
+        at += plain_length(value_length)?;
+        let has_no_headers = record.get(at..)? == [0];
+        has_no_headers.then_some(PlainRecord {
+            timestamp_delta,
+            offset_delta,
+            key_is_null: key_length == -1,
+            size_bytes,
+        })
+    }
+}
+
+#[inline(always)]
+fn plain_varint(bytes: &[u8], at: &mut usize) -> Option<i32> {
+    let (value, size) = read_varint(bytes.get(*at..)?).ok()??;
+    *at += size;
+    Some(value)
+}
+
+/// Bytes that follow a length, which is -1 for null.
+#[inline(always)]
+fn plain_length(length: i32) -> Option<usize> {
+    if length == -1 { Some(0) } else { usize::try_from(length).ok() }
+}
+
 impl Walker {
-    #[inline]
+    #[inline(always)]
     fn record<S: Source>(&mut self, source: &mut S) -> Result<Walked, RecordError> {
+        match PlainRecord::read(source.window()) {
+            Some(plain) if self.is_sound(plain.offset_delta) => {
+                source.consume(plain.size_bytes);
+                Ok(self.walked(plain.timestamp_delta, plain.offset_delta, plain.key_is_null))
+            }
+            // Field by field, which also tells what is wrong.
+            _ => self.any_record(source),
+        }
+    }
+
+    #[inline]
+    fn is_sound(&self, offset_delta: i32) -> bool {
+        match self.deltas {
+            OffsetDeltas::Dense => offset_delta == self.due,
+            OffsetDeltas::Rising => offset_delta >= self.due,
+        }
+    }
+
+    #[inline]
+    fn walked(&mut self, timestamp_delta: i64, offset_delta: i32, key_is_null: bool) -> Walked {
+        self.due = offset_delta.saturating_add(1);
+        let timestamp = self.append_time.unwrap_or_else(|| self.base_timestamp.wrapping_add(timestamp_delta));
+        Walked { timestamp, offset_delta, key_is_null }
+    }
+
+    #[inline(never)]
+    fn any_record<S: Source>(&mut self, source: &mut S) -> Result<Walked, RecordError> {
         let declared = source.varint()?;
         if declared < 0 {
             return Err(RecordError::BadLength { what: "a record", length: declared });
@@ -142,14 +217,9 @@ impl Walker {
         source.skip(1)?; // attributes, of which none are in use
         let timestamp_delta = source.varlong()?;
         let offset_delta = source.varint()?;
-        let sound = match self.deltas {
-            OffsetDeltas::Dense => offset_delta == self.due,
-            OffsetDeltas::Rising => offset_delta >= self.due,
-        };
-        if !sound {
+        if !self.is_sound(offset_delta) {
             return Err(RecordError::BadOffsetDelta { actual: offset_delta, expected: self.due });
         }
-        self.due = offset_delta.saturating_add(1);
         let key = source.length("a key")?;
         source.skip(key.unwrap_or(0))?;
         let value = source.length("a value")?;
@@ -165,8 +235,7 @@ impl Walker {
         if actual != i64::from(declared) {
             return Err(RecordError::LengthMismatch { declared, actual });
         }
-        let timestamp = self.append_time.unwrap_or_else(|| self.base_timestamp.wrapping_add(timestamp_delta));
-        Ok(Walked { timestamp, offset_delta, key_is_null: key.is_none() })
+        Ok(self.walked(timestamp_delta, offset_delta, key.is_none()))
     }
 }
 
