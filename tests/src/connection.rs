@@ -9,6 +9,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail, ensure};
 use bytes::Bytes;
 use ottla_protocol::frame::{self, RequestHeader};
+use ottla_protocol::messages::list_offsets::{ListOffsetsPartition, ListOffsetsRequest, ListOffsetsTopic};
 use ottla_protocol::{ApiKey, Request};
 
 /// The longest that an answer may take.
@@ -138,6 +139,17 @@ impl RawConnection {
         let (answered, response) = self.read_response::<R>(version)?;
         ensure!(sent == answered, "asked with correlation id {sent}, answered with {answered}");
         Ok(response)
+    }
+
+    /// The offset of partition 0 at a time, in milliseconds since 1970; -1 is the end of the log, -2 its start.
+    pub fn list_offset(&mut self, topic: &str, timestamp: i64) -> Result<i64> {
+        let partition = ListOffsetsPartition { partition_index: 0, timestamp, ..Default::default() };
+        let topic = ListOffsetsTopic { name: topic.to_owned(), partitions: vec![partition] };
+        let request = ListOffsetsRequest { replica_id: -1, topics: vec![topic], ..Default::default() };
+        let response = self.ask(7, &request)?;
+        let result = &response.topics[0].partitions[0];
+        ensure!(result.error_code == 0, "{result:?}");
+        Ok(result.offset)
     }
 
     /// Reads the answer to a request that was sent before.

@@ -14,7 +14,6 @@ use ottla_protocol::messages::delete_records::{DeleteRecordsPartition, DeleteRec
 use ottla_protocol::messages::delete_topics::{DeleteTopicState, DeleteTopicsRequest};
 use ottla_protocol::messages::fetch::{FetchPartition, FetchRequest, FetchTopic};
 use ottla_protocol::messages::find_coordinator::FindCoordinatorRequest;
-use ottla_protocol::messages::list_offsets::{ListOffsetsPartition, ListOffsetsRequest, ListOffsetsTopic};
 use ottla_protocol::messages::offset_commit::{
     OffsetCommitRequest, OffsetCommitRequestPartition, OffsetCommitRequestTopic,
 };
@@ -75,7 +74,7 @@ pub fn play(address: SocketAddr, disk: &mut dyn SmallDisk, reserve_bytes: u64) -
     disk.take_all()?;
     client.expect_refusal("kept")?;
     client.read_all("kept", 10, acknowledged).context("on a full disk")?;
-    ensure!(client.list_offset("kept", -1)? == acknowledged, "the end of the log");
+    ensure!(client.0.list_offset("kept", -1)? == acknowledged, "the end of the log");
     let before = acknowledged / 2;
     let committed = client.commit_until_refused(disk)?;
     ensure!(client.committed()? == committed, "a commit that was acknowledged is read, one that was refused is not");
@@ -91,7 +90,7 @@ pub fn play(address: SocketAddr, disk: &mut dyn SmallDisk, reserve_bytes: u64) -
     })?;
     let freed = Instant::now();
     client.wait_until_served("kept", freed + RESUMES_WITHIN)?;
-    let end = client.list_offset("kept", -1)?;
+    let end = client.0.list_offset("kept", -1)?;
     ensure!(end == acknowledged + 1, "the record after the full disk is at {acknowledged}, the log ends at {end}");
     client.read_all("kept", before, end).context("after the full disk")?;
     client.commit(committed + 1).context("a group commits again")?;
@@ -289,16 +288,6 @@ impl Client {
         let result = &response.topics[0].partitions[0];
         ensure!(result.error_code == 0, "delete before {before}: {result:?}");
         Ok(result.low_watermark)
-    }
-
-    fn list_offset(&mut self, topic: &str, timestamp: i64) -> Result<i64> {
-        let partition = ListOffsetsPartition { partition_index: 0, timestamp, ..Default::default() };
-        let topic = ListOffsetsTopic { name: topic.to_owned(), partitions: vec![partition] };
-        let request = ListOffsetsRequest { replica_id: -1, topics: vec![topic], ..Default::default() };
-        let response = self.0.ask(7, &request)?;
-        let result = &response.topics[0].partitions[0];
-        ensure!(result.error_code == 0, "{result:?}");
-        Ok(result.offset)
     }
 }
 

@@ -14,7 +14,6 @@ use anyhow::{Context, Result, bail, ensure};
 use ottla_client::{Admin, ClientConfig, Delivery, NewTopic, Producer, ProducerConfig, ProducerRecord};
 use ottla_protocol::Records;
 use ottla_protocol::messages::fetch::{FetchPartition, FetchRequest, FetchTopic};
-use ottla_protocol::messages::list_offsets::{ListOffsetsPartition, ListOffsetsRequest, ListOffsetsTopic};
 use ottla_protocol::records::batches_lenient;
 use ottla_tests::connection::RawConnection;
 use ottla_tests::process::{OttlaOptions, OttlaProcess, free_port};
@@ -215,7 +214,7 @@ struct Client(RawConnection);
 impl Client {
     /// The first offset that can be read, and all records from there on.
     fn read_all(&mut self, topic: &str) -> Result<(i64, Vec<Read>)> {
-        let (mut at, end) = (self.list_offset(topic, -2)?, self.list_offset(topic, -1)?);
+        let (mut at, end) = (self.0.list_offset(topic, -2)?, self.0.list_offset(topic, -1)?);
         let mut start = at;
         let mut reads: Vec<Read> = Vec::new();
         while at < end {
@@ -226,7 +225,7 @@ impl Client {
             let answer = &response.responses[0].partitions[0];
             if answer.error_code == OFFSET_OUT_OF_RANGE {
                 // Retention was faster.
-                start = self.list_offset(topic, -2)?;
+                start = self.0.list_offset(topic, -2)?;
                 ensure!(start > at, "{at} is out of a range that begins at {start}");
                 reads.clear();
                 at = start;
@@ -255,15 +254,5 @@ impl Client {
             ensure!(at > before, "nothing at offset {at}");
         }
         Ok((start, reads))
-    }
-
-    fn list_offset(&mut self, topic: &str, timestamp: i64) -> Result<i64> {
-        let partition = ListOffsetsPartition { partition_index: 0, timestamp, ..Default::default() };
-        let topic = ListOffsetsTopic { name: topic.to_owned(), partitions: vec![partition] };
-        let request = ListOffsetsRequest { replica_id: -1, topics: vec![topic], ..Default::default() };
-        let response = self.0.ask(7, &request)?;
-        let result = &response.topics[0].partitions[0];
-        ensure!(result.error_code == 0, "{result:?}");
-        Ok(result.offset)
     }
 }

@@ -527,11 +527,8 @@ fn a_restart_in_a_rebalance_goes_back_to_the_generation_before() {
 #[test]
 fn when_an_assignment_cannot_be_written_all_join_again() {
     let mut shard = TestShard::default();
-    let ids = [shard.new_id(), shard.new_id()];
-    let tokens = ids.clone().map(|id| shard.join(member(&id)));
-    shard.advance(INITIAL_DELAY_MS * 2);
-    let leader = shard.joined(tokens[0]).unwrap().leader.clone();
-    let other = ids.iter().find(|id| **id != leader).unwrap().clone();
+    let (ids, _) = shard.unassigned(2);
+    let (leader, other) = (ids[0].clone(), ids[1].clone());
     let waits = shard.sync(&sync(&other, 1));
     shard.disk_is_full = true;
     let request = SyncGroup { assignments: shares(&ids), ..sync(&leader, 1) };
@@ -547,10 +544,7 @@ fn when_an_assignment_cannot_be_written_all_join_again() {
 
     // A leader that sends heartbeats and nothing else is waited for as in any rebalance, and then it is out.
     let token = shard.join(member(&other));
-    for _ in 0..REBALANCE_MS / (SESSION_MS / 2) {
-        let _told = shard.heartbeat(&leader, 1);
-        shard.advance(SESSION_MS / 2);
-    }
+    shard.only_heartbeats(&leader, 1);
     let answer = shard.joined(token).unwrap();
     assert_eq!((answer.error, answer.generation, &answer.leader), (None, 2, &other));
     let token = shard.sync(&SyncGroup { assignments: shares(&ids), ..sync(&other, 2) });
@@ -560,11 +554,8 @@ fn when_an_assignment_cannot_be_written_all_join_again() {
 #[test]
 fn an_assignment_that_no_record_can_hold_is_refused_and_the_leader_hands_in_another() {
     let mut shard = TestShard::default();
-    let ids = [shard.new_id(), shard.new_id()];
-    let tokens = ids.clone().map(|id| shard.join(member(&id)));
-    shard.advance(INITIAL_DELAY_MS * 2);
-    let leader = shard.joined(tokens[0]).unwrap().leader.clone();
-    let other = ids.iter().find(|id| **id != leader).unwrap().clone();
+    let (ids, _) = shard.unassigned(2);
+    let (leader, other) = (ids[0].clone(), ids[1].clone());
     let waits = shard.sync(&sync(&other, 1));
     let of_bytes = |id: &str, bytes: usize| (id.to_owned(), Bytes::from(vec![b'x'; bytes]));
     let hand_in = |assignments| SyncGroup { assignments, ..sync(&leader, 1) };
@@ -583,10 +574,7 @@ fn an_assignment_that_no_record_can_hold_is_refused_and_the_leader_hands_in_anot
     let waits = shard.sync(&sync(&other, 2));
     let too_much = SyncGroup { assignments: vec![of_bytes(&leader, 20 << 20)], ..sync(&leader, 2) };
     shard.sync(&too_much);
-    for _ in 0..REBALANCE_MS / (SESSION_MS / 2) {
-        let _told = shard.heartbeat(&leader, 2);
-        shard.advance(SESSION_MS / 2);
-    }
+    shard.only_heartbeats(&leader, 2);
     assert_eq!(shard.heartbeat(&leader, 2), Err(GroupError::UnknownMemberId));
     assert_eq!(shard.synced(waits).unwrap().error, Some(GroupError::RebalanceInProgress));
 }

@@ -255,21 +255,34 @@ impl TestShard {
         answer.member_id.clone()
     }
 
-    /// A stable group of so many members; their ids, the leader's first.
-    pub(super) fn stable(&mut self, members: usize) -> Vec<String> {
-        let ids: Vec<String> = (0..members).map(|_| self.new_id()).collect();
+    /// A group of so many members whose generation has no assignment yet; their ids, the leader's first, and the generation.
+    pub(super) fn unassigned(&mut self, members: usize) -> (Vec<String>, i32) {
+        let mut ids: Vec<String> = (0..members).map(|_| self.new_id()).collect();
         let tokens: Vec<Token> = ids.iter().map(|id| self.join(member(id))).collect();
         self.advance(INITIAL_DELAY_MS * members as i32);
-        let leader = self.joined(tokens[0]).expect("the initial rebalance is over").leader.clone();
-        let generation = self.joined(tokens[0]).unwrap().generation;
-        for id in ids.iter().filter(|id| **id != leader) {
+        let answer = self.joined(tokens[0]).expect("the initial rebalance is over");
+        let (leader, generation) = (answer.leader.clone(), answer.generation);
+        ids.sort_by_key(|id| *id != leader);
+        (ids, generation)
+    }
+
+    /// A stable group of so many members; their ids, the leader's first.
+    pub(super) fn stable(&mut self, members: usize) -> Vec<String> {
+        let (ids, generation) = self.unassigned(members);
+        for id in &ids[1..] {
             self.sync(&sync(id, generation));
         }
-        self.sync(&SyncGroup { assignments: shares(&ids), ..sync(&leader, generation) });
+        self.sync(&SyncGroup { assignments: shares(&ids), ..sync(&ids[0], generation) });
         assert_eq!((self.state(), self.is_anybody_waiting()), ("Stable", false));
-        let mut ids = ids;
-        ids.sort_by_key(|id| *id != leader);
         ids
+    }
+
+    /// A member sends heartbeats and nothing else for the length of a rebalance, whatever it is told.
+    pub(super) fn only_heartbeats(&mut self, id: &str, generation: i32) {
+        for _ in 0..REBALANCE_MS / (SESSION_MS / 2) {
+            let _told = self.heartbeat(id, generation);
+            self.advance(SESSION_MS / 2);
+        }
     }
 }
 
