@@ -19,6 +19,7 @@ use ottla_client::{
 
 use crate::command_line::Bootstrap;
 use crate::interrupt::Interrupt;
+use crate::partition_offsets::chosen_partitions;
 use crate::record_format::{PLACEHOLDERS, RecordFormat, unescape};
 use crate::record_json::{OutputRecord, write_json};
 use crate::start_position::StartPosition;
@@ -207,20 +208,7 @@ fn with_way_on(error: Error, group: Option<&str>) -> anyhow::Error {
 async fn partitions(consumer: &Consumer, command: &ConsumeCommand) -> Result<Vec<TopicPartition>> {
     let [topic] = command.topic.as_slice() else { bail!("several topics can only be read as a member of a --group") };
     let topic = consumer.partitions_for(topic.as_str()).await?;
-    let count = topic.partitions.len();
-    let all = topic.partitions.iter().map(|one| TopicPartition::new(topic.name.clone(), one.partition));
-    let all: Vec<TopicPartition> = all.collect();
-    if command.partition.is_empty() {
-        return Ok(all);
-    }
-    let mut chosen: Vec<TopicPartition> =
-        command.partition.iter().map(|partition| TopicPartition::new(topic.name.clone(), *partition)).collect();
-    chosen.sort_unstable();
-    chosen.dedup();
-    match chosen.iter().find(|partition| !all.contains(partition)) {
-        Some(unknown) => bail!("{unknown} does not exist: the topic has {count} partitions, numbered from 0"),
-        None => Ok(chosen),
-    }
+    Ok(chosen_partitions(&topic, &command.partition)?.into_iter().collect())
 }
 
 /// One offset for each partition, never outside its log.

@@ -1,11 +1,29 @@
-//! From positions as people give them to offsets of partitions.
+//! From numbers and positions as people give them to partitions and their offsets.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use anyhow::Result;
-use ottla_client::{Admin, Error, IsolationLevel, OffsetSpec, TopicPartition};
+use anyhow::{Result, bail};
+use ottla_client::{Admin, Error, IsolationLevel, OffsetSpec, TopicMetadata, TopicPartition};
 
+use crate::output::plural;
 use crate::start_position::StartPosition;
+
+/// The partitions of a topic with these numbers; without any, all of them.
+pub(crate) fn chosen_partitions<'a>(
+    topic: &TopicMetadata,
+    numbers: impl IntoIterator<Item = &'a i32>,
+) -> Result<BTreeSet<TopicPartition>> {
+    let at = |partition: i32| TopicPartition::new(topic.name.clone(), partition);
+    let all: BTreeSet<TopicPartition> = topic.partitions.iter().map(|one| at(one.partition)).collect();
+    let chosen: BTreeSet<TopicPartition> = numbers.into_iter().map(|number| at(*number)).collect();
+    match chosen.difference(&all).next() {
+        Some(unknown) => {
+            let count = plural(all.len() as i64, "partition");
+            bail!("{unknown} does not exist: the topic has {count}, numbered from 0")
+        }
+        None => Ok(if chosen.is_empty() { all } else { chosen }),
+    }
+}
 
 /// The offset of a position in each partition, perhaps outside of its log.
 pub(crate) async fn at_position(

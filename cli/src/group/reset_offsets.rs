@@ -16,7 +16,7 @@ use super::chosen_partitions::ChosenPartitions;
 use super::offsets_file::{read_offsets_file, write_offsets};
 use crate::command_line::Bootstrap;
 use crate::output::{or_dash, plural, print, print_json, table};
-use crate::partition_offsets::{at_position, within_logs};
+use crate::partition_offsets::{at_position, chosen_partitions, within_logs};
 use crate::start_position::StartPosition;
 
 const AFTER_HELP: &str = "\
@@ -209,15 +209,8 @@ async fn partitions(
     let described = admin.describe_topics(&topics).await?;
     for topic in described.into_values() {
         let topic = topic?;
-        let all = topic.partitions.iter().map(|one| TopicPartition::new(topic.name.clone(), one.partition));
-        partitions.extend(all.filter(|at| command.topic.iter().any(|chosen| chosen.contains(at))));
-        let named = command.topic.iter().filter(|chosen| *chosen.topic == *topic.name).flat_map(|one| &one.partitions);
-        for partition in named {
-            let at = TopicPartition::new(topic.name.clone(), *partition);
-            if !partitions.contains(&at) {
-                let count = plural(topic.partitions.len() as i64, "partition");
-                bail!("{at} does not exist: the topic has {count}, numbered from 0");
-            }
+        for chosen in command.topic.iter().filter(|chosen| *chosen.topic == *topic.name) {
+            partitions.extend(chosen_partitions(&topic, &chosen.partitions)?);
         }
     }
     Ok(partitions)

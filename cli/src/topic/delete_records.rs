@@ -8,7 +8,7 @@ use ottla_client::{Admin, OffsetSpec, TopicPartition};
 
 use crate::command_line::Bootstrap;
 use crate::output::{confirm, plural, print};
-use crate::partition_offsets::{at_position, list, within_logs};
+use crate::partition_offsets::{at_position, chosen_partitions, list, within_logs};
 use crate::start_position::StartPosition;
 
 const AFTER_HELP: &str = "\
@@ -73,11 +73,5 @@ async fn partitions(admin: &Admin, command: &DeleteRecordsCommand) -> Result<BTr
     let Some(topic) = admin.describe_topics(&[&command.topic]).await?.into_values().next().transpose()? else {
         bail!("the broker said nothing of the topic {}", command.topic);
     };
-    let all: BTreeSet<i32> = topic.partitions.iter().map(|one| one.partition).collect();
-    if let Some(unknown) = command.partition.iter().find(|partition| !all.contains(partition)) {
-        let count = plural(all.len() as i64, "partition");
-        bail!("{}-{unknown} does not exist: the topic has {count}, numbered from 0", command.topic);
-    }
-    let chosen = if command.partition.is_empty() { all } else { command.partition.iter().copied().collect() };
-    Ok(chosen.into_iter().map(|partition| TopicPartition::new(topic.name.clone(), partition)).collect())
+    chosen_partitions(&topic, &command.partition)
 }
