@@ -6,7 +6,7 @@
 //! more is read or written, because answers could no longer be told apart.
 
 use std::collections::{HashMap, VecDeque};
-use std::io::{self, IoSlice};
+use std::io::IoSlice;
 use std::marker::PhantomData;
 use std::ops::RangeInclusive;
 use std::sync::{Arc, OnceLock};
@@ -27,6 +27,7 @@ use tokio::task::AbortHandle;
 use crate::Error;
 use crate::clock::{self, Instant};
 use crate::config::ClientConfig;
+use crate::dial;
 
 /// Requests that may be submitted and unanswered.
 const IN_FLIGHT_MAX: usize = 128;
@@ -125,7 +126,7 @@ impl Connection {
             true => format!("[{host}]:{port}").into(),
             false => format!("{host}:{port}").into(),
         };
-        let stream = connect(host, port, &address, config.connect_timeout).await?;
+        let stream = dial::connect(host, port, &address, config.connect_timeout).await?;
         let (queue, frames) = mpsc::unbounded_channel();
         let outgoing = Outgoing { next_correlation_id: 0, waiting: VecDeque::new(), queue: Some(queue) };
         let shared = Arc::new(Shared { address, outgoing: Mutex::new(outgoing), closed: OnceLock::new() });
@@ -348,39 +349,6 @@ fn decode_response<R: Request>(frame: Bytes, version: i16) -> Result<R::Response
 
 fn range_in_words(range: &RangeInclusive<i16>) -> String {
     format!("versions {} to {}", range.start(), range.end())
-}
-
-/// Tries the host's addresses (IPv6 and IPv4 alike) in the resolver's order, all within one time limit.
-async fn connect(host: &str, port: u16, address: &Arc<str>, limit: Duration) -> Result<TcpStream, Error> {
-    let failed = |reason: String| Error::Connect { address: address.clone(), reason: reason.into() };
-    let attempts = async {
-        let resolved = tokio::net::lookup_host((host, port)).await;
-        let mut reason = "the name has no address".to_owned();
-        for socket in resolved.map_err(|error| failed(error.to_string()))? {
-            match TcpStream::connect(socket).await {
-                Ok(stream) => return Ok(stream),
-                Err(error) => reason = error.to_string(),
-            }
-        }
-        Err(failed(reason))
-    };
-    let attempt = tokio::time::timeout(limit, attempts).await;
-    let stream = attempt.map_err(|_| failed(format!("no answer within {limit:?}")))??;
-    prepare(&stream).map_err(|error| failed(error.to_string()))?;
-    Ok(stream)
-}
-
-fn prepare(stream: &TcpStream) -> io::Result<()> {
-    stream.set_nodelay(true)?;
-    let socket = socket2::SockRef::from(stream);
-    socket.set_keepalive(true)?;
-    // Within one host there is no line to share: an algorithm that paces what it sends only costs timers and wake-ups. Where this
-    // one may not be chosen, the host's own does too.
-    #[cfg(target_os = "linux")]
-    if stream.local_addr()?.ip() == stream.peer_addr()?.ip() {
-        let _chosen = socket.set_tcp_congestion(b"reno");
-    }
-    Ok(())
 }
 
 /// The connection's task: writes what is queued and reads what comes, until either fails.

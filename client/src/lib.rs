@@ -61,6 +61,7 @@ mod connection;
 mod consumer;
 mod coordinator_calls;
 mod delivery;
+mod dial;
 mod error;
 mod fetch_buffer;
 mod fetch_session;
