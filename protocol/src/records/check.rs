@@ -133,31 +133,31 @@ struct Walked {
 }
 
 /// What nearly every record is: sound, wholly in the window, without headers.
-struct PlainRecord {
+struct SimpleRecord {
     timestamp_delta: i64,
     offset_delta: i32,
     key_is_null: bool,
     size_bytes: usize,
 }
 
-impl PlainRecord {
+impl SimpleRecord {
     /// The record at the start of `window`; `None` if there is anything else, whatever that is.
     #[inline(always)]
-    fn read(window: &[u8]) -> Option<PlainRecord> {
+    fn read(window: &[u8]) -> Option<SimpleRecord> {
         let mut at = 0;
-        let declared = plain_varint(window, &mut at)?;
+        let declared = varint_at(window, &mut at)?;
         let size_bytes = at + usize::try_from(declared).ok()?;
         let record = window.get(..size_bytes)?;
         at += 1; // attributes, of which none are in use
         let (timestamp_delta, timestamp_bytes) = read_varlong(record.get(at..)?).ok()??;
         at += timestamp_bytes;
-        let offset_delta = plain_varint(record, &mut at)?;
-        let key_length = plain_varint(record, &mut at)?;
-        at += plain_length(key_length)?;
-        let value_length = plain_varint(record, &mut at)?;
-        at += plain_length(value_length)?;
+        let offset_delta = varint_at(record, &mut at)?;
+        let key_length = varint_at(record, &mut at)?;
+        at += length_bytes(key_length)?;
+        let value_length = varint_at(record, &mut at)?;
+        at += length_bytes(value_length)?;
         let has_no_headers = record.get(at..)? == [0];
-        has_no_headers.then_some(PlainRecord {
+        has_no_headers.then_some(SimpleRecord {
             timestamp_delta,
             offset_delta,
             key_is_null: key_length == -1,
@@ -167,7 +167,7 @@ impl PlainRecord {
 }
 
 #[inline(always)]
-fn plain_varint(bytes: &[u8], at: &mut usize) -> Option<i32> {
+fn varint_at(bytes: &[u8], at: &mut usize) -> Option<i32> {
     let (value, size) = read_varint(bytes.get(*at..)?).ok()??;
     *at += size;
     Some(value)
@@ -175,17 +175,17 @@ fn plain_varint(bytes: &[u8], at: &mut usize) -> Option<i32> {
 
 /// Bytes that follow a length, which is -1 for null.
 #[inline(always)]
-fn plain_length(length: i32) -> Option<usize> {
+fn length_bytes(length: i32) -> Option<usize> {
     if length == -1 { Some(0) } else { usize::try_from(length).ok() }
 }
 
 impl Walker {
     #[inline(always)]
     fn record<S: Source>(&mut self, source: &mut S) -> Result<Walked, RecordError> {
-        match PlainRecord::read(source.window()) {
-            Some(plain) if self.is_sound(plain.offset_delta) => {
-                source.consume(plain.size_bytes);
-                Ok(self.walked(plain.timestamp_delta, plain.offset_delta, plain.key_is_null))
+        match SimpleRecord::read(source.window()) {
+            Some(simple) if self.is_sound(simple.offset_delta) => {
+                source.consume(simple.size_bytes);
+                Ok(self.walked(simple.timestamp_delta, simple.offset_delta, simple.key_is_null))
             }
             // Field by field, which also tells what is wrong.
             _ => self.any_record(source),
