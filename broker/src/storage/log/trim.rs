@@ -134,3 +134,7 @@ impl Log {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "trim_test.rs"]
+mod tests;
