@@ -17,6 +17,9 @@ use crate::storage::vfs::{Fault, FaultVfs, Vfs};
 use crate::storage::{DataDir, Log, LogConfig, LogManager, LogManagerConfig, LogToOpen, ProducerLimits, Unthrottled};
 use crate::types::{LeaderEpoch, Offset, TopicPartition};
 
+#[path = "crash_twice_test.rs"]
+mod twice;
+
 const DATA: &str = "/data";
 /// Power cuts looked at for each crash point.
 const SEEDS: u64 = 2;
