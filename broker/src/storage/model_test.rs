@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 mod check;
 mod model;
+mod operations;
 mod run;
 
 /// Seeds of a usual run.
