@@ -6,7 +6,7 @@ use std::path::Path;
 
 use super::*;
 use crate::storage::test_batch::{TestBatch, batch, marker};
-use crate::storage::vfs::{FaultVfs, Vfs};
+use crate::storage::vfs::{Fault, FaultVfs, Vfs};
 use crate::storage::{LogConfig, LogContext, OpenFiles, OpenMode, ProducerLimits};
 use crate::types::{LeaderEpoch, TopicPartition};
 
@@ -109,4 +109,43 @@ fn a_transaction_that_is_open_over_deleted_records_holds_readers_at_the_start_of
         log.update_high_watermark(log.offsets().log_end);
         assert_eq!(log.first_unstable_offset(), None, "seed {seed}");
     }
+}
+
+/// Deletes all that a log has, and begins another segment behind it: the next start removes the one before.
+fn a_segment_behind_what_is_deleted(fault: Option<u64>) -> (FaultVfs, TestBatch, u64) {
+    let (disk, log) = fresh();
+    let sent = batch(&["idempotent"], 1).by_producer(IDEMPOTENT, 0, 0);
+    append(&log, &sent);
+    log.flush().unwrap();
+    let before = disk.calls();
+    if let Some(call) = fault {
+        disk.fail_call(before + call, Fault::IoError);
+    }
+    let deleted = log.delete_records(Offset(1));
+    assert_eq!(deleted.is_err(), fault.is_some(), "{deleted:?}, {fault:?}");
+    let calls = disk.calls() - before;
+    append(&log, &large());
+    let _offline_after_a_failed_sync = log.flush();
+    (disk, sent, calls)
+}
+
+#[test]
+fn who_wrote_what_is_deleted_as_a_whole_may_repeat_it_behind_another_segment() {
+    let (disk, sent, calls) = a_segment_behind_what_is_deleted(None);
+    let mut disks = vec![(disk, String::from("no fault"))];
+    // A deletion that fails may be on record nevertheless.
+    for call in 1..=calls {
+        disks.push((a_segment_behind_what_is_deleted(Some(call)).0, format!("call {call} failed")));
+    }
+    let mut moved = 0;
+    for (disk, context) in disks {
+        for seed in 0..20 {
+            let log = open(&disk.power_cut(seed));
+            let offsets = log.offsets();
+            moved += usize::from(offsets.log_start == Offset(1));
+            let repeated = log.append(sent.build(), EPOCH, 0).unwrap();
+            assert!(repeated.duplicate, "{context}, seed {seed}: {repeated:?}, {offsets:?}");
+        }
+    }
+    assert!(moved > 20, "{moved}");
 }
