@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use ottla_protocol::records::BatchView;
 
-use super::model::Model;
+use super::model::{Model, ModelRecord};
 use crate::storage::{Log, LogOffsets, ReadError};
 use crate::types::{LeaderEpoch, Offset, ProducerId};
 
@@ -24,6 +24,15 @@ pub(super) fn offsets(log: &Log, model: &Model, context: &str) {
     let LogOffsets { log_start, log_end, flushed } = log.offsets();
     assert_eq!((log_start.0, log_end.0), (model.log_start, model.log_end), "start and end, {context}");
     assert!(flushed.0 >= model.flushed && flushed <= log_end, "flushed {flushed} of {}, {context}", model.flushed);
+}
+
+/// Whether a record is what can be read at an offset.
+pub(super) fn is_at(log: &Log, offset: i64, record: &ModelRecord) -> bool {
+    let Ok(read) = log.read(Offset(offset), 1, log.offsets().log_end, true) else { return false };
+    let bytes = read.slice.map(|slice| slice.read().unwrap()).unwrap_or_default();
+    let Ok((batch, _)) = BatchView::split(&Bytes::from(bytes)) else { return false };
+    let mut records = batch.records(DECOMPRESSED_BYTES_MAX).unwrap().map(Result::unwrap);
+    records.any(|there| there.offset == offset && record.is(&there))
 }
 
 fn content(log: &Log, model: &mut Model, may_be_gone: bool, context: &str) {

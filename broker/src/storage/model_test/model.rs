@@ -75,6 +75,9 @@ pub(super) struct Model {
     /// Offsets that are refused since a power cut, the second one excluded.
     pub(super) refused: Vec<(i64, i64)>,
     pub(super) timeline: Vec<Event>,
+    /// A batch whose append failed, and that the log did not have after a kill. Without a flush since, a power cut may bring it back in the
+    /// place of others that are not durable.
+    pub(super) taken_back: Option<(ModelBatch, Vec<ModelRecord>)>,
     /// What was appended before it and is deleted may be forgotten of its producers.
     pub(super) known_from: i64,
 }
@@ -105,6 +108,22 @@ impl Model {
         self.batches.split_off(&log_end);
         self.log_end = log_end;
         self.flushed = flushed;
+    }
+
+    /// The last batch with its records, if it lies behind `log_end`.
+    pub(super) fn behind(&self, log_end: i64) -> Option<(ModelBatch, Vec<ModelRecord>)> {
+        let batch = self.batches.range(log_end..).next_back().map(|(_, batch)| *batch)?;
+        let records = self.records.range(batch.base_offset..=batch.last_offset);
+        Some((batch, records.map(|(_, record)| record.clone()).collect()))
+    }
+
+    /// Puts a batch in the place of whatever has its offsets.
+    pub(super) fn put_back(&mut self, batch: ModelBatch, records: Vec<ModelRecord>) {
+        let range = batch.base_offset..=batch.last_offset;
+        self.records.retain(|offset, _| !range.contains(offset));
+        self.batches.retain(|base_offset, _| !range.contains(base_offset));
+        self.records.extend((batch.base_offset..).zip(records));
+        self.batches.insert(batch.base_offset, batch);
     }
 
     /// Takes out what is refused: nobody knows of it any more.

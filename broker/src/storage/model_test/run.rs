@@ -271,7 +271,18 @@ impl World {
         if !is_whole {
             self.model.known_from = start;
         }
+        let flushed = self.model.flushed;
+        let taken_back = self.model.taken_back.take().filter(|(batch, _)| batch.base_offset >= flushed);
+        if how == Restart::Killed {
+            self.model.taken_back = self.model.behind(end).or(taken_back.clone());
+        }
         self.model.cut_at(end, offsets.flushed.0);
+        if let Some((batch, records)) = taken_back
+            && how == Restart::PowerCut
+            && check::is_at(&log, batch.base_offset, &records[0])
+        {
+            self.model.put_back(batch, records);
+        }
         self.model.start_at(start);
         self.log_start_max = start;
         self.cleaned_up_to = self.cleaned_up_to.min(Offset(end));
