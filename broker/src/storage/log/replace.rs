@@ -114,7 +114,8 @@ impl Log {
         if committed.is_empty() {
             return Ok(());
         }
-        let sizes = complete_all(self.vfs(), &self.dir, committed).map_err(|error| self.poison_with(error))?;
+        let sizes =
+            complete_all(self.vfs(), &self.dir, committed, &self.snapshots).map_err(|error| self.poison_with(error))?;
         for Replacement { new, named_before, .. } in committed {
             self.prune_transaction_index(new.base_offset, |aborted| aborted.first_offset < *named_before)?;
         }
