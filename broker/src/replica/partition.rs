@@ -301,13 +301,11 @@ impl Partition {
         committed_only: bool,
     ) -> Result<PartitionRead, ReadError> {
         let offsets = self.offsets();
-        let up_to = if committed_only { offsets.last_stable } else { offsets.high_watermark };
-        let read = self.log.read_to_send(from, max_bytes, up_to, at_least_one)?;
-        let aborted = match &read.slice {
-            Some(_) if committed_only => self.log.aborted_transactions(from, up_to)?,
-            _ => Vec::new(),
+        let read = match committed_only {
+            true => self.log.read_committed_to_send(from, max_bytes, offsets.last_stable, at_least_one)?,
+            false => self.log.read_to_send(from, max_bytes, offsets.high_watermark, at_least_one)?,
         };
-        Ok(PartitionRead { slice: read.slice, offsets, aborted })
+        Ok(PartitionRead { slice: read.slice, offsets, aborted: read.aborted })
     }
 
     /// Where the log parted from that of a reader who last read records of `epoch` before `offset` (KIP-595), if it did.

@@ -1,7 +1,7 @@
 //! Compaction and merging in the background: which log is next, and how it went.
 //!
 //! Owns the threads, the choice of the filthiest log, how far each was cleaned, and which could not be. The work on one log is
-//! `cleaner/clean.rs` and `merge.rs`. By part: `newest.rs` (which record of each key is the newest: `offset_map.rs`
+//! `cleaner/clean.rs` and `merge.rs`. By part: `pass.rs` (what stays), `newest.rs` (which record of each key is the newest: `offset_map.rs`
 //! knows by key, in `slots.rs`, `superseded.rs` by offset, in bounded memory), `survivors.rs` (which records of a batch stay), `transactions.rs`,
 //! `dense_writer.rs`, `pending.rs` (what is written and not in its place yet), `progress.rs` (what is on record), `step.rs` (how far a
 //! pass is).
@@ -28,6 +28,7 @@ mod crash_test;
 mod dense_writer;
 mod newest;
 mod offset_map;
+mod pass;
 mod pending;
 mod progress;
 mod slots;

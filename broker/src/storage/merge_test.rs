@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use super::*;
 use crate::storage::batch_header::{BatchHeader, HEADER_BYTES};
+use crate::storage::segment::{extension, parse_segment_name};
 use crate::storage::test_batch::TestBatch;
 use crate::storage::vfs::RealVfs;
 use crate::storage::{CleanLimits, LogContext, OpenFiles, OpenMode, ProducerLimits, Unthrottled};
@@ -246,6 +247,27 @@ fn a_compacted_log_is_merged_where_compaction_may_touch_it() {
     let limits = CleanLimits { map_bytes_max: 1 << 20, decompressed_bytes_max: 1 << 20 };
     let cleaned = log.clean(Offset::ZERO, limits, 20 * MINUTE_MS + 2, &Unthrottled).unwrap();
     assert_eq!(cleaned.cleaned_up_to, Offset(11 * 4), "and they wait for nobody younger");
+}
+
+#[test]
+fn no_producer_snapshot_outlives_the_segments_that_it_speaks_of_at_the_first_merge_and_later() {
+    let fixture = Fixture::new();
+    let config = by_the_minute(1 << 20);
+    let log = fixture.open(&config, OpenMode::default());
+    let snapshots = || {
+        let offset = |name: String| parse_segment_name(&name, extension::PRODUCER_SNAPSHOT);
+        fixture.files().into_iter().filter_map(offset).collect::<Vec<_>>()
+    };
+    for round in 1..4 {
+        // One at the begin of each segment, and one of a checkpoint, in the segment that is active.
+        trickle(&log, round * 10..round * 10 + 5);
+        let checkpoint = log.checkpoint().unwrap();
+        trickle(&log, round * 10 + 5..round * 10 + 10);
+        assert!(snapshots().len() > 8 && snapshots().contains(&checkpoint), "round {round}: {:?}", snapshots());
+        assert!(log.merge_segments((round * 10 + 10) * MINUTE_MS, &Unthrottled).unwrap() > 8);
+        let merged_to = log.first_segment_end().unwrap();
+        assert_eq!(snapshots(), [merged_to], "round {round}: that of the active segment");
+    }
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
-use ottla_protocol::records::{BatchBuilder, BatchFields, Compression, HEADER_BYTES};
+use ottla_protocol::records::{BatchBuilder, BatchFields, BatchView, Compression, HEADER_BYTES};
 use parking_lot::Mutex;
 
 use super::*;
@@ -14,7 +14,7 @@ use crate::storage::test_batch::marker;
 use crate::storage::txn_index;
 use crate::storage::validated_batch::ValidatedBatch;
 use crate::storage::vfs::RealVfs;
-use crate::storage::{LogContext, OpenFiles, OpenMode, ProducerLimits, Unthrottled};
+use crate::storage::{LogConfig, LogContext, OpenFiles, OpenMode, ProducerLimits, Unthrottled};
 use crate::types::{LeaderEpoch, TopicPartition};
 
 const HOUR_MS: i64 = 3_600_000;

@@ -1,7 +1,7 @@
 //! Replacing adjacent sealed segments by one, while the log is read and written.
 //!
 //! Owns the locks and the list of segments in memory; the files are `replacement.rs`'s. Readers of a replaced segment keep
-//! reading its files, which stay open for them.
+//! reading its files, which stay open for them, and know the aborted transactions that its index named.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -114,7 +114,8 @@ impl Log {
         if committed.is_empty() {
             return Ok(());
         }
-        let sizes = complete_all(self.vfs(), &self.dir, committed).map_err(|error| self.poison_with(error))?;
+        let sizes =
+            complete_all(self.vfs(), &self.dir, committed, &self.snapshots).map_err(|error| self.poison_with(error))?;
         for Replacement { new, named_before, .. } in committed {
             self.prune_transaction_index(new.base_offset, |aborted| aborted.first_offset < *named_before)?;
         }
@@ -144,20 +145,18 @@ impl Log {
     }
 
     /// The first segment's index of aborted transactions names those of all before the replacement is committed: a name too
-    /// many does no harm, one too few would show their records.
+    /// many does no harm, one too few would show their records. Who reads the old segments gets what each of them named.
     fn join_transaction_indexes(&self, old: &[Arc<SealedSegment>]) -> Result<(), StorageError> {
-        let path = |segment: &SealedSegment| segment_path(&self.dir, segment.base_offset, extension::TRANSACTION_INDEX);
-        let (mut all, mut named) = (Vec::new(), HashSet::new());
-        for segment in old {
-            let path = path(segment);
-            let entries =
-                txn_index::read(self.vfs(), &path, i32::MAX as u64).map_err(StorageError::io("read", &path))?;
-            all.extend(entries.into_iter().filter(|entry| named.insert(*entry)));
+        let (first, others) = old.split_first().expect("something is replaced");
+        let of_first = first.keep_aborted(&self.dir)?;
+        let (mut all, mut named) = (of_first.to_vec(), HashSet::<AbortedTxn>::from_iter(of_first.iter().copied()));
+        for segment in others {
+            all.extend(segment.keep_aborted(&self.dir)?.iter().filter(|name| named.insert(**name)));
         }
-        if all.is_empty() {
+        if all.len() == of_first.len() {
             return Ok(());
         }
-        let path = path(&old[0]);
+        let path = segment_path(&self.dir, first.base_offset, extension::TRANSACTION_INDEX);
         replace_file(self.vfs(), &path, &txn_index::encode_all(&all)).map_err(StorageError::io("replace", &path))
     }
 
