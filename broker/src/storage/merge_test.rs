@@ -249,6 +249,31 @@ fn a_compacted_log_is_merged_where_compaction_may_touch_it() {
     assert_eq!(cleaned.cleaned_up_to, Offset(11 * 4), "and they wait for nobody younger");
 }
 
+/// Deletes the first segment while it is being copied.
+struct Deleting<'a>(&'a Log);
+
+impl Throttle for Deleting<'_> {
+    fn pass(&self, _bytes: u64) -> Result<(), StorageError> {
+        if self.0.offsets().log_start == Offset::ZERO {
+            self.0.delete_records(self.0.first_segment_end().unwrap()).unwrap();
+        }
+        Ok(())
+    }
+}
+
+#[test]
+fn what_is_deleted_meanwhile_gives_up_its_own_merge_and_no_other() {
+    let fixture = Fixture::new();
+    let log = fixture.open(&by_the_minute(2_400), OpenMode::default());
+    trickle(&log, 0..13);
+    let expected = content(&log);
+    assert_eq!(log.merge_segments(13 * MINUTE_MS, &Deleting(&log)).unwrap(), 2 * 3, "eight of twelve become two");
+    assert_eq!((log.segment_count(), log.offsets().log_start), (3 + 2 + 1, Offset(4)));
+    assert_eq!(content(&log), expected[2..], "two batches are deleted");
+    assert!(fixture.files().iter().all(|name| !name.ends_with("cleaned") && !name.ends_with("swap")));
+    assert_eq!(log.merge_segments(13 * MINUTE_MS, &Unthrottled).unwrap(), 2, "the others of the first four");
+}
+
 #[test]
 fn no_producer_snapshot_outlives_the_segments_that_it_speaks_of_at_the_first_merge_and_later() {
     let fixture = Fixture::new();
