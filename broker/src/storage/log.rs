@@ -297,9 +297,11 @@ impl Log {
         self.writer.lock().epochs.latest_epoch()
     }
 
-    /// First offset of the oldest transaction that is open or not below the high watermark yet. Waits for nobody.
+    /// First offset of the oldest transaction that is open or not below the high watermark yet, or the start of the log where
+    /// its first records are deleted. Waits for nobody.
     pub fn first_unstable_offset(&self) -> Option<Offset> {
-        Some(Offset(self.first_unstable.load(Ordering::Acquire))).filter(|offset| offset.0 < i64::MAX)
+        let first = Some(Offset(self.first_unstable.load(Ordering::Acquire))).filter(|offset| offset.0 < i64::MAX)?;
+        Some(first.max(Offset(self.log_start.load(Ordering::Acquire))))
     }
 
     /// Says how far the log is committed: transactions whose marker lies before are stable from now on.

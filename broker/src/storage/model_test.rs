@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 mod check;
 mod model;
+mod operations;
 mod run;
 
 /// Seeds of a usual run.
@@ -20,7 +21,7 @@ const SEEDS: u64 = 60;
 /// Operations for each seed.
 const STEPS: usize = 150;
 /// Seeds that failed once.
-const REGRESSIONS: [u64; 6] = [365, 394, 496, 1_354_282_857, 560_245_226, 1_723_662_627];
+const REGRESSIONS: [u64; 7] = [365, 394, 496, 1_354_282_857, 560_245_226, 1_723_662_627, 575_099_031];
 
 fn number(variable: &str) -> Option<u64> {
     std::env::var(variable).ok().map(|text| text.parse().unwrap_or_else(|_| panic!("{variable}={text} is no number")))

@@ -328,12 +328,10 @@ impl ProducerState {
         before - self.entries.len()
     }
 
-    /// Forgets everything, for a rebuild that starts at `end_offset`.
-    pub fn reset(&mut self, end_offset: Offset) {
-        self.entries.clear();
+    /// Lets go of the transactions that are open, where no record of them is left in the log. What repeats are recognised by stays.
+    pub fn forget_open_transactions(&mut self) {
+        self.entries.values_mut().for_each(|entry| entry.current_txn_first_offset = None);
         self.open_transactions.clear();
-        self.end_offset = end_offset;
-        self.give_back_places();
     }
 
     /// The offset after the last batch that this state accounts for. Batches without a producer id move it through

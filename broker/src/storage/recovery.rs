@@ -203,8 +203,8 @@ fn try_load(
         true => recovery.begin_first_segment()?,
         false => recovery.check_segments(trusted_below)?,
     };
-    let log_end = active.next_offset;
-    let (active, log_start) = match log_start > log_end {
+    let starts_anew = log_start > active.next_offset;
+    let (active, log_start) = match starts_anew {
         // Everything was deleted up to an offset that is no longer there: offsets are not given out twice.
         true => (recovery.restart_at(log_start)?, log_start),
         false => (active, log_start.max(recovery.segments[0].base)),
@@ -217,7 +217,10 @@ fn try_load(
     }
     // Of a log without records nothing needs to be durable, and nothing to be saved.
     let is_empty = active.size_bytes == 0 && recovery.segments.len() == 1;
-    let (producers, mut epochs, mut epochs_are_dirty) = recovery.replay(log_end)?;
+    let (mut producers, mut epochs, mut epochs_are_dirty) = recovery.replay(log_end)?;
+    if starts_anew {
+        recovery.keep_producers(&mut producers, log_end);
+    }
     epochs_are_dirty |= epochs.truncate_from_end(log_end) | epochs.truncate_from_start(log_start);
     // Behind its recovery point nothing was written, also if the broker was killed.
     let is_durable = clean || (!recovery.sync_failed && mode.recovery_point.is_some_and(|point| log_end <= point));

@@ -15,7 +15,7 @@ use super::compression::Compression;
 use super::crc32c::crc32c;
 use super::error::{BatchError, RecordError};
 use super::source::{SliceSource, Source};
-use super::varint::{put_varint, put_varlong, varlong_size};
+use super::varint::{Head, put_varint, put_varlong, read_varint, varlong_size};
 
 const LENGTH_PREFIX_BYTES: usize = 12;
 const COMPRESSION_BITS: i16 = 0x07;
@@ -35,6 +35,7 @@ pub struct RecordSummary<'a> {
 }
 
 /// Where a record lies within decompressed ones.
+#[derive(Debug, PartialEq, Eq)]
 struct Frame {
     /// With its length in front.
     whole: Range<usize>,
@@ -60,7 +61,7 @@ impl PlainRecords<'_> {
     pub fn for_each(&self, mut visit: impl FnMut(RecordSummary<'_>)) -> Result<(), BatchError> {
         let base_offset = self.batch.base_offset();
         self.walk(|frame| {
-            visit(summary(&self.plain[frame.rest..frame.whole.end], base_offset)?);
+            visit(summary(&self.plain, &frame, base_offset)?);
             Ok(())
         })
     }
@@ -207,7 +208,29 @@ fn put(batch: &mut [u8], at: usize, field: &[u8]) {
     batch[at..at + field.len()].copy_from_slice(field);
 }
 
+#[inline(always)]
 fn read_frame(plain: &[u8], at: usize) -> Result<Frame, RecordError> {
+    match frame_at(plain, at) {
+        Some(frame) => Ok(frame),
+        // Field by field, which also tells what is wrong.
+        None => any_frame(plain, at),
+    }
+}
+
+/// A sound one, as far as it reaches; `None` if there is anything else, or the records end a few bytes behind it.
+#[inline(always)]
+fn frame_at(plain: &[u8], at: usize) -> Option<Frame> {
+    let mut head = Head::of(plain.get(at..)?)?;
+    let length = usize::try_from(head.varint()?).ok()?;
+    let body = head.at;
+    head.at += 1; // attributes, of which none are in use
+    let timestamp_delta = head.varlong()?;
+    let is_whole = head.at <= body + length && body + length <= plain.len() - at;
+    is_whole.then_some(Frame { whole: at..at + body + length, body: at + body, rest: at + head.at, timestamp_delta })
+}
+
+#[inline(never)]
+fn any_frame(plain: &[u8], at: usize) -> Result<Frame, RecordError> {
     let mut source = SliceSource::new(&plain[at..]);
     let length = source.required_length("a record")?;
     let body = at + source.offset();
@@ -218,8 +241,36 @@ fn read_frame(plain: &[u8], at: usize) -> Result<Frame, RecordError> {
     Ok(Frame { whole: at..end, body, rest: body + source.offset(), timestamp_delta })
 }
 
-/// Of what follows a record's timestamp delta, up to the record's end: so that no field can reach into the next one.
-fn summary(rest: &[u8], base_offset: i64) -> Result<RecordSummary<'_>, RecordError> {
+/// Of what follows a record's timestamp delta.
+#[inline(always)]
+fn summary<'a>(plain: &'a [u8], frame: &Frame, base_offset: i64) -> Result<RecordSummary<'a>, RecordError> {
+    let (offset_delta, key, is_tombstone) = match fields_at(plain, frame) {
+        Some(fields) => fields,
+        None => any_fields(&plain[frame.rest..frame.whole.end])?,
+    };
+    Ok(RecordSummary { offset: base_offset.saturating_add(i64::from(offset_delta)), key, is_tombstone })
+}
+
+/// What decides about a record: its offset delta, its key, and whether its value is null.
+type Fields<'a> = (i32, Option<&'a [u8]>, bool);
+
+/// Those of a sound record; `None` if there is anything else, or the records end a few bytes behind.
+#[inline(always)]
+fn fields_at<'a>(plain: &'a [u8], frame: &Frame) -> Option<Fields<'a>> {
+    let mut head = Head::of(plain.get(frame.rest..)?)?;
+    let offset_delta = head.varint()?;
+    let key_bytes = usize::try_from(head.varint()?).ok()?;
+    let key_at = frame.rest + head.at;
+    // Within the record only, so that no field can reach into the next one.
+    let behind_key = plain.get(key_at..frame.whole.end)?;
+    let (key, value) = behind_key.split_at_checked(key_bytes)?;
+    let (value_length, _) = read_varint(value).ok()??;
+    (value_length >= -1).then_some((offset_delta, Some(key), value_length == -1))
+}
+
+/// Reads within the record only.
+#[inline(never)]
+fn any_fields(rest: &[u8]) -> Result<Fields<'_>, RecordError> {
     let mut source = SliceSource::new(rest);
     let offset_delta = source.varint()?;
     let key = match source.length("a key")? {
@@ -231,7 +282,7 @@ fn summary(rest: &[u8], base_offset: i64) -> Result<RecordSummary<'_>, RecordErr
         None => None,
     };
     let is_tombstone = source.length("a value")?.is_none();
-    Ok(RecordSummary { offset: base_offset.saturating_add(i64::from(offset_delta)), key, is_tombstone })
+    Ok((offset_delta, key, is_tombstone))
 }
 
 fn put_with_timestamp(into: &mut Vec<u8>, plain: &[u8], record: &Frame, timestamp_delta: i64) {
@@ -346,6 +397,30 @@ mod tests {
         let extended = view(extended);
         assert_eq!((extended.last_offset(), extended.record_count()), (499, 10));
         assert_eq!(extended.records(LIMIT).unwrap().map(|record| record.unwrap().offset).max(), Some(109));
+    }
+
+    #[test]
+    fn what_is_read_at_once_is_what_field_by_field_comes_to() {
+        let mut records = batch(Compression::None).bytes()[HEADER_BYTES..].to_vec();
+        let is_same = |records: &[u8]| {
+            for at in 0..records.len() {
+                let (one, other) = (read_frame(records, at), any_frame(records, at));
+                assert_eq!(one, other, "at {at} of {records:?}");
+                let Ok(frame) = one else { continue };
+                let fields = any_fields(&records[frame.rest..frame.whole.end]);
+                let summary = summary(records, &frame, 7).map(|s| (s.offset - 7, s.key, s.is_tombstone));
+                assert_eq!(summary, fields.map(|(delta, key, none)| (i64::from(delta), key, none)), "{frame:?}");
+            }
+        };
+        for at in 0..records.len() {
+            let before = records[at];
+            for wrong in [0x00, 0x01, 0x02, 0x03, 0x7f, 0x80, 0xff] {
+                records[at] = wrong;
+                is_same(&records);
+            }
+            records[at] = before;
+            is_same(&records[..at]);
+        }
     }
 
     #[test]

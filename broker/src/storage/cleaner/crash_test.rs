@@ -4,7 +4,7 @@
 //! cut under several seeds, compared, compacted to the end, and compared again.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -13,9 +13,14 @@ use ottla_protocol::records::{BatchBuilder, BatchFields, BatchView, HEADER_BYTES
 use super::clean::CleanLimits;
 use crate::storage::error::StorageError;
 use crate::storage::validated_batch::ValidatedBatch;
-use crate::storage::vfs::{Fault, FaultVfs, Vfs};
+use crate::storage::vfs::{Fault, FaultVfs, Vfs, parent};
 use crate::storage::{DataDir, Log, LogConfig, LogManager, LogManagerConfig, LogToOpen, ProducerLimits, Unthrottled};
 use crate::types::{LeaderEpoch, Offset, TopicPartition};
+
+#[path = "crash_beside_test.rs"]
+mod beside;
+#[path = "crash_twice_test.rs"]
+mod twice;
 
 const DATA: &str = "/data";
 /// Power cuts looked at for each crash point.
@@ -30,22 +35,29 @@ const LIMITS: CleanLimits = CleanLimits { map_bytes_max: 0, decompressed_bytes_m
 struct Written {
     by_key: BTreeMap<i64, BTreeMap<i64, i64>>,
     flushed: i64,
+    /// Records before it are deleted for good,
+    deleted: i64,
+    /// and those before this may be.
+    maybe_deleted: i64,
     records_removed: u64,
 }
 
-fn open(vfs: &FaultVfs) -> Result<Arc<LogManager>, StorageError> {
-    let data_dir = DataDir::open(Arc::new(vfs.clone()), Path::new(DATA))?;
-    // Descriptors enough to replace five segments at once, one by one or joined.
-    let config = LogManagerConfig { threads: 1, open_files_max: 120, producer_limits: ProducerLimits::default() };
-    let log = LogConfig {
+fn to_open() -> LogToOpen {
+    let config = LogConfig {
         segment_bytes: 1_200,
         index_interval_bytes: 200,
         compact: true,
         retention_ms: -1,
         ..LogConfig::default()
     };
-    let logs = vec![LogToOpen { topic_partition: TopicPartition::new("t", 0), config: Arc::new(log) }];
-    LogManager::open(data_dir, &config, logs, 0)
+    LogToOpen { topic_partition: TopicPartition::new("t", 0), config: Arc::new(config) }
+}
+
+fn open(vfs: &FaultVfs) -> Result<Arc<LogManager>, StorageError> {
+    let data_dir = DataDir::open(Arc::new(vfs.clone()), Path::new(DATA))?;
+    // Descriptors enough to replace five segments at once, one by one or joined.
+    let config = LogManagerConfig { threads: 1, open_files_max: 120, producer_limits: ProducerLimits::default() };
+    LogManager::open(data_dir, &config, vec![to_open()], 0)
 }
 
 fn the_log(manager: &LogManager) -> Option<Arc<Log>> {
@@ -89,12 +101,18 @@ fn clean(log: &Log, written: &mut Written, from: &mut Offset, now_ms: i64) {
     written.flushed = written.flushed.max(log.offsets().flushed.0);
 }
 
+fn create_folder(vfs: &FaultVfs, dir: &Path) -> Result<(), StorageError> {
+    vfs.create_dir(dir).map_err(StorageError::io("create", dir))?;
+    vfs.sync_dir(parent(dir)).map_err(StorageError::io("sync", parent(dir)))
+}
+
+fn log_dir() -> PathBuf {
+    Path::new(DATA).join("t-0")
+}
+
 fn run_script(vfs: &FaultVfs, written: &mut Written) -> Result<(), StorageError> {
-    let dir = Path::new(DATA).join("t-0");
-    vfs.create_dir(Path::new(DATA)).map_err(StorageError::io("create", Path::new(DATA)))?;
-    vfs.sync_dir(Path::new("/")).map_err(StorageError::io("sync", Path::new("/")))?;
-    vfs.create_dir(&dir).map_err(StorageError::io("create", &dir))?;
-    vfs.sync_dir(Path::new(DATA)).map_err(StorageError::io("sync", Path::new(DATA)))?;
+    create_folder(vfs, Path::new(DATA))?;
+    create_folder(vfs, &log_dir())?;
     let manager = open(vfs)?;
     let Some(log) = the_log(&manager) else { return Ok(()) };
     let mut from = Offset::ZERO;
@@ -115,8 +133,10 @@ fn run_script(vfs: &FaultVfs, written: &mut Written) -> Result<(), StorageError>
 fn check(log: &Log, written: &Written, context: &str) {
     let offsets = log.offsets();
     assert!(offsets.log_end.0 >= written.flushed, "{context}: {offsets:?}, {} flushed", written.flushed);
+    assert!(offsets.log_start.0 >= written.deleted, "{context}: {offsets:?}, {} deleted", written.deleted);
+    assert!(offsets.log_start.0 <= written.maybe_deleted, "{context}: {offsets:?}, {} deleted", written.maybe_deleted);
     let mut newest: BTreeMap<i64, i64> = BTreeMap::new();
-    let mut at = offsets.log_start;
+    let (mut at, log_start) = (offsets.log_start, offsets.log_start.0);
     while at < offsets.log_end {
         let read = log.read(at, 1, offsets.log_end, true);
         let bytes = match read {
@@ -143,7 +163,8 @@ fn check(log: &Log, written: &Written, context: &str) {
         let Some((durable, value)) = offsets.range(..written.flushed).next_back() else { continue };
         let found = newest.get(key).copied().unwrap_or(-1);
         // A tombstone may go, and then nothing of its key is there.
-        let may_be_gone = *value == -1 || offsets.range(durable + 1..).any(|(_, value)| *value == -1);
+        let may_be_gone =
+            *value == -1 || *durable < log_start || offsets.range(durable + 1..).any(|(_, value)| *value == -1);
         assert!(
             found >= *durable || (may_be_gone && found == -1),
             "key {key}: {found} is the newest, {durable} is durable: {context}"
@@ -159,7 +180,7 @@ fn check_disk(disk: &FaultVfs, written: &Written, context: &str) {
         log.clean(Offset::ZERO, LIMITS, 2_000, &Unthrottled).unwrap_or_else(|error| panic!("{context}: {error}"));
         check(&log, written, &format!("{context}, cleaned again"));
     }
-    let left = disk.read_dir(&Path::new(DATA).join("t-0")).unwrap();
+    let left = disk.read_dir(&log_dir()).unwrap();
     let leftover = left.iter().find(|entry| entry.name.ends_with("cleaned") || entry.name.ends_with("swap"));
     assert_eq!(leftover, None, "{context}");
     manager.close().unwrap_or_else(|error| panic!("{context}: {error}"));

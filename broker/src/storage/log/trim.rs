@@ -138,3 +138,7 @@ impl Log {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "trim_test.rs"]
+mod tests;

@@ -11,7 +11,7 @@ use crate::storage::index::OffsetEntry;
 use crate::storage::log::{CorruptRange, LEADER_EPOCH_CHECKPOINT};
 use crate::storage::segment::{extension, segment_path};
 use crate::storage::txn_index::{self, AbortedTxn};
-use crate::storage::vfs::{Access, VfsFile, read_file, read_up_to_at, replace_file};
+use crate::storage::vfs::{Access, VfsFile, read_file, read_up_to_at, replace_file, write_all_at};
 use crate::storage::{EndTxnMarker, LeaderEpochCache, ProducerState};
 use crate::types::{LeaderEpoch, Offset};
 
@@ -70,6 +70,24 @@ impl Recovery<'_> {
         producers.advance_end_offset(log_end);
         self.report.corrupt.sort_unstable_by_key(|range| (range.from, range.position));
         Ok((producers, epochs.unwrap_or_default(), epochs_changed))
+    }
+
+    /// What is known of producers in a log that starts anew behind its end: a power cut has taken batches that were deleted already. No
+    /// record of a transaction is left, and what ended it may be among those; else nothing would ever, and readers of
+    /// committed records would wait. The producers themselves may repeat their last batches, and no segment tells of those any more.
+    pub(super) fn keep_producers(&self, producers: &mut ProducerState, log_end: Offset) {
+        producers.forget_open_transactions();
+        let path = segment_path(self.dir, log_end, extension::PRODUCER_SNAPSHOT);
+        let written = self.vfs().open(&path, Access::CreateOrKeep).and_then(|file| {
+            file.set_len(0)?;
+            write_all_at(&*file, &producers.encode_snapshot(), &[], 0)?;
+            file.sync_data()
+        });
+        if let Err(error) = written {
+            // Half a one is none.
+            let _there_may_be_none = self.vfs().remove_file(&path);
+            tracing::warn!(path = %path.display(), %error, "cannot write a producer snapshot; the next checkpoint does");
+        }
     }
 
     fn read_epochs(&self) -> Option<LeaderEpochCache> {
