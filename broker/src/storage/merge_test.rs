@@ -1,7 +1,7 @@
 //! Goal: segments that may be merged are, those that may not are not, and nobody who reads or restarts can tell.
 //! Method: real files, small segments, everything read back at its offset; readers beside it.
 
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 use super::*;
 use crate::storage::batch_header::{BatchHeader, HEADER_BYTES};
@@ -259,6 +259,38 @@ impl Throttle for Deleting<'_> {
         }
         Ok(())
     }
+}
+
+/// Counts what passes, and what was to.
+#[derive(Default)]
+struct Counting {
+    passed: AtomicU64,
+    announced: AtomicU64,
+}
+
+impl Throttle for Counting {
+    fn pass(&self, bytes: u64) -> Result<(), StorageError> {
+        self.passed.fetch_add(bytes, Ordering::Relaxed);
+        Ok(())
+    }
+
+    fn begin_step(&self, name: &'static str, bytes: u64) {
+        assert_eq!(name, "merging segments");
+        self.announced.fetch_add(bytes, Ordering::Relaxed);
+    }
+}
+
+#[test]
+fn every_byte_of_a_merge_passes_the_throttle_and_was_announced() {
+    let fixture = Fixture::new();
+    let log = fixture.open(&by_the_minute(2_400), OpenMode::default());
+    trickle(&log, 0..13);
+    // As large as the other twelve.
+    let sealed_bytes = log.size_bytes() * 12 / 13;
+    let counting = Counting::default();
+    assert_eq!(log.merge_segments(13 * MINUTE_MS, &counting).unwrap(), 9);
+    let Counting { passed, announced } = counting;
+    assert_eq!((passed.into_inner(), announced.into_inner()), (2 * sealed_bytes, 2 * sealed_bytes), "read and written");
 }
 
 #[test]
