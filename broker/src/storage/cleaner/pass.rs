@@ -233,7 +233,7 @@ impl Pass<'_> {
                 Fate::Unchanged => writer.keep(batch.bytes(), &header)?,
                 Fate::Rewritten => {
                     changed = true;
-                    writer.keep(&self.rewritten, &header)?;
+                    writer.keep_rewritten(&mut self.rewritten, &header)?;
                 }
                 Fate::Gone => {
                     // What covers empty offsets is made anew in any case.
