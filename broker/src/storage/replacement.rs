@@ -192,6 +192,15 @@ pub(super) struct Replacement {
     pub(super) named_before: Offset,
 }
 
+/// What replacements that are made together have to do with each other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Relation {
+    /// Nothing: each new segment has what the old ones had.
+    None,
+    /// What one leaves out may be a tombstone or a marker that speaks of what those before it leave out, and must not go before.
+    EachOnThoseBefore,
+}
+
 /// Makes step 2 of these replacements durable, and takes steps 3 and 4: each step for all of them, so that one sync of the folder
 /// is enough. Returns the sizes of the files of each new segment.
 ///

@@ -127,6 +127,13 @@ fn the_newest_record_of_each_key_stays_at_its_offset_in_every_codec_and_after_a_
     let (size, segments) = (log.size_bytes(), log.segment_count());
     let report = clean(&log, 0, 1_000);
     assert_eq!(records(&log), expected);
+    let left: Vec<_> = batches(&log).into_iter().filter(|batch| batch.record_count() > 0).collect();
+    let (last, left) = left.split_last().unwrap();
+    assert_eq!(last.base_offset(), 4 * 400, "that of the active segment");
+    assert!(left.iter().any(|batch| batch.record_count() < 4), "some are written anew");
+    for batch in left {
+        assert_eq!(batch.compression().unwrap(), codecs[(batch.base_offset() / 4 % 5) as usize], "{batch:?}");
+    }
     assert!(report.records_removed > 1_400 && !report.more_to_do && report.keys == 60, "{report:?}");
     assert!(log.size_bytes() < size / 3, "{} of {size} bytes", log.size_bytes());
     assert_eq!(report.cleaned_up_to, Offset(log.offsets().log_end.0 - 1));

@@ -319,7 +319,8 @@ fn delete(log: &Log) {
 
 #[test]
 fn what_is_merged_is_read_with_its_aborted_transactions_at_every_moment() {
-    read_everywhere(&LogConfig { retention_ms: -1, ..LogConfig::default() }, merge);
+    // Several merged segments take their places together.
+    read_everywhere(&LogConfig { retention_ms: -1, segment_bytes: 1_000, ..LogConfig::default() }, merge);
 }
 
 #[test]

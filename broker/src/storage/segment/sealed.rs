@@ -90,7 +90,7 @@ impl SealedSegment {
     /// The index cannot be read.
     pub(in crate::storage) fn keep_aborted(&self, dir: &Path) -> Result<&[AbortedTxn], StorageError> {
         let path = segment_path(dir, self.base_offset, extension::TRANSACTION_INDEX);
-        let kept = self.aborted.keep(self.file.vfs(), &path, i32::MAX as u64);
+        let kept = self.aborted.keep(self.file.vfs(), &path, INDEX_BYTES_MAX);
         kept.map_err(StorageError::io("read", &path))
     }
 
