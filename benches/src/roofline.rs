@@ -5,7 +5,7 @@
 
 use std::fs::File;
 use std::io::{ErrorKind, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -77,11 +77,10 @@ impl Roofline {
     }
 
     fn start(mut serve: impl FnMut(&mut TcpStream) -> Result<()> + Send + 'static) -> Result<Self> {
-        let listener = TcpListener::bind("127.0.0.1:0")?;
+        let listener = wire::listen()?;
         let address = listener.local_addr()?;
         let thread = std::thread::spawn(move || {
             let (mut stream, _) = listener.accept()?;
-            wire::prepare(&stream)?;
             let before = cpu::of_this_thread()?;
             serve(&mut stream)?;
             Ok(cpu::of_this_thread()? - before)

@@ -3,7 +3,7 @@
 //! An answer whose error code is not zero is an error here: a broker that refuses everything would be the fastest.
 
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 
 use anyhow::{Context, Result, ensure};
 use bytes::{Bytes, BytesMut};
@@ -16,7 +16,7 @@ use ottla_protocol::messages::fetch::{FetchPartition, FetchRequest, FetchRespons
 use ottla_protocol::messages::produce::{PartitionProduceData, ProduceRequest, ProduceResponse, TopicProduceData};
 use ottla_protocol::records::{BatchBuilder, BatchFields};
 use ottla_protocol::{ApiKey, Records, Request};
-use rustix::net::sockopt::set_tcp_congestion;
+use socket2::{Domain, SockRef, Socket, Type};
 
 /// The last versions that name topics by name.
 const PRODUCE_VERSION: i16 = 12;
@@ -26,24 +26,32 @@ const API_VERSIONS_VERSION: i16 = 2;
 const FRAME_BYTES_MAX: usize = 64 << 20;
 const NOW_MS: i64 = 1_700_000_000_000;
 
-/// A connection as [`prepare`] leaves it.
+/// A connection on which nothing that is sent waits for more to come, nor for its turn.
 ///
 /// # Errors
 /// Nobody takes it.
 pub fn connect(address: SocketAddr) -> Result<TcpStream> {
-    let stream = TcpStream::connect(address)?;
-    prepare(&stream)?;
-    Ok(stream)
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
+    send_at_once(&socket)?;
+    socket.connect(&address.into())?;
+    Ok(socket.into())
 }
 
-/// Nothing that is sent waits, neither for more to come nor, where the host paces what it sends, for its turn: the broker does the
-/// same within a host, and it is not the host's pacing that is measured.
+/// The same of all connections that are accepted.
 ///
 /// # Errors
-/// The connection is broken.
-pub fn prepare(stream: &TcpStream) -> Result<()> {
-    stream.set_nodelay(true)?;
-    set_tcp_congestion(stream, "reno").or_else(|_| Ok(()))
+/// There is no free port.
+pub fn listen() -> Result<TcpListener> {
+    let listener = TcpListener::bind("127.0.0.1:0")?;
+    send_at_once(&SockRef::from(&listener))?;
+    Ok(listener)
+}
+
+/// Where the host paces what it sends, a socket that was connected so is paced for ever. The broker chooses the same within a host, and it
+/// is not the host's pacing that is measured.
+fn send_at_once(socket: &Socket) -> Result<()> {
+    let _host_has_no_other = socket.set_tcp_congestion(b"reno");
+    Ok(socket.set_tcp_nodelay(true)?)
 }
 
 fn encode<R: Request>(version: i16, request: &R) -> Result<Bytes> {

@@ -3,10 +3,12 @@
 //! Owns the attempts and the options of the socket. Does not own what is said over it.
 
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::net::TcpStream;
+use socket2::SockRef;
+use tokio::net::{TcpSocket, TcpStream};
 
 use crate::Error;
 
@@ -17,7 +19,7 @@ pub(crate) async fn connect(host: &str, port: u16, address: &Arc<str>, limit: Du
         let resolved = tokio::net::lookup_host((host, port)).await;
         let mut reason = "the name has no address".to_owned();
         for socket in resolved.map_err(|error| failed(error.to_string()))? {
-            match TcpStream::connect(socket).await {
+            match open(socket).await {
                 Ok(stream) => return Ok(stream),
                 Err(error) => reason = error.to_string(),
             }
@@ -25,20 +27,18 @@ pub(crate) async fn connect(host: &str, port: u16, address: &Arc<str>, limit: Du
         Err(failed(reason))
     };
     let attempt = tokio::time::timeout(limit, attempts).await;
-    let stream = attempt.map_err(|_| failed(format!("no answer within {limit:?}")))??;
-    prepare(&stream).map_err(|error| failed(error.to_string()))?;
-    Ok(stream)
+    attempt.map_err(|_| failed(format!("no answer within {limit:?}")))?
 }
 
-fn prepare(stream: &TcpStream) -> io::Result<()> {
-    stream.set_nodelay(true)?;
-    let socket = socket2::SockRef::from(stream);
-    socket.set_keepalive(true)?;
-    // Within one host there is no line to share: an algorithm that paces what it sends only costs timers and wake-ups. Where this
-    // one may not be chosen, the host's own does too.
+async fn open(address: SocketAddr) -> io::Result<TcpStream> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    // Within one host there is no line to share: an algorithm that paces what it sends only costs timers and wake-ups, and a socket that
+    // once was connected with such a one is paced for ever. Where this one may not be chosen, the host's own does too.
     #[cfg(target_os = "linux")]
-    if stream.local_addr()?.ip() == stream.peer_addr()?.ip() {
-        let _chosen = socket.set_tcp_congestion(b"reno");
+    if address.ip().to_canonical().is_loopback() {
+        let _chosen = SockRef::from(&socket).set_tcp_congestion(b"reno");
     }
-    Ok(())
+    socket.set_nodelay(true)?;
+    SockRef::from(&socket).set_keepalive(true)?;
+    socket.connect(address).await
 }

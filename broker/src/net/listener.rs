@@ -33,6 +33,36 @@ pub(super) struct BoundListener {
     pub(super) index: usize,
     pub(super) address: SocketAddr,
     pub(super) listener: TcpListener,
+    congestion: Congestion,
+}
+
+/// How connections share a line with others.
+///
+/// Within one host there is none to share: an algorithm that paces what it sends only costs timers and wake-ups, and a socket that once had
+/// such a one is paced for ever. So connections begin with [`UNPACED`], and those from elsewhere get the host's own before anything is sent.
+struct Congestion {
+    /// As the host has it; `None` where that cannot be asked or chosen, and all connections keep it.
+    of_host: Option<Vec<u8>>,
+}
+
+/// Known to every Linux, and paces nothing.
+const UNPACED: &[u8] = b"reno";
+
+impl Congestion {
+    /// Of all connections that `listening` will accept.
+    fn begin(listening: &Socket) -> Self {
+        let of_host = listening.tcp_congestion().ok();
+        Congestion { of_host: of_host.filter(|_| listening.set_tcp_congestion(UNPACED).is_ok()) }
+    }
+
+    fn settle(&self, accepted: &TcpStream, peer: IpAddr) -> io::Result<()> {
+        match &self.of_host {
+            Some(of_host) if accepted.local_addr()?.ip().to_canonical() != peer => {
+                SockRef::from(accepted).set_tcp_congestion(of_host)
+            }
+            _ => Ok(()),
+        }
+    }
 }
 
 impl BoundListener {
@@ -45,7 +75,9 @@ impl BoundListener {
         let mut failure = io::Error::new(io::ErrorKind::NotFound, "the host has no address");
         for address in candidates {
             match bind(address, config) {
-                Ok(listener) => return Ok(BoundListener { index, address: listener.local_addr()?, listener }),
+                Ok((listener, congestion)) => {
+                    return Ok(BoundListener { index, address: listener.local_addr()?, listener, congestion });
+                }
                 Err(error) => failure = error,
             }
         }
@@ -87,7 +119,7 @@ impl BoundListener {
             Ok(place) => place,
             Err(close) => return network.record(&close, peer),
         };
-        if let Err(error) = prepare(&stream, peer.ip()) {
+        if let Err(error) = stream.set_nodelay(true).and_then(|()| self.congestion.settle(&stream, peer.ip())) {
             return network.record(&Close::io(&error), peer);
         }
         let client = Arc::new(ClientInfo { peer, listener: self.index });
@@ -133,7 +165,7 @@ async fn addresses(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
     Ok(lookup_host((host, port)).await?.collect())
 }
 
-fn bind(address: SocketAddr, config: &BrokerConfig) -> io::Result<TcpListener> {
+fn bind(address: SocketAddr, config: &BrokerConfig) -> io::Result<(TcpListener, Congestion)> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_nonblocking(true)?;
     socket.set_reuse_address(true)?;
@@ -147,19 +179,10 @@ fn bind(address: SocketAddr, config: &BrokerConfig) -> io::Result<TcpListener> {
     if let Ok(bytes @ 1..) = usize::try_from(config.socket_send_buffer_bytes) {
         socket.set_send_buffer_size(bytes)?;
     }
+    let congestion = Congestion::begin(&socket);
     socket.bind(&address.into())?;
     socket.listen(config.socket_listen_backlog_size)?;
-    TcpListener::from_std(socket.into())
-}
-
-fn prepare(stream: &TcpStream, peer: IpAddr) -> io::Result<()> {
-    stream.set_nodelay(true)?;
-    if stream.local_addr()?.ip().to_canonical() == peer {
-        // Within one host there is no line to share: an algorithm that paces what it sends only costs timers and wake-ups. Where
-        // this one may not be chosen, the host's own does too.
-        let _chosen = SockRef::from(stream).set_tcp_congestion(b"reno");
-    }
-    Ok(())
+    Ok((TcpListener::from_std(socket.into())?, congestion))
 }
 
 /// Whether a connection has one of the last descriptors: a log that cannot open a file goes offline, a client comes again. The system
@@ -173,4 +196,27 @@ fn takes_from_the_logs(stream: &TcpStream) -> bool {
 fn is_exhausted(error: &io::Error) -> bool {
     let exhausted = [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM];
     error.raw_os_error().is_some_and(|code| exhausted.iter().any(|errno| errno.raw_os_error() == code))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn only_connections_from_elsewhere_are_paced_as_the_host_does() {
+        let listening = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        let of_host = listening.tcp_congestion().unwrap();
+        let congestion = Congestion::begin(&listening);
+        listening.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into()).unwrap();
+        listening.listen(1).unwrap();
+        listening.set_nonblocking(true).unwrap();
+        let listener = TcpListener::from_std(listening.into()).unwrap();
+        let (_client, accepted) = tokio::join!(TcpStream::connect(listener.local_addr().unwrap()), listener.accept());
+        let (accepted, peer) = accepted.unwrap();
+        let chosen = || SockRef::from(&accepted).tcp_congestion().unwrap();
+        congestion.settle(&accepted, peer.ip()).unwrap();
+        assert!(chosen().starts_with(UNPACED));
+        congestion.settle(&accepted, IpAddr::from([192, 0, 2, 1])).unwrap();
+        assert_eq!(chosen(), of_host);
+    }
 }

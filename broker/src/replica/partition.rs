@@ -301,13 +301,11 @@ impl Partition {
         committed_only: bool,
     ) -> Result<PartitionRead, ReadError> {
         let offsets = self.offsets();
-        let up_to = if committed_only { offsets.last_stable } else { offsets.high_watermark };
-        let read = self.log.read_to_send(from, max_bytes, up_to, at_least_one)?;
-        let aborted = match &read.slice {
-            Some(_) if committed_only => self.log.aborted_transactions(from, up_to)?,
-            _ => Vec::new(),
+        let read = match committed_only {
+            true => self.log.read_committed_to_send(from, max_bytes, offsets.last_stable, at_least_one)?,
+            false => self.log.read_to_send(from, max_bytes, offsets.high_watermark, at_least_one)?,
         };
-        Ok(PartitionRead { slice: read.slice, offsets, aborted })
+        Ok(PartitionRead { slice: read.slice, offsets, aborted: read.aborted })
     }
 
     /// Where the log parted from that of a reader who last read records of `epoch` before `offset` (KIP-595), if it did.
@@ -373,5 +371,42 @@ pub(super) fn log_config(config: &TopicConfig, max_decompressed_bytes: usize) ->
             FlushMode::Async => crate::storage::FlushMode::Async,
         },
         decompressed_bytes_max: max_decompressed_bytes,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::config::BrokerConfig;
+
+    #[test]
+    fn a_log_deletes_and_compacts_as_the_policy_of_its_topic_says() {
+        let log_of = |policy: &str| {
+            let keys = [
+                ("cleanup.policy", policy),
+                ("retention.ms", "7000"),
+                ("retention.bytes", "8000"),
+                ("segment.ms", "900000"),
+                ("min.compaction.lag.ms", "5"),
+                ("max.compaction.lag.ms", "600000"),
+                ("min.cleanable.dirty.ratio", "0.25"),
+                ("delete.retention.ms", "11"),
+            ];
+            let overrides: BTreeMap<_, _> = keys.map(|(key, value)| (key.to_owned(), value.to_owned())).into();
+            log_config(&TopicConfig::from_overrides(&BrokerConfig::default(), &overrides).unwrap(), 1)
+        };
+        let deleted = log_of("delete");
+        assert!(!deleted.compact);
+        assert_eq!((deleted.retention_ms, deleted.retention_bytes, deleted.segment_ms), (7_000, 8_000, 900_000));
+        let compacted = log_of("compact");
+        assert!(compacted.compact);
+        assert_eq!((compacted.retention_ms, compacted.retention_bytes), (-1, -1), "nothing is deleted");
+        assert_eq!(compacted.segment_ms, 600_000, "sealed by the time by which it must be compacted");
+        assert_eq!((compacted.min_compaction_lag_ms, compacted.max_compaction_lag_ms), (5, 600_000));
+        assert_eq!((compacted.min_cleanable_dirty_ratio, compacted.delete_retention_ms), (0.25, 11));
+        let both = log_of("compact,delete");
+        assert_eq!(both, LogConfig { retention_ms: 7_000, retention_bytes: 8_000, ..compacted });
     }
 }

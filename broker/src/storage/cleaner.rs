@@ -1,10 +1,9 @@
 //! Compaction and merging in the background: which log is next, and how it went.
 //!
 //! Owns the threads, the choice of the filthiest log, how far each was cleaned, and which could not be. The work on one log is
-//! `cleaner/clean.rs` and `merge.rs`. By part: `newest.rs` (which record of each key is the newest: `offset_map.rs`
+//! `cleaner/clean.rs` and `merge.rs`, what both have written that is not in its place yet `pending.rs`. By part: `pass.rs` (what stays), `newest.rs` (which record of each key is the newest: `offset_map.rs`
 //! knows by key, in `slots.rs`, `superseded.rs` by offset, in bounded memory), `survivors.rs` (which records of a batch stay), `transactions.rs`,
-//! `dense_writer.rs`, `pending.rs` (what is written and not in its place yet), `progress.rs` (what is on record), `step.rs` (how far a
-//! pass is).
+//! `dense_writer.rs`, `progress.rs` (what is on record), `step.rs` (how far a pass is).
 //!
 //! Invariant: one thread at a time works on a log. A log that fails is left alone for a while, longer each time, and keeps no
 //! other from its turn. When [`LogCleaner::stop`] returns, nothing touches a log any more.
@@ -19,6 +18,7 @@ use super::disk_reserve::SpaceClaim;
 use super::error::StorageError;
 use super::log::Log;
 use super::log_manager::LogManager;
+use super::pending;
 use super::throttle::{SharedThrottle, Throttle};
 use crate::clock::Clock;
 
@@ -28,7 +28,7 @@ mod crash_test;
 mod dense_writer;
 mod newest;
 mod offset_map;
-mod pending;
+mod pass;
 mod progress;
 mod slots;
 mod step;

@@ -3,7 +3,7 @@
 //! Owns the segments, the offsets and what follows from them: producer state, leader epochs, the poison that a failed
 //! write leaves. Does not own when a flush happens (the flusher and the checkpoints do) or the high watermark (the
 //! partition does). By lifecycle: `log/append.rs`, `log/roll.rs`, `log/flush.rs`, `log/read.rs`, `log/timestamp.rs`,
-//! `log/trim.rs`, `log/retention.rs`, `log/replace.rs`, `log/scrub.rs`, `log/close.rs`; what was there before the start is `recovery.rs`.
+//! `log/trim.rs`, `log/retention.rs`, `log/replace.rs`, `log/snapshots.rs`, `log/scrub.rs`, `log/close.rs`; what was there before the start is `recovery.rs`.
 //!
 //! Invariants: `log_start <= log_end` and `flushed <= log_end`, asserted where they move, in release builds too. The bytes in a segment
 //! are those of the wire batch after offset, epoch and timestamp assignment. After one failed write or sync nothing more is
@@ -39,8 +39,8 @@ mod replace;
 mod retention;
 mod roll;
 mod scrub;
+mod snapshots;
 mod timestamp;
-
 mod trim;
 
 pub use append::AppendOutcome;
@@ -49,6 +49,7 @@ pub use flush::LogObserver;
 pub use read::LogRead;
 pub(super) use replace::Replaced;
 pub use scrub::ScrubbedSegment;
+pub(super) use snapshots::KnownSnapshots;
 pub use timestamp::TimestampOffset;
 
 /// What the logs of a data directory share.
@@ -106,6 +107,7 @@ pub struct Log {
     /// First offset of the oldest transaction that is not stable yet; `i64::MAX` if there is none.
     first_unstable: AtomicI64,
     corrupt: ArcSwap<Vec<CorruptRange>>,
+    snapshots: KnownSnapshots,
     poison: OnceLock<Arc<StorageError>>,
     closed: AtomicBool,
     /// Held by whoever takes away or replaces segments, writes down what is known of them, or lets go of the folder.
@@ -200,6 +202,7 @@ impl Log {
             segments: ArcSwap::from_pointee(loaded.segments),
             first_unstable: AtomicI64::new(first_unstable(&loaded.writer.producers)),
             corrupt: ArcSwap::from_pointee(loaded.report.corrupt.clone()),
+            snapshots: KnownSnapshots::default(),
             poison: OnceLock::new(),
             closed: AtomicBool::new(false),
             restructuring: Mutex::new(()),

@@ -15,8 +15,9 @@ use std::sync::Arc;
 
 use super::error::StorageError;
 use super::extent::{Extent, joinable};
-use super::log::{Log, Replaced};
+use super::log::Log;
 use super::log_config::LogConfig;
+use super::pending::PendingReplacements;
 use super::replacement::{NewSegment, Replacement};
 use super::segment::{SealedSegment, last_append_ms};
 use super::segment_batches::{NextBatch, SegmentBatches};
@@ -37,25 +38,40 @@ impl Log {
             // Two sealed ones at least.
             return Ok(0);
         }
+        let mut pending = PendingReplacements::of_copies(self, throttle);
+        let merged = self.merge_runs(now_ms, throttle, &mut pending);
+        let replaced = pending.replace();
+        let fewer = pending.segments_fewer;
+        if fewer > 0 {
+            let (bytes, into_bytes) = (pending.bytes_read, pending.bytes_written);
+            tracing::debug!(log = %self.topic_partition(), fewer, bytes, into_bytes, "merged segments");
+        }
+        merged.and(replaced).map(|()| fewer)
+    }
+
+    fn merge_runs(
+        &self,
+        now_ms: i64,
+        throttle: &dyn Throttle,
+        pending: &mut PendingReplacements<'_>,
+    ) -> Result<(), StorageError> {
         let config = self.config();
-        let mut fewer = 0;
         for mut run in self.replaceable_runs()? {
             run.truncate(self.first_young(&run, now_ms)?);
             let extents = run.iter().map(|segment| Extent::of(self, segment)).collect::<Result<Vec<_>, _>>()?;
+            let groups = groups(&extents, self.segments_replaced_max(), &config, now_ms);
+            let bytes = groups.iter().flat_map(|group| &extents[group.clone()]).map(|extent| extent.size_bytes);
+            throttle.begin_step("merging segments", 2 * bytes.sum::<u64>());
             let (mut rest, mut at) = (run.into_iter(), 0);
-            for group in groups(&extents, self.segments_replaced_max(), &config, now_ms) {
+            for group in groups {
                 // Whoever holds a replaced segment holds its files: those of a group go with it.
                 rest.by_ref().take(group.start - at).for_each(drop);
                 let segments: Vec<_> = rest.by_ref().take(group.len()).collect();
                 at = group.end;
-                if self.merge(&segments, &config, throttle)? {
-                    fewer += segments.len() - 1;
-                    let (from, to) = (segments[0].base_offset, segments[segments.len() - 1].next_offset);
-                    tracing::debug!(log = %self.topic_partition(), segments = segments.len(), %from, %to, "merged segments");
-                }
+                self.merge(segments, &config, throttle, pending)?;
             }
         }
-        Ok(fewer)
+        Ok(())
     }
 
     /// How many segments of a run come before the first that compaction has to leave alone yet. Together with older ones it
@@ -69,15 +85,15 @@ impl Log {
         Ok(run.len())
     }
 
-    /// False when the segments are gone, or one of them is damaged.
+    /// Writes one segment with what these have, unless one of them is damaged.
     fn merge(
         &self,
-        segments: &[Arc<SealedSegment>],
+        segments: Vec<Arc<SealedSegment>>,
         config: &LogConfig,
         throttle: &dyn Throttle,
-    ) -> Result<bool, StorageError> {
-        throttle.begin_step("merging segments", 2 * segments.iter().map(|segment| segment.size_bytes).sum::<u64>());
-        let _space = throttle.claim_space(segments.iter().map(|segment| segment.file_bytes()).sum())?;
+        pending: &mut PendingReplacements<'_>,
+    ) -> Result<(), StorageError> {
+        let space = pending.claim_space(&segments)?;
         let (vfs, dir) = (self.vfs(), self.dir());
         let mut new = NewSegment::create(vfs, dir, segments[0].base_offset, config.index_interval_bytes)?;
         let copied = segments.iter().try_fold(true, |sound, segment| match sound {
@@ -86,18 +102,14 @@ impl Log {
         });
         match copied {
             Ok(true) => {
-                let new = new.finish(vfs, last_append_ms(segments))?;
-                let became = self.replace_segments(vec![Replacement {
-                    old: segments.to_vec(),
-                    new,
-                    named_before: Offset(i64::MAX),
-                }])?;
-                Ok(became == [Replaced::Done])
+                let new = new.finish(vfs, last_append_ms(&segments))?;
+                pending.push(Replacement { old: segments, new, named_before: Offset(i64::MAX) }, space);
+                Ok(())
             }
             Ok(false) => {
                 new.discard(vfs);
                 segments.iter().for_each(|segment| self.note_damage(segment));
-                Ok(false)
+                Ok(())
             }
             Err(error) => {
                 new.discard(vfs);

@@ -1,10 +1,11 @@
 //! Goal: segments that may be merged are, those that may not are not, and nobody who reads or restarts can tell.
 //! Method: real files, small segments, everything read back at its offset; readers beside it.
 
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 use super::*;
 use crate::storage::batch_header::{BatchHeader, HEADER_BYTES};
+use crate::storage::segment::{extension, parse_segment_name};
 use crate::storage::test_batch::TestBatch;
 use crate::storage::vfs::RealVfs;
 use crate::storage::{CleanLimits, LogContext, OpenFiles, OpenMode, ProducerLimits, Unthrottled};
@@ -246,6 +247,84 @@ fn a_compacted_log_is_merged_where_compaction_may_touch_it() {
     let limits = CleanLimits { map_bytes_max: 1 << 20, decompressed_bytes_max: 1 << 20 };
     let cleaned = log.clean(Offset::ZERO, limits, 20 * MINUTE_MS + 2, &Unthrottled).unwrap();
     assert_eq!(cleaned.cleaned_up_to, Offset(11 * 4), "and they wait for nobody younger");
+}
+
+/// Deletes the first segment while it is being copied.
+struct Deleting<'a>(&'a Log);
+
+impl Throttle for Deleting<'_> {
+    fn pass(&self, _bytes: u64) -> Result<(), StorageError> {
+        if self.0.offsets().log_start == Offset::ZERO {
+            self.0.delete_records(self.0.first_segment_end().unwrap()).unwrap();
+        }
+        Ok(())
+    }
+}
+
+/// Counts what passes, and what was to.
+#[derive(Default)]
+struct Counting {
+    passed: AtomicU64,
+    announced: AtomicU64,
+}
+
+impl Throttle for Counting {
+    fn pass(&self, bytes: u64) -> Result<(), StorageError> {
+        self.passed.fetch_add(bytes, Ordering::Relaxed);
+        Ok(())
+    }
+
+    fn begin_step(&self, name: &'static str, bytes: u64) {
+        assert_eq!(name, "merging segments");
+        self.announced.fetch_add(bytes, Ordering::Relaxed);
+    }
+}
+
+#[test]
+fn every_byte_of_a_merge_passes_the_throttle_and_was_announced() {
+    let fixture = Fixture::new();
+    let log = fixture.open(&by_the_minute(2_400), OpenMode::default());
+    trickle(&log, 0..13);
+    // As large as the other twelve.
+    let sealed_bytes = log.size_bytes() * 12 / 13;
+    let counting = Counting::default();
+    assert_eq!(log.merge_segments(13 * MINUTE_MS, &counting).unwrap(), 9);
+    let Counting { passed, announced } = counting;
+    assert_eq!((passed.into_inner(), announced.into_inner()), (2 * sealed_bytes, 2 * sealed_bytes), "read and written");
+}
+
+#[test]
+fn what_is_deleted_meanwhile_gives_up_its_own_merge_and_no_other() {
+    let fixture = Fixture::new();
+    let log = fixture.open(&by_the_minute(2_400), OpenMode::default());
+    trickle(&log, 0..13);
+    let expected = content(&log);
+    assert_eq!(log.merge_segments(13 * MINUTE_MS, &Deleting(&log)).unwrap(), 2 * 3, "eight of twelve become two");
+    assert_eq!((log.segment_count(), log.offsets().log_start), (3 + 2 + 1, Offset(4)));
+    assert_eq!(content(&log), expected[2..], "two batches are deleted");
+    assert!(fixture.files().iter().all(|name| !name.ends_with("cleaned") && !name.ends_with("swap")));
+    assert_eq!(log.merge_segments(13 * MINUTE_MS, &Unthrottled).unwrap(), 2, "the others of the first four");
+}
+
+#[test]
+fn no_producer_snapshot_outlives_the_segments_that_it_speaks_of_at_the_first_merge_and_later() {
+    let fixture = Fixture::new();
+    let config = by_the_minute(1 << 20);
+    let log = fixture.open(&config, OpenMode::default());
+    let snapshots = || {
+        let offset = |name: String| parse_segment_name(&name, extension::PRODUCER_SNAPSHOT);
+        fixture.files().into_iter().filter_map(offset).collect::<Vec<_>>()
+    };
+    for round in 1..4 {
+        // One at the begin of each segment, and one of a checkpoint, in the segment that is active.
+        trickle(&log, round * 10..round * 10 + 5);
+        let checkpoint = log.checkpoint().unwrap();
+        trickle(&log, round * 10 + 5..round * 10 + 10);
+        assert!(snapshots().len() > 8 && snapshots().contains(&checkpoint), "round {round}: {:?}", snapshots());
+        assert!(log.merge_segments((round * 10 + 10) * MINUTE_MS, &Unthrottled).unwrap() > 8);
+        let merged_to = log.first_segment_end().unwrap();
+        assert_eq!(snapshots(), [merged_to], "round {round}: that of the active segment");
+    }
 }
 
 #[test]

@@ -27,6 +27,7 @@ mod log_manager;
 mod merge;
 mod open_files;
 mod open_transactions;
+mod pending;
 mod producer_entry;
 mod recovery;
 mod replacement;
@@ -45,6 +46,8 @@ mod cache_damage_test;
 mod crash_test;
 #[cfg(test)]
 mod full_disk_test;
+#[cfg(test)]
+mod merge_crash_test;
 #[cfg(test)]
 mod model_test;
 #[cfg(test)]

@@ -18,6 +18,7 @@ use std::sync::Arc;
 use super::batch_header::BatchHeader;
 use super::error::StorageError;
 use super::index::{IndexEntry, OffsetEntry, TimeEntry};
+use super::log::KnownSnapshots;
 use super::recovery::IndexBuilder;
 use super::segment::{SealedSegment, SegmentSizes, extension, parse_segment_name, segment_path};
 use super::vfs::{Access, DirEntry, Vfs, VfsFile, keep_modified, write_all_at};
@@ -191,6 +192,15 @@ pub(super) struct Replacement {
     pub(super) named_before: Offset,
 }
 
+/// What replacements that are made together have to do with each other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Relation {
+    /// Nothing: each new segment has what the old ones had.
+    None,
+    /// What one leaves out may be a tombstone or a marker that speaks of what those before it leave out, and must not go before.
+    EachOnThoseBefore,
+}
+
 /// Makes step 2 of these replacements durable, and takes steps 3 and 4: each step for all of them, so that one sync of the folder
 /// is enough. Returns the sizes of the files of each new segment.
 ///
@@ -200,12 +210,14 @@ pub(super) fn complete_all(
     vfs: &dyn Vfs,
     dir: &Path,
     replacements: &[Replacement],
+    snapshots: &KnownSnapshots,
 ) -> Result<Vec<SegmentSizes>, StorageError> {
     let synced = || vfs.sync_dir(dir).map_err(StorageError::io("sync", dir));
     synced()?;
     for Replacement { old, new, .. } in replacements {
         let replaced: Vec<Offset> = old.iter().map(|segment| segment.base_offset).collect();
-        remove_replaced(vfs, dir, new.base_offset, new.next_offset, &replaced)?;
+        remove_replaced(vfs, dir, new.base_offset, &replaced)?;
+        remove_snapshots(vfs, dir, snapshots.take_before(vfs, dir, new.next_offset)?)?;
     }
     synced()?;
     for Replacement { new, .. } in replacements {
@@ -251,7 +263,10 @@ pub(super) fn settle(vfs: &dyn Vfs, dir: &Path, entries: &[DirEntry]) -> Result<
             let bases = entries.iter().filter_map(|entry| parse_segment_name(&entry.name, extension::LOG));
             let replaced: Vec<Offset> = bases.filter(|other| (base..next).contains(other)).collect();
             tracing::info!(dir = %dir.display(), %base, %next, segments = replaced.len(), "completing a replacement of segments that a stop has interrupted");
-            remove_replaced(vfs, dir, base, next, &replaced)?;
+            remove_replaced(vfs, dir, base, &replaced)?;
+            let snapshots =
+                entries.iter().filter_map(|entry| parse_segment_name(&entry.name, extension::PRODUCER_SNAPSHOT));
+            remove_snapshots(vfs, dir, snapshots.filter(|offset| *offset < next))?;
             vfs.sync_dir(dir).map_err(StorageError::io("sync", dir))?;
             put_in_place(vfs, dir, base, next)?;
             vfs.sync_dir(dir).map_err(StorageError::io("sync", dir))?;
@@ -260,14 +275,8 @@ pub(super) fn settle(vfs: &dyn Vfs, dir: &Path, entries: &[DirEntry]) -> Result<
     Ok(found)
 }
 
-/// Step 3, not durable yet.
-fn remove_replaced(
-    vfs: &dyn Vfs,
-    dir: &Path,
-    base: Offset,
-    next: Offset,
-    replaced: &[Offset],
-) -> Result<(), StorageError> {
+/// Step 3, not durable yet; the snapshots apart.
+fn remove_replaced(vfs: &dyn Vfs, dir: &Path, base: Offset, replaced: &[Offset]) -> Result<(), StorageError> {
     for &other in replaced {
         let caches = [extension::OFFSET_INDEX, extension::TIME_INDEX];
         caches.iter().try_for_each(|extension| remove(vfs, dir, other, extension))?;
@@ -277,13 +286,17 @@ fn remove_replaced(
             rest.iter().try_for_each(|extension| remove(vfs, dir, other, extension))?;
         }
     }
-    // A producer snapshot from within or before may speak of a transaction whose marker is gone; those behind do not.
-    let entries = vfs.read_dir(dir).map_err(StorageError::io("list", dir))?;
-    let snapshots = entries.iter().filter_map(|entry| parse_segment_name(&entry.name, extension::PRODUCER_SNAPSHOT));
-    for offset in snapshots.filter(|offset| *offset < next) {
-        remove(vfs, dir, offset, extension::PRODUCER_SNAPSHOT)?;
-    }
     Ok(())
+}
+
+/// Step 3 for the producer snapshots from within what is replaced or before, which may speak of a transaction whose marker is gone;
+/// those behind do not.
+fn remove_snapshots(
+    vfs: &dyn Vfs,
+    dir: &Path,
+    snapshots: impl IntoIterator<Item = Offset>,
+) -> Result<(), StorageError> {
+    snapshots.into_iter().try_for_each(|offset| remove(vfs, dir, offset, extension::PRODUCER_SNAPSHOT))
 }
 
 /// Step 4, not durable yet.

@@ -1,7 +1,7 @@
 //! The transaction index of a segment: the aborted transactions whose marker lies in it, in Kafka's format.
 //!
-//! Owns the file `.txnindex`, which exists only where there is something to say. A cache like the others: recovery writes it
-//! anew from the markers in the log.
+//! Owns the file `.txnindex`, which exists only where there is something to say, and what is kept in memory of one. A cache like
+//! the others: recovery writes it anew from the markers in the log.
 //!
 //! ```text
 //! 34 bytes an entry: version i16 = 0 | producer id i64 | first offset i64 | last offset i64 (the marker's) | last stable offset i64
@@ -9,6 +9,7 @@
 
 use std::io;
 use std::path::Path;
+use std::sync::OnceLock;
 
 use super::open_transactions::CompletedTxn;
 use super::vfs::{Access, Vfs, read_file, write_all_at};
@@ -63,6 +64,44 @@ impl AbortedTxn {
             last_offset: Offset(field(2)),
             last_stable_offset: Offset(field(3)),
         })
+    }
+}
+
+/// What the index of one segment says, where that is known without its file: nothing, or what it said before another segment got
+/// the file's name.
+///
+/// Invariant: it says the same as long as it lives, whatever becomes of the file after [`KeptNames::keep`].
+#[derive(Debug, Default)]
+pub(super) struct KeptNames(OnceLock<Vec<AbortedTxn>>);
+
+impl KeptNames {
+    /// What is kept, or else what is in the file.
+    ///
+    /// # Errors
+    /// As [`read`].
+    pub(super) fn read(&self, vfs: &dyn Vfs, path: &Path, limit_bytes: u64) -> io::Result<Vec<AbortedTxn>> {
+        if let Some(kept) = self.0.get() {
+            return Ok(kept.clone());
+        }
+        let read = read(vfs, path, limit_bytes);
+        // Kept meanwhile: the file may be gone since, or say what another segment has.
+        self.0.get().map_or(read, |kept| Ok(kept.clone()))
+    }
+
+    /// Keeps what is in the file, which does not grow any more and is about to change or to go.
+    ///
+    /// # Errors
+    /// As [`read`]; nothing is kept.
+    pub(super) fn keep(&self, vfs: &dyn Vfs, path: &Path, limit_bytes: u64) -> io::Result<&[AbortedTxn]> {
+        if self.0.get().is_none() {
+            let _first = self.0.set(read(vfs, path, limit_bytes)?);
+        }
+        Ok(self.0.get().map_or(&[], Vec::as_slice))
+    }
+
+    /// Remembers that there is no file, and that there will be none.
+    pub(super) fn keep_none(&self) {
+        let _first = self.0.set(Vec::new());
     }
 }
 

@@ -7,7 +7,7 @@ use super::compression::Compression;
 use super::decoder::{Decoder, decompression_error};
 use super::error::{BatchError, RecordError};
 use super::source::{SliceSource, Source, StreamSource};
-use super::varint::{read_varint, read_varlong};
+use super::varint::{Head, read_varint};
 
 /// Which offset deltas are sound.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -144,19 +144,17 @@ impl SimpleRecord {
     /// The record at the start of `window`; `None` if there is anything else, whatever that is.
     #[inline(always)]
     fn read(window: &[u8]) -> Option<SimpleRecord> {
-        let mut at = 0;
-        let declared = varint_at(window, &mut at)?;
-        let size_bytes = at + usize::try_from(declared).ok()?;
-        let record = window.get(..size_bytes)?;
-        at += 1; // attributes, of which none are in use
-        let (timestamp_delta, timestamp_bytes) = read_varlong(record.get(at..)?).ok()??;
-        at += timestamp_bytes;
-        let offset_delta = varint_at(record, &mut at)?;
-        let key_length = varint_at(record, &mut at)?;
-        at += length_bytes(key_length)?;
-        let value_length = varint_at(record, &mut at)?;
-        at += length_bytes(value_length)?;
-        let has_no_headers = record.get(at..)? == [0];
+        let mut head = Head::of(window)?;
+        let declared = head.varint()?;
+        let size_bytes = head.at + usize::try_from(declared).ok()?;
+        head.at += 1; // attributes, of which none are in use
+        let timestamp_delta = head.varlong()?;
+        let offset_delta = head.varint()?;
+        let key_length = head.varint()?;
+        let mut at = head.at + length_bytes(key_length)?;
+        let (value_length, value_length_bytes) = read_varint(window.get(at..)?).ok()??;
+        at += value_length_bytes + length_bytes(value_length)?;
+        let has_no_headers = at + 1 == size_bytes && *window.get(at)? == 0;
         has_no_headers.then_some(SimpleRecord {
             timestamp_delta,
             offset_delta,
@@ -164,13 +162,6 @@ impl SimpleRecord {
             size_bytes,
         })
     }
-}
-
-#[inline(always)]
-fn varint_at(bytes: &[u8], at: &mut usize) -> Option<i32> {
-    let (value, size) = read_varint(bytes.get(*at..)?).ok()??;
-    *at += size;
-    Some(value)
 }
 
 /// Bytes that follow a length, which is -1 for null.

@@ -15,7 +15,7 @@ use super::compression::Compression;
 use super::crc32c::crc32c;
 use super::error::{BatchError, RecordError};
 use super::source::{SliceSource, Source};
-use super::varint::{put_varint, put_varlong, varlong_size};
+use super::varint::{Head, put_varint, put_varlong, read_varint, varlong_size};
 
 const LENGTH_PREFIX_BYTES: usize = 12;
 const COMPRESSION_BITS: i16 = 0x07;
@@ -32,9 +32,20 @@ pub struct RecordSummary<'a> {
     pub key: Option<&'a [u8]>,
     /// Its value is null: it deletes what had its key.
     pub is_tombstone: bool,
+    /// Where it lies in its batch.
+    pub place: RecordPlace,
+}
+
+/// What is needed to keep a record of a batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RecordPlace {
+    start: usize,
+    end: usize,
+    timestamp_delta: i64,
 }
 
 /// Where a record lies within decompressed ones.
+#[derive(Debug, PartialEq, Eq)]
 struct Frame {
     /// With its length in front.
     whole: Range<usize>,
@@ -59,50 +70,65 @@ impl PlainRecords<'_> {
     /// One of them is broken; those before it were looked at.
     pub fn for_each(&self, mut visit: impl FnMut(RecordSummary<'_>)) -> Result<(), BatchError> {
         let base_offset = self.batch.base_offset();
-        self.walk(|frame| {
-            visit(summary(&self.plain[frame.rest..frame.whole.end], base_offset)?);
-            Ok(())
-        })
+        let mut at = 0;
+        for index in 0..self.batch.record_count() {
+            let located = |error| BatchError::Record { index, error };
+            let frame = read_frame(&self.plain, at).map_err(located)?;
+            visit(summary(&self.plain, &frame, base_offset).map_err(located)?);
+            at = frame.whole.end;
+        }
+        Ok(())
     }
 
-    /// Puts the batch into `batch`, which is emptied before, with those records only of which `keep` says that they stay: it is asked
-    /// about each, by its place among them. With a `delete_horizon_ms` (milliseconds since 1970) the batch says from when
-    /// on its tombstones may go.
-    ///
-    /// # Errors
-    /// One of the records is broken, or the codec fails; what is in `batch` is of no use then.
-    pub fn compact(
-        &self,
-        delete_horizon_ms: Option<i64>,
-        keep: impl Fn(usize) -> bool,
-        batch: &mut Vec<u8>,
-    ) -> Result<(), BatchError> {
+    /// Begins to put the batch into `batch`, which is emptied before, with fewer records.
+    pub fn compact<'b>(&'b self, batch: &'b mut Vec<u8>) -> CompactedBatch<'b> {
         batch.clear();
         batch.extend_from_slice(&self.batch.bytes()[..HEADER_BYTES]);
-        let (mut index, mut count, mut max_timestamp) = (0, 0_i32, NO_TIMESTAMP);
-        // Adjacent records that stay are copied together.
-        let mut run = 0..0;
-        self.walk(|frame| {
-            if keep(index) {
-                let timestamp = self.batch.base_timestamp().wrapping_add(frame.timestamp_delta);
-                max_timestamp = if count == 0 { timestamp } else { max_timestamp.max(timestamp) };
-                count += 1;
-                match delete_horizon_ms {
-                    Some(horizon) => {
-                        put_with_timestamp(batch, &self.plain, &frame, timestamp.wrapping_sub(horizon));
-                    }
-                    None if frame.whole.start == run.end => run.end = frame.whole.end,
-                    None => {
-                        batch.extend_from_slice(&self.plain[run.clone()]);
-                        run = frame.whole;
-                    }
-                }
-            }
-            index += 1;
-            Ok(())
-        })?;
-        batch.extend_from_slice(&self.plain[run]);
-        let codec = self.batch.compression()?;
+        CompactedBatch { records: self, batch, run: 0..0, count: 0, max_timestamp: NO_TIMESTAMP }
+    }
+}
+
+/// A batch with fewer records, in the making. Nothing is copied before the first record is missing.
+#[derive(Debug)]
+pub struct CompactedBatch<'a> {
+    records: &'a PlainRecords<'a>,
+    batch: &'a mut Vec<u8>,
+    /// Adjacent records that are copied together.
+    run: Range<usize>,
+    count: i32,
+    max_timestamp: i64,
+}
+
+impl CompactedBatch<'_> {
+    /// Keeps the record at a place of the batch, behind those kept before.
+    #[inline]
+    pub fn keep(&mut self, place: RecordPlace) {
+        let timestamp = self.records.batch.base_timestamp().wrapping_add(place.timestamp_delta);
+        self.max_timestamp = if self.count == 0 { timestamp } else { self.max_timestamp.max(timestamp) };
+        self.count += 1;
+        if place.start != self.run.end {
+            self.copy_run();
+            self.run.start = place.start;
+        }
+        self.run.end = place.end;
+    }
+
+    fn copy_run(&mut self) {
+        self.batch.extend_from_slice(&self.records.plain[self.run.clone()]);
+    }
+
+    /// Makes a batch of it. With a `delete_horizon_ms` (milliseconds since 1970) it says from when on its tombstones may go.
+    ///
+    /// # Errors
+    /// The codec fails; what is there then is of no use.
+    pub fn finish(mut self, delete_horizon_ms: Option<i64>) -> Result<(), BatchError> {
+        self.copy_run();
+        let CompactedBatch { records: PlainRecords { batch: whole, .. }, batch, count, max_timestamp, .. } = self;
+        if let Some(horizon) = delete_horizon_ms {
+            rebase(batch, whole.base_timestamp(), horizon)
+                .map_err(|(index, error)| BatchError::Record { index, error })?;
+        }
+        let codec = whole.compression()?;
         if codec != Compression::None {
             let compressed = codec
                 .compress(&batch[HEADER_BYTES..], None)
@@ -111,28 +137,30 @@ impl PlainRecords<'_> {
             batch.extend_from_slice(&compressed);
         }
         if let Some(horizon) = delete_horizon_ms {
-            put(batch, 21, &(self.batch.attributes() | DELETE_HORIZON_BIT).to_be_bytes());
+            put(batch, 21, &(whole.attributes() | DELETE_HORIZON_BIT).to_be_bytes());
             put(batch, 27, &horizon.to_be_bytes());
         }
-        if self.batch.timestamp_type() == TimestampType::CreateTime {
+        if whole.timestamp_type() == TimestampType::CreateTime {
             put(batch, 35, &max_timestamp.to_be_bytes());
         }
         put(batch, 57, &count.to_be_bytes());
         seal(batch);
         Ok(())
     }
+}
 
-    fn walk(&self, mut visit: impl FnMut(Frame) -> Result<(), RecordError>) -> Result<(), BatchError> {
-        let mut at = 0;
-        for index in 0..self.batch.record_count() {
-            let visited = read_frame(&self.plain, at).and_then(|frame| {
-                at = frame.whole.end;
-                visit(frame)
-            });
-            visited.map_err(|error| BatchError::Record { index, error })?;
-        }
-        Ok(())
+/// Counts the timestamp deltas of all records behind the header from another base; an error with the record that is none.
+fn rebase(batch: &mut Vec<u8>, from: i64, to: i64) -> Result<(), (i32, RecordError)> {
+    let plain = batch.split_off(HEADER_BYTES);
+    let (mut at, mut index) = (0, 0);
+    while at < plain.len() {
+        let frame = read_frame(&plain, at).map_err(|error| (index, error))?;
+        let timestamp = from.wrapping_add(frame.timestamp_delta);
+        put_with_timestamp(batch, &plain, &frame, timestamp.wrapping_sub(to));
+        at = frame.whole.end;
+        index += 1;
     }
+    Ok(())
 }
 
 impl BatchView {
@@ -207,7 +235,29 @@ fn put(batch: &mut [u8], at: usize, field: &[u8]) {
     batch[at..at + field.len()].copy_from_slice(field);
 }
 
+#[inline(always)]
 fn read_frame(plain: &[u8], at: usize) -> Result<Frame, RecordError> {
+    match frame_at(plain, at) {
+        Some(frame) => Ok(frame),
+        // Field by field, which also tells what is wrong.
+        None => any_frame(plain, at),
+    }
+}
+
+/// A sound one, as far as it reaches; `None` if there is anything else, or the records end a few bytes behind it.
+#[inline(always)]
+fn frame_at(plain: &[u8], at: usize) -> Option<Frame> {
+    let mut head = Head::of(plain.get(at..)?)?;
+    let length = usize::try_from(head.varint()?).ok()?;
+    let body = head.at;
+    head.at += 1; // attributes, of which none are in use
+    let timestamp_delta = head.varlong()?;
+    let is_whole = head.at <= body + length && body + length <= plain.len() - at;
+    is_whole.then_some(Frame { whole: at..at + body + length, body: at + body, rest: at + head.at, timestamp_delta })
+}
+
+#[inline(never)]
+fn any_frame(plain: &[u8], at: usize) -> Result<Frame, RecordError> {
     let mut source = SliceSource::new(&plain[at..]);
     let length = source.required_length("a record")?;
     let body = at + source.offset();
@@ -218,8 +268,38 @@ fn read_frame(plain: &[u8], at: usize) -> Result<Frame, RecordError> {
     Ok(Frame { whole: at..end, body, rest: body + source.offset(), timestamp_delta })
 }
 
-/// Of what follows a record's timestamp delta, up to the record's end: so that no field can reach into the next one.
-fn summary(rest: &[u8], base_offset: i64) -> Result<RecordSummary<'_>, RecordError> {
+/// Of what follows a record's timestamp delta.
+#[inline(always)]
+fn summary<'a>(plain: &'a [u8], frame: &Frame, base_offset: i64) -> Result<RecordSummary<'a>, RecordError> {
+    let (offset_delta, key, is_tombstone) = match fields_at(plain, frame) {
+        Some(fields) => fields,
+        None => any_fields(&plain[frame.rest..frame.whole.end])?,
+    };
+    let offset = base_offset.saturating_add(i64::from(offset_delta));
+    let place = RecordPlace { start: frame.whole.start, end: frame.whole.end, timestamp_delta: frame.timestamp_delta };
+    Ok(RecordSummary { offset, key, is_tombstone, place })
+}
+
+/// What decides about a record: its offset delta, its key, and whether its value is null.
+type Fields<'a> = (i32, Option<&'a [u8]>, bool);
+
+/// Those of a sound record; `None` if there is anything else, or the records end a few bytes behind.
+#[inline(always)]
+fn fields_at<'a>(plain: &'a [u8], frame: &Frame) -> Option<Fields<'a>> {
+    let mut head = Head::of(plain.get(frame.rest..)?)?;
+    let offset_delta = head.varint()?;
+    let key_bytes = usize::try_from(head.varint()?).ok()?;
+    let key_at = frame.rest + head.at;
+    // Within the record only, so that no field can reach into the next one.
+    let behind_key = plain.get(key_at..frame.whole.end)?;
+    let (key, value) = behind_key.split_at_checked(key_bytes)?;
+    let (value_length, _) = read_varint(value).ok()??;
+    (value_length >= -1).then_some((offset_delta, Some(key), value_length == -1))
+}
+
+/// Reads within the record only.
+#[inline(never)]
+fn any_fields(rest: &[u8]) -> Result<Fields<'_>, RecordError> {
     let mut source = SliceSource::new(rest);
     let offset_delta = source.varint()?;
     let key = match source.length("a key")? {
@@ -231,7 +311,7 @@ fn summary(rest: &[u8], base_offset: i64) -> Result<RecordSummary<'_>, RecordErr
         None => None,
     };
     let is_tombstone = source.length("a value")?.is_none();
-    Ok(RecordSummary { offset: base_offset.saturating_add(i64::from(offset_delta)), key, is_tombstone })
+    Ok((offset_delta, key, is_tombstone))
 }
 
 fn put_with_timestamp(into: &mut Vec<u8>, plain: &[u8], record: &Frame, timestamp_delta: i64) {
@@ -262,7 +342,15 @@ mod tests {
 
     fn compacted(whole: &BatchView, horizon: Option<i64>, keep: impl Fn(usize) -> bool) -> Result<Vec<u8>, BatchError> {
         let mut bytes = b"of the batch before".to_vec();
-        whole.plain_records(LIMIT)?.compact(horizon, keep, &mut bytes)?;
+        let records = whole.plain_records(LIMIT)?;
+        let (mut compacted, mut index) = (records.compact(&mut bytes), 0);
+        records.for_each(|record| {
+            if keep(index) {
+                compacted.keep(record.place);
+            }
+            index += 1;
+        })?;
+        compacted.finish(horizon)?;
         Ok(bytes)
     }
 
@@ -346,6 +434,30 @@ mod tests {
         let extended = view(extended);
         assert_eq!((extended.last_offset(), extended.record_count()), (499, 10));
         assert_eq!(extended.records(LIMIT).unwrap().map(|record| record.unwrap().offset).max(), Some(109));
+    }
+
+    #[test]
+    fn what_is_read_at_once_is_what_field_by_field_comes_to() {
+        let mut records = batch(Compression::None).bytes()[HEADER_BYTES..].to_vec();
+        let is_same = |records: &[u8]| {
+            for at in 0..records.len() {
+                let (one, other) = (read_frame(records, at), any_frame(records, at));
+                assert_eq!(one, other, "at {at} of {records:?}");
+                let Ok(frame) = one else { continue };
+                let fields = any_fields(&records[frame.rest..frame.whole.end]);
+                let summary = summary(records, &frame, 7).map(|s| (s.offset - 7, s.key, s.is_tombstone));
+                assert_eq!(summary, fields.map(|(delta, key, none)| (i64::from(delta), key, none)), "{frame:?}");
+            }
+        };
+        for at in 0..records.len() {
+            let before = records[at];
+            for wrong in [0x00, 0x01, 0x02, 0x03, 0x7f, 0x80, 0xff] {
+                records[at] = wrong;
+                is_same(&records);
+            }
+            records[at] = before;
+            is_same(&records[..at]);
+        }
     }
 
     #[test]

@@ -13,16 +13,86 @@ const VARINT_BYTES_MAX: usize = 5;
 const VARLONG_BYTES_MAX: usize = 10;
 
 /// Reads 32 bits from the start of `bytes` and says how many bytes they took; `None` if the bytes end in the middle.
-#[inline]
+#[inline(always)]
 pub(super) fn read_varint(bytes: &[u8]) -> Result<Option<(i32, usize)>, BadVarint> {
-    // Nearly every field of nearly every record takes one byte or two.
-    match *bytes {
-        [first, ..] if first < 0x80 => return Ok(Some((unzigzag(u32::from(first)), 1))),
-        [first, second, ..] if second < 0x80 => {
-            return Ok(Some((unzigzag(u32::from(first & 0x7f) | u32::from(second) << 7), 2)));
-        }
-        _ => {}
+    match read_short(bytes) {
+        Some((value, size)) => Ok(Some((unzigzag(value), size))),
+        None => read_long_varint(bytes),
     }
+}
+
+/// Reads 64 bits from the start of `bytes` and says how many bytes they took; `None` if the bytes end in the middle.
+#[inline(always)]
+pub(super) fn read_varlong(bytes: &[u8]) -> Result<Option<(i64, usize)>, BadVarint> {
+    match read_short(bytes) {
+        Some((value, size)) => Ok(Some((unzigzag64(u64::from(value)), size))),
+        None => read_long_varlong(bytes),
+    }
+}
+
+/// Nearly every field of nearly every record takes one byte or two, and is read without a call.
+#[inline(always)]
+fn read_short(bytes: &[u8]) -> Option<(u32, usize)> {
+    match *bytes {
+        [first, ..] if first < 0x80 => Some((u32::from(first), 1)),
+        [first, second, ..] if second < 0x80 => Some((u32::from(first & 0x7f) | u32::from(second) << 7, 2)),
+        _ => None,
+    }
+}
+
+/// Bytes of a [`Head`].
+pub(super) const HEAD_BYTES: usize = 16;
+
+/// Bytes of a known number, from which integers are read one after the other without asking each time where they end.
+pub(super) struct Head<'a> {
+    bytes: &'a [u8; HEAD_BYTES],
+    /// Bytes read so far.
+    pub(super) at: usize,
+}
+
+impl<'a> Head<'a> {
+    /// `None` if there are fewer bytes.
+    #[inline(always)]
+    pub(super) fn of(bytes: &'a [u8]) -> Option<Self> {
+        Some(Self { bytes: bytes.first_chunk()?, at: 0 })
+    }
+
+    /// The next integer; `None` if it takes more than three bytes, or does not end within the head.
+    #[inline(always)]
+    pub(super) fn varint(&mut self) -> Option<i32> {
+        if self.at + 3 > HEAD_BYTES {
+            return None;
+        }
+        // Within bounds, as has just been seen; so the compiler sees it too.
+        let byte = |index: usize| self.bytes[(self.at + index) % HEAD_BYTES];
+        let (first, second) = (byte(0), byte(1));
+        let (value, size) = if first < 0x80 {
+            (u32::from(first), 1)
+        } else if second < 0x80 {
+            (u32::from(first & 0x7f) | u32::from(second) << 7, 2)
+        } else if byte(2) < 0x80 {
+            (u32::from(first & 0x7f) | u32::from(second & 0x7f) << 7 | u32::from(byte(2)) << 14, 3)
+        } else {
+            return None;
+        };
+        self.at += size;
+        Some(unzigzag(value))
+    }
+
+    /// The next integer of 64 bits; `None` if it does not end within the head.
+    #[inline(always)]
+    pub(super) fn varlong(&mut self) -> Option<i64> {
+        if let Some(value) = self.varint() {
+            return Some(i64::from(value));
+        }
+        let (value, size) = read_varlong(self.bytes.get(self.at..)?).ok()??;
+        self.at += size;
+        Some(value)
+    }
+}
+
+#[inline(never)]
+fn read_long_varint(bytes: &[u8]) -> Result<Option<(i32, usize)>, BadVarint> {
     let mut value = 0;
     for (index, &byte) in bytes.iter().take(VARINT_BYTES_MAX).enumerate() {
         if index == VARINT_BYTES_MAX - 1 && byte > 0x0f {
@@ -36,14 +106,8 @@ pub(super) fn read_varint(bytes: &[u8]) -> Result<Option<(i32, usize)>, BadVarin
     Ok(None)
 }
 
-/// Reads 64 bits from the start of `bytes` and says how many bytes they took; `None` if the bytes end in the middle.
-#[inline]
-pub(super) fn read_varlong(bytes: &[u8]) -> Result<Option<(i64, usize)>, BadVarint> {
-    if let [first, ..] = *bytes
-        && first < 0x80
-    {
-        return Ok(Some((unzigzag64(u64::from(first)), 1)));
-    }
+#[inline(never)]
+fn read_long_varlong(bytes: &[u8]) -> Result<Option<(i64, usize)>, BadVarint> {
     let mut value = 0;
     for (index, &byte) in bytes.iter().take(VARLONG_BYTES_MAX).enumerate() {
         if index == VARLONG_BYTES_MAX - 1 && byte > 1 {
@@ -159,6 +223,19 @@ mod tests {
             for end in 0..bytes.len() {
                 prop_assert_eq!(read_varlong(&bytes[..end]), Ok(None));
             }
+        }
+
+        #[test]
+        fn a_head_reads_what_the_others_read_or_nothing(bytes: [u8; HEAD_BYTES], at in 0..=HEAD_BYTES) {
+            let at_most = |size: usize| move |found: &(i64, usize)| found.1 <= size && at + 3 <= HEAD_BYTES;
+            let read = read_varint(&bytes[at..]).ok().flatten().map(|(value, size)| (i64::from(value), size));
+            let mut head = Head { bytes: &bytes, at };
+            let found = head.varint().map(|value| (i64::from(value), head.at - at));
+            prop_assert_eq!(found, read.filter(at_most(3)));
+            let mut head = Head { bytes: &bytes, at };
+            let found = head.varlong().map(|value| (value, head.at - at));
+            prop_assert_eq!(found, read_varlong(&bytes[at..]).ok().flatten());
+            prop_assert!(Head::of(&bytes[1..]).is_none());
         }
     }
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
-use ottla_protocol::records::{BatchBuilder, BatchFields, Compression, HEADER_BYTES};
+use ottla_protocol::records::{BatchBuilder, BatchFields, BatchView, Compression, HEADER_BYTES};
 use parking_lot::Mutex;
 
 use super::*;
@@ -14,7 +14,7 @@ use crate::storage::test_batch::marker;
 use crate::storage::txn_index;
 use crate::storage::validated_batch::ValidatedBatch;
 use crate::storage::vfs::RealVfs;
-use crate::storage::{LogContext, OpenFiles, OpenMode, ProducerLimits, Unthrottled};
+use crate::storage::{LogConfig, LogContext, OpenFiles, OpenMode, ProducerLimits, Unthrottled};
 use crate::types::{LeaderEpoch, TopicPartition};
 
 const HOUR_MS: i64 = 3_600_000;
@@ -127,6 +127,13 @@ fn the_newest_record_of_each_key_stays_at_its_offset_in_every_codec_and_after_a_
     let (size, segments) = (log.size_bytes(), log.segment_count());
     let report = clean(&log, 0, 1_000);
     assert_eq!(records(&log), expected);
+    let left: Vec<_> = batches(&log).into_iter().filter(|batch| batch.record_count() > 0).collect();
+    let (last, left) = left.split_last().unwrap();
+    assert_eq!(last.base_offset(), 4 * 400, "that of the active segment");
+    assert!(left.iter().any(|batch| batch.record_count() < 4), "some are written anew");
+    for batch in left {
+        assert_eq!(batch.compression().unwrap(), codecs[(batch.base_offset() / 4 % 5) as usize], "{batch:?}");
+    }
     assert!(report.records_removed > 1_400 && !report.more_to_do && report.keys == 60, "{report:?}");
     assert!(log.size_bytes() < size / 3, "{} of {size} bytes", log.size_bytes());
     assert_eq!(report.cleaned_up_to, Offset(log.offsets().log_end.0 - 1));

@@ -175,6 +175,23 @@ fn a_record_waits_no_longer_than_the_largest_lag_also_when_merging_goes_on() {
 }
 
 #[test]
+fn records_of_a_log_to_which_nothing_is_appended_wait_no_longer_than_the_largest_lag_either() {
+    let dir = tempfile::tempdir().unwrap();
+    // As the settings of a topic become those of its log: what must be compacted by then must be sealed by then.
+    let lag_ms = 20 * MINUTE_MS;
+    let config = LogConfig { max_compaction_lag_ms: lag_ms, segment_ms: lag_ms, ..compacted(1.0) };
+    let logs = open(dir.path(), &[("t", config)]);
+    let (progress, log) = (Progress::load(&logs), log_of(&logs, "t"));
+    fill(&log, 0..3);
+    for (now_ms, next) in [(lag_ms, None), (lag_ms + 1, Some("t"))] {
+        // What housekeeping does at every look, also where time and size delete nothing.
+        assert_eq!(log.apply_retention(now_ms).unwrap(), 0);
+        assert_eq!(clean_next(&progress, &logs, LIMITS, now_ms).as_deref(), next);
+    }
+    assert_eq!((progress.status().records_removed, log.segment_count()), (3, 2));
+}
+
+#[test]
 fn a_record_of_the_future_or_without_a_time_neither_hurries_nor_delays_a_cleaning() {
     for timestamp in [-1, i64::MAX / 2] {
         let dir = tempfile::tempdir().unwrap();

@@ -244,3 +244,64 @@ fn a_failure_of_any_call_costs_nothing_that_was_acknowledged() {
         }
     }
 }
+
+/// Whether the superseded record at the begin of each segment is gone.
+fn replaced(log: &Log, segments: i64) -> Vec<bool> {
+    let is_there = |offset| {
+        let read = log.read(Offset(offset), 1, log.offsets().log_end, true).unwrap();
+        let (batch, _) = BatchView::split(&Bytes::from(read.slice.unwrap().read().unwrap())).unwrap();
+        batch.records(1 << 20).unwrap().any(|record| record.unwrap().offset == offset)
+    };
+    (0..segments).map(|n| !is_there(2 * n)).collect()
+}
+
+#[test]
+fn what_a_compaction_replaces_together_survives_a_power_cut_in_order() {
+    const REPLACED: i64 = 4;
+    let append = |log: &Log, key: i64, value: &[u8]| {
+        let mut builder = BatchBuilder::new();
+        builder.append(0, Some(&key.to_be_bytes()), Some(value), &[]);
+        let bytes = builder.build(&BatchFields::default()).unwrap();
+        let mut header = [0; HEADER_BYTES];
+        header.copy_from_slice(&bytes[..HEADER_BYTES]);
+        log.append(ValidatedBatch::new(header, bytes.slice(HEADER_BYTES..)), LeaderEpoch(1), 0).unwrap();
+    };
+    let (mut mixed, mut swaps_max, mut stops) = (0, 0, 0);
+    for crash in 1.. {
+        let vfs = FaultVfs::new();
+        let dir = Path::new(DATA).join("t-0");
+        vfs.create_dir(Path::new(DATA)).unwrap();
+        vfs.create_dir(&dir).unwrap();
+        vfs.sync_dir(Path::new("/")).unwrap();
+        vfs.sync_dir(Path::new(DATA)).unwrap();
+        let manager = open(&vfs).unwrap();
+        let log = the_log(&manager).unwrap();
+        // Segments that are too large to be joined, each with a record that the one behind supersedes; the last is active.
+        for n in 0..REPLACED + 2 {
+            append(&log, 0, b"superseded");
+            append(&log, 1 + n, &[1; 900]);
+        }
+        log.flush().unwrap();
+        assert_eq!(log.segment_count() as i64, REPLACED + 2);
+        vfs.crash_at_mutation(vfs.mutations() + crash);
+        let _stopped = log.clean(Offset::ZERO, LIMITS, 1_000, &Unthrottled);
+        if !vfs.has_crashed() {
+            break;
+        }
+        stops += 1;
+        let left = vfs.killed().read_dir(&dir).unwrap();
+        swaps_max = swaps_max.max(left.iter().filter(|entry| entry.name.ends_with("swap")).count());
+        for seed in 0..8 {
+            let disk = vfs.power_cut(seed);
+            let manager = open(&disk).unwrap();
+            let replaced = replaced(&the_log(&manager).unwrap(), REPLACED);
+            assert!(
+                replaced.is_sorted_by(|before, behind| before >= behind),
+                "{replaced:?}: cut at {crash}, seed {seed}"
+            );
+            mixed += usize::from(replaced[0] != replaced[replaced.len() - 1]);
+        }
+    }
+    assert!(stops > 20 && mixed > 5, "{stops} operations, {mixed} cuts between replacements");
+    assert_eq!(swaps_max as i64, REPLACED, "they take their places together");
+}

@@ -44,12 +44,24 @@ impl DenseWriter {
 
     /// Keeps a batch. One without a producer may be stretched over offsets behind it.
     pub(super) fn keep(&mut self, batch: &[u8], header: &BatchHeader) -> Result<(), StorageError> {
+        self.make_room(header)?;
+        self.batch.clear();
+        self.batch.extend_from_slice(batch);
+        Ok(())
+    }
+
+    /// The same with what has become of it, which is taken, and other memory left in its place.
+    pub(super) fn keep_rewritten(&mut self, batch: &mut Vec<u8>, header: &BatchHeader) -> Result<(), StorageError> {
+        self.make_room(header)?;
+        std::mem::swap(&mut self.batch, batch);
+        Ok(())
+    }
+
+    fn make_room(&mut self, header: &BatchHeader) -> Result<(), StorageError> {
         self.close_gap(header.base_offset)?;
         self.write_pending()?;
         let is_elastic = !header.producer_id.is_some() && !header.is_control();
         self.pending = Some(Pending { epoch: header.leader_epoch, is_elastic });
-        self.batch.clear();
-        self.batch.extend_from_slice(batch);
         Ok(())
     }
 

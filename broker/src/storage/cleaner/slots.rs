@@ -2,7 +2,8 @@
 //!
 //! Owns their layout: two words of hash, and the offset plus one, so that memory without content is a slot without a key. A look-up goes
 //! to a place of its own among tens of MiB. With pages of 4 KiB the processor looks for the page as long as for the slot, and in a
-//! virtual machine longer; so a large table asks for huge pages. That is a wish: where the operating system has none, it is slower.
+//! virtual machine longer; so a large table asks for huge pages, and for all of them at once, since keys will soon be all over it. These are
+//! wishes: where the operating system does not grant them, it is slower.
 
 use memmap2::{Advice, MmapMut};
 
@@ -11,8 +12,8 @@ use crate::types::Offset;
 const WORD_BYTES: usize = size_of::<u64>();
 /// Bytes of one slot.
 pub(super) const SLOT_BYTES: usize = 3 * WORD_BYTES;
-/// Where huge pages begin to matter: two of the usual size.
-const HUGE_FROM_BYTES: usize = 4 << 20;
+/// Where pages begin to matter.
+const MAPPED_FROM_BYTES: usize = 256 << 10;
 
 /// What is in a slot that has a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,10 +36,10 @@ impl Slots {
     /// So many without a key.
     pub(super) fn new(len: usize) -> Self {
         let bytes = len * SLOT_BYTES;
-        let mapped = (bytes >= HUGE_FROM_BYTES).then(|| MmapMut::map_anon(bytes).ok()).flatten();
+        let mapped = (bytes >= MAPPED_FROM_BYTES).then(|| MmapMut::map_anon(bytes).ok()).flatten();
         Slots(match mapped {
             Some(memory) => {
-                let _refused = memory.advise(Advice::HugePage);
+                let _refused = memory.advise(Advice::HugePage).and_then(|()| memory.advise(Advice::PopulateWrite));
                 Memory::Mapped(memory)
             }
             None => Memory::Heap(vec![0; bytes]),
@@ -109,7 +110,7 @@ mod tests {
 
     #[test]
     fn a_table_of_either_memory_holds_what_was_put_into_it() {
-        for len in [0, 100, HUGE_FROM_BYTES / SLOT_BYTES + 1] {
+        for len in [0, 100, MAPPED_FROM_BYTES / SLOT_BYTES + 1] {
             let mut slots = Slots::new(len);
             assert_eq!((slots.len(), slots.with_keys().count()), (len, 0));
             assert_eq!(matches!(slots.0, Memory::Mapped(_)), len > 100);

@@ -4,11 +4,11 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::{CorruptRange, Log, LogOffsets};
+use super::{CorruptRange, Log, LogOffsets, Segments};
 use crate::storage::error::{ReadError, StorageError};
 use crate::storage::leader_epoch::LeaderEpochCache;
 use crate::storage::recovery;
-use crate::storage::segment::{FoundBatch, SealedSegment, Search, Segment, SegmentEnd, extension, segment_path};
+use crate::storage::segment::{FoundBatch, SealedSegment, Search, Segment, SegmentEnd};
 use crate::storage::txn_index::{self, AbortedTxn};
 use crate::storage::vfs::{FileSlice, VfsFile};
 use crate::types::Offset;
@@ -22,6 +22,8 @@ pub struct LogRead {
     pub base_offset: Option<Offset>,
     /// The log when it was read.
     pub offsets: LogOffsets,
+    /// Aborted transactions: all with records in the slice, and some without. None if they were not asked for.
+    pub aborted: Vec<AbortedTxn>,
 }
 
 /// What may be returned.
@@ -33,6 +35,8 @@ struct Wanted {
     min_one_batch: bool,
     /// The file is held for a while, on its way to a client.
     to_send: bool,
+    /// With the names of aborted transactions.
+    committed: bool,
 }
 
 /// What one look at a segment came to.
@@ -58,7 +62,7 @@ impl Log {
         up_to: Offset,
         min_one_batch: bool,
     ) -> Result<LogRead, ReadError> {
-        self.read_wanted(Wanted { from, up_to, max_bytes, min_one_batch, to_send: false })
+        self.read_wanted(Wanted { from, up_to, max_bytes, min_one_batch, to_send: false, committed: false })
     }
 
     /// The same for an answer to a client, which holds the file until it is sent: while answers hold too many files, there is nothing
@@ -73,7 +77,22 @@ impl Log {
         up_to: Offset,
         min_one_batch: bool,
     ) -> Result<LogRead, ReadError> {
-        self.read_wanted(Wanted { from, up_to, max_bytes, min_one_batch, to_send: true })
+        self.read_wanted(Wanted { from, up_to, max_bytes, min_one_batch, to_send: true, committed: false })
+    }
+
+    /// The same for a client that wants committed records only, with the aborted transactions that it has to leave out: those of the
+    /// very segments that the slice is from, whatever takes their place meanwhile. `up_to` is at most the last stable offset.
+    ///
+    /// # Errors
+    /// As [`Log::read`], or a transaction index cannot be read.
+    pub fn read_committed_to_send(
+        &self,
+        from: Offset,
+        max_bytes: usize,
+        up_to: Offset,
+        min_one_batch: bool,
+    ) -> Result<LogRead, ReadError> {
+        self.read_wanted(Wanted { from, up_to, max_bytes, min_one_batch, to_send: true, committed: true })
     }
 
     fn read_wanted(&self, mut wanted: Wanted) -> Result<LogRead, ReadError> {
@@ -88,15 +107,25 @@ impl Log {
         wanted.up_to = wanted.up_to.min(self.readable_end());
         let mut damage_was_looked_for = false;
         loop {
-            let nothing = LogRead { slice: None, base_offset: None, offsets };
+            let nothing = LogRead { slice: None, base_offset: None, offsets, aborted: Vec::new() };
             self.stop_before_damage(&mut wanted)?;
             if wanted.from >= wanted.up_to {
                 return Ok(nothing);
             }
-            let segment = self.segments.load().holding(from);
+            let segments = self.segments.load();
+            let segment = segments.holding(from);
             match self.read_segment(&segment, &wanted, &self.corrupt.load()) {
                 Ok(Found::Slice(slice, base)) => {
-                    return Ok(LogRead { slice: Some(slice), base_offset: Some(base), offsets });
+                    let mut aborted = Vec::new();
+                    if wanted.committed {
+                        let up_to = wanted.up_to.min(segment.end().next_offset);
+                        aborted = self.aborted_among(&segments, from, up_to)?;
+                        // The indexes of segments that are removed go with them.
+                        if self.offsets().log_start > from {
+                            return Err(out_of_range());
+                        }
+                    }
+                    return Ok(LogRead { slice: Some(slice), base_offset: Some(base), offsets, aborted });
                 }
                 Ok(Found::Nothing) => return Ok(nothing),
                 Ok(Found::Damage) if !damage_was_looked_for => {
@@ -199,21 +228,24 @@ impl Log {
         }
     }
 
-    /// The aborted transactions with records in `from..up_to`: what a reader of committed records has to leave out.
+    /// The aborted transactions with records in `from..up_to`, as the log is now.
     ///
     /// # Errors
     /// A transaction index cannot be read.
     pub fn aborted_transactions(&self, from: Offset, up_to: Offset) -> Result<Vec<AbortedTxn>, StorageError> {
+        self.aborted_among(&self.segments.load(), from, up_to)
+    }
+
+    /// The same for those segments, which may have been replaced since.
+    fn aborted_among(&self, segments: &Segments, from: Offset, up_to: Offset) -> Result<Vec<AbortedTxn>, StorageError> {
         let mut aborted = Vec::new();
-        let segments = self.segments.load();
         let first = segments.holding(from).base_offset();
+        let named_before = self.offsets().log_end.next();
         for segment in segments.iter().filter(|segment| segment.base_offset() >= first) {
-            let path = segment_path(&self.dir, segment.base_offset(), extension::TRANSACTION_INDEX);
             // Where segments are about to be replaced, the index of the first names what all of them do; and that of the active one
             // a marker that is about to be shown.
-            let limit_bytes = txn_index::size_bytes_max(segment.base_offset(), self.offsets().log_end.next());
-            let entries = txn_index::read(self.vfs(), &path, limit_bytes).map_err(StorageError::io("read", &path))?;
-            for entry in entries {
+            let limit_bytes = txn_index::size_bytes_max(segment.base_offset(), named_before);
+            for entry in segment.aborted(self.vfs(), &self.dir, limit_bytes)? {
                 if entry.last_offset >= from && entry.first_offset < up_to {
                     aborted.push(entry);
                 }
@@ -250,3 +282,7 @@ fn readable_end(
         Search::Bad { position } => position,
     })
 }
+
+#[cfg(test)]
+#[path = "committed_read_test.rs"]
+mod tests;

@@ -1,7 +1,7 @@
 //! Replacing adjacent sealed segments by one, while the log is read and written.
 //!
 //! Owns the locks and the list of segments in memory; the files are `replacement.rs`'s. Readers of a replaced segment keep
-//! reading its files, which stay open for them.
+//! reading its files, which stay open for them, and know the aborted transactions that its index named.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use std::sync::Arc;
 use super::{Log, Segments};
 use crate::storage::error::{StorageError, is_no_space};
 use crate::storage::recovery::INDEX_BYTES_MAX;
-use crate::storage::replacement::{Replacement, complete_all};
+use crate::storage::replacement::{Relation, Replacement, complete_all};
 use crate::storage::segment::{SealedSegment, extension, segment_path};
 use crate::storage::txn_index::{self, AbortedTxn};
 use crate::storage::vfs::replace_file;
@@ -24,8 +24,8 @@ pub(in crate::storage) enum Replaced {
     Done,
     /// All of the old segments are gone, with what was in them.
     Gone,
-    /// It was not committed: some of the old segments are gone, or others have their names now. So it goes with those behind it, which were
-    /// made as if it were done: a tombstone must not go before what it deletes.
+    /// It was not committed: some of the old segments are gone, or others have their names now, or it is one of those behind that were
+    /// made as if such a one were done.
     GivenUp,
 }
 
@@ -66,16 +66,17 @@ impl Log {
     pub(in crate::storage) fn replace_segments(
         &self,
         replacements: Vec<Replacement>,
+        relation: Relation,
     ) -> Result<Vec<Replaced>, StorageError> {
         let _alone = self.restructuring.lock();
         let mut outcome = self.check_usable();
         let (mut committed, mut became) = (Vec::new(), Vec::new());
         for replacement in replacements {
-            let goes_on = outcome.is_ok() && became.last() != Some(&Replaced::GivenUp);
-            let one = if !goes_on {
+            let misses_one = relation == Relation::EachOnThoseBefore && became.last() == Some(&Replaced::GivenUp);
+            let one = if outcome.is_err() || misses_one {
                 Replaced::GivenUp
             } else if position_of(&self.segments.load().sealed, &replacement.old).is_some() {
-                outcome = self.commit(&replacement, committed.is_empty());
+                outcome = self.commit(&replacement, relation == Relation::None || committed.is_empty());
                 if outcome.is_ok() { Replaced::Done } else { Replaced::GivenUp }
             } else if self.first_segment_base() >= replacement.new.next_offset {
                 Replaced::Gone
@@ -96,13 +97,13 @@ impl Log {
         outcome.map(|()| became)
     }
 
-    /// Commits a replacement, those before it durably first: what a tombstone or a marker speaks of lies before it, and must not come
-    /// back when that is gone.
-    fn commit(&self, Replacement { old, new, .. }: &Replacement, is_first: bool) -> Result<(), StorageError> {
+    /// Commits a replacement, where it depends on others those durably first: what a tombstone or a marker speaks of lies before it, and
+    /// must not come back when that is gone.
+    fn commit(&self, Replacement { old, new, .. }: &Replacement, stands_alone: bool) -> Result<(), StorageError> {
         let (first, last) = (old.first().expect("something is replaced"), old.last().expect("something is replaced"));
         assert_eq!((new.base_offset, new.next_offset), (first.base_offset, last.next_offset), "the same offsets");
         self.prepare(old)?;
-        if !is_first {
+        if !stands_alone {
             let synced = self.vfs().sync_dir(&self.dir).map_err(StorageError::io("sync", &self.dir));
             // A second sync may succeed although the names are lost.
             synced.map_err(|error| self.poison_with(error))?;
@@ -114,7 +115,8 @@ impl Log {
         if committed.is_empty() {
             return Ok(());
         }
-        let sizes = complete_all(self.vfs(), &self.dir, committed).map_err(|error| self.poison_with(error))?;
+        let sizes =
+            complete_all(self.vfs(), &self.dir, committed, &self.snapshots).map_err(|error| self.poison_with(error))?;
         for Replacement { new, named_before, .. } in committed {
             self.prune_transaction_index(new.base_offset, |aborted| aborted.first_offset < *named_before)?;
         }
@@ -144,20 +146,18 @@ impl Log {
     }
 
     /// The first segment's index of aborted transactions names those of all before the replacement is committed: a name too
-    /// many does no harm, one too few would show their records.
+    /// many does no harm, one too few would show their records. Who reads the old segments gets what each of them named.
     fn join_transaction_indexes(&self, old: &[Arc<SealedSegment>]) -> Result<(), StorageError> {
-        let path = |segment: &SealedSegment| segment_path(&self.dir, segment.base_offset, extension::TRANSACTION_INDEX);
-        let (mut all, mut named) = (Vec::new(), HashSet::new());
-        for segment in old {
-            let path = path(segment);
-            let entries =
-                txn_index::read(self.vfs(), &path, i32::MAX as u64).map_err(StorageError::io("read", &path))?;
-            all.extend(entries.into_iter().filter(|entry| named.insert(*entry)));
+        let (first, others) = old.split_first().expect("something is replaced");
+        let of_first = first.keep_aborted(&self.dir)?;
+        let (mut all, mut named) = (of_first.to_vec(), HashSet::<AbortedTxn>::from_iter(of_first.iter().copied()));
+        for segment in others {
+            all.extend(segment.keep_aborted(&self.dir)?.iter().filter(|name| named.insert(**name)));
         }
-        if all.is_empty() {
+        if all.len() == of_first.len() {
             return Ok(());
         }
-        let path = path(&old[0]);
+        let path = segment_path(&self.dir, first.base_offset, extension::TRANSACTION_INDEX);
         replace_file(self.vfs(), &path, &txn_index::encode_all(&all)).map_err(StorageError::io("replace", &path))
     }
 

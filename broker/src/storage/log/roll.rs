@@ -126,6 +126,7 @@ impl Log {
     /// start, nothing else.
     pub(super) fn write_snapshot_file(&self, offset: Offset, content: &[u8]) {
         let path = segment_path(&self.dir, offset, extension::PRODUCER_SNAPSHOT);
+        self.snapshots.note(offset);
         let written = self.vfs().open(&path, Access::CreateOrKeep).and_then(|file| {
             file.set_len(0)?;
             write_all_at(&*file, content, &[], 0)

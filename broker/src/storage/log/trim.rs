@@ -133,7 +133,11 @@ impl Log {
 
     pub(super) fn remove_if_there(&self, base_offset: Offset, extension: &str) {
         let path = segment_path(&self.dir, base_offset, extension);
-        match self.vfs().remove_file(&path) {
+        let removed = self.vfs().remove_file(&path);
+        if extension == extension::PRODUCER_SNAPSHOT && removed.is_ok() {
+            self.snapshots.forget(base_offset);
+        }
+        match removed {
             Ok(()) => {}
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
             Err(error) => tracing::warn!(path = %path.display(), %error, "cannot remove a file of a deleted segment"),

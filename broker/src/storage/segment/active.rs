@@ -20,6 +20,7 @@ use crate::storage::index::{GrowingIndex, IndexEntry, OffsetEntry, SealedIndex, 
 use crate::storage::open_files::{LazyFile, OpenFiles};
 use crate::storage::recovery::INDEX_BYTES_MAX;
 use crate::storage::sealed_caches::SealedCaches;
+use crate::storage::txn_index::KeptNames;
 use crate::storage::verified::Verified;
 use crate::storage::vfs::{Vfs, VfsFile, read_file};
 use crate::types::Offset;
@@ -38,6 +39,8 @@ pub(in crate::storage) struct ActiveSegment {
     /// The broker's clock at the last append; [`NEVER_MS`] where nothing tells.
     last_append_ms: AtomicI64,
     pub(in crate::storage) verified: Arc<Verified>,
+    /// Kept when it is sealed and replaced, for those who hold on to it as it is now.
+    pub(super) aborted: Arc<KeptNames>,
 }
 
 /// The time of what has not happened.
@@ -94,6 +97,7 @@ impl ActiveSegment {
             largest_timestamp: Mutex::new(content.largest_timestamp),
             last_append_ms: AtomicI64::new(content.last_append_ms.unwrap_or(NEVER_MS)),
             verified: Arc::new(Verified::new(content.size_bytes, content.checked_from..content.size_bytes)),
+            aborted: Arc::default(),
         };
         let next_offset = content.next_offset.unwrap_or(base_offset);
         segment.publish_end(SegmentEnd { size_bytes: content.size_bytes, next_offset });
@@ -190,6 +194,7 @@ impl ActiveSegment {
             last_append_ms: self.last_append_ms(),
             first_timestamp: OnceLock::new(),
             verified: Arc::clone(&self.verified),
+            aborted: Arc::clone(&self.aborted),
             caches: SealedCaches::default(),
         };
         sealed.largest_timestamp.get_or_init(|| *self.largest_timestamp.lock());

@@ -12,10 +12,12 @@ use std::sync::{Arc, OnceLock};
 use super::{extension, segment_path};
 use crate::storage::batch_scan::{BatchCursor, SEARCH_BLOCK_BYTES, Step};
 use crate::storage::cache_checksums::{Checksum, SegmentChecksums};
+use crate::storage::error::StorageError;
 use crate::storage::index::{OffsetEntry, SealedIndex, TimeEntry};
 use crate::storage::open_files::{LazyFile, OpenFiles};
 use crate::storage::recovery::INDEX_BYTES_MAX;
 use crate::storage::sealed_caches::SealedCaches;
+use crate::storage::txn_index::{AbortedTxn, KeptNames};
 use crate::storage::verified::Verified;
 use crate::storage::vfs::read_file;
 use crate::types::Offset;
@@ -39,6 +41,7 @@ pub(in crate::storage) struct SealedSegment {
     /// Read from the first batch when it is first asked for.
     pub(super) first_timestamp: OnceLock<Option<i64>>,
     pub(in crate::storage) verified: Arc<Verified>,
+    pub(super) aborted: Arc<KeptNames>,
     pub(in crate::storage) caches: SealedCaches,
 }
 
@@ -81,6 +84,16 @@ impl SealedSegment {
         self.time_index.pin()
     }
 
+    /// The aborted transactions that its index names, which is about to change for the same reason: kept in memory from now on.
+    ///
+    /// # Errors
+    /// The index cannot be read.
+    pub(in crate::storage) fn keep_aborted(&self, dir: &Path) -> Result<&[AbortedTxn], StorageError> {
+        let path = segment_path(dir, self.base_offset, extension::TRANSACTION_INDEX);
+        let kept = self.aborted.keep(self.file.vfs(), &path, INDEX_BYTES_MAX);
+        kept.map_err(StorageError::io("read", &path))
+    }
+
     /// Bytes of its log and its indexes: what a segment in its place takes at most.
     pub(in crate::storage) fn file_bytes(&self) -> u64 {
         self.size_bytes + self.index_sizes().iter().sum::<u64>()
@@ -120,6 +133,7 @@ impl SealedSegment {
             last_append_ms: sizes.modified_ms,
             first_timestamp: OnceLock::new(),
             verified: Arc::new(Verified::new(sizes.log_bytes, checked_from..sizes.log_bytes)),
+            aborted: Arc::default(),
             caches: SealedCaches::default(),
         }
     }
@@ -175,7 +189,8 @@ impl SealedSegment {
         let transaction_index = self.caches.last_known().map_or(transaction_index, |known| known.transaction_index);
         let on_record = SegmentChecksums { transaction_index, ..built };
         let segment = SealedSegment::new(pool, dir, self.base_offset, self.next_offset, sizes, 0);
-        SealedSegment { verified: Arc::clone(&self.verified), ..segment.with_checksums(on_record) }
+        let (verified, aborted) = (Arc::clone(&self.verified), Arc::clone(&self.aborted));
+        SealedSegment { verified, aborted, ..segment.with_checksums(on_record) }
     }
 
     /// The largest timestamp of the first batch that has one, among those at the begin; `None` where nothing tells.

@@ -7,6 +7,7 @@
 //! remove, sync); crashes are placed at mutations, errors at calls of any kind.
 
 use std::collections::{HashMap, HashSet};
+use std::fmt;
 use std::io::{self, IoSlice};
 use std::os::fd::BorrowedFd;
 use std::path::Path;
@@ -53,6 +54,17 @@ struct State {
     now_ms: Option<i64>,
     /// What fits on the disk, in bytes of files; `None` for anything.
     capacity_bytes: Option<u64>,
+    before_each_call: Option<Hook>,
+}
+
+/// What somebody wants to be done before each call.
+#[derive(Clone)]
+struct Hook(Arc<dyn Fn() + Send + Sync>);
+
+impl fmt::Debug for Hook {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Hook")
+    }
 }
 
 /// What kind of call it is, as far as failing goes.
@@ -98,6 +110,11 @@ impl FaultVfs {
         self.state.lock().now_ms = Some(now_ms);
     }
 
+    /// Does this before each call, on the thread that calls: it may wait, and use the file system, whose hook it is called by again.
+    pub fn before_each_call(&self, hook: impl Fn() + Send + Sync + 'static) {
+        self.state.lock().before_each_call = Some(Hook(Arc::new(hook)));
+    }
+
     /// What the files take, in bytes.
     pub fn used_bytes(&self) -> u64 {
         self.state.lock().disk.used_bytes()
@@ -129,6 +146,10 @@ impl FaultVfs {
     }
 
     fn call<T>(&self, call: Call, act: impl FnOnce(&mut State, bool) -> io::Result<T>) -> io::Result<T> {
+        let hook = self.state.lock().before_each_call.clone();
+        if let Some(Hook(hook)) = hook {
+            hook();
+        }
         let mut state = self.state.lock();
         let short = state.count(call)?;
         act(&mut state, short)
