@@ -9,7 +9,10 @@ use std::sync::atomic::Ordering;
 use super::{Log, Segments};
 use crate::storage::checkpoint;
 use crate::storage::error::{StorageError, is_no_space};
+use crate::storage::producer_state::{ProducerBudget, ProducerLimits, ProducerState};
+use crate::storage::recovery::SNAPSHOT_BYTES_MAX;
 use crate::storage::segment::{extension, parse_segment_name, segment_path};
+use crate::storage::vfs::read_file;
 use crate::types::Offset;
 
 impl Log {
@@ -17,7 +20,8 @@ impl Log {
     /// before it. Durable before it returns: deleted records do not come back. Returns the start of the log.
     ///
     /// # Errors
-    /// The new start could not be put on record; it has not moved, or on a full disk as far as whole segments could be removed.
+    /// The new start could not be put on record; it has not moved, or on a full disk as far as whole segments could be removed. Where a
+    /// sync of what has to be durable first failed, the log is offline.
     /// Segments that could not be removed are no error.
     pub fn delete_records(&self, before: Offset) -> Result<Offset, StorageError> {
         // Whoever trims, trims alone; appends go on. A close that came first has let go of the folder.
@@ -63,20 +67,35 @@ impl Log {
         }
         let first_kept = segments.sealed.get(behind).map_or(segments.active.base_offset, |segment| segment.base_offset);
         let entries = self.vfs().read_dir(&self.dir).map_err(StorageError::io("list", &self.dir))?;
-        let snapshots =
-            entries.iter().filter_map(|entry| parse_segment_name(&entry.name, extension::PRODUCER_SNAPSHOT));
+        let mut snapshots: Vec<Offset> =
+            entries.iter().filter_map(|entry| parse_segment_name(&entry.name, extension::PRODUCER_SNAPSHOT)).collect();
+        snapshots.sort_unstable();
         // A merged segment has none where it begins, but the one behind it has. Those of checkpoints do not stay.
         let stays =
             |offset: &Offset| *offset >= first_kept && segments.iter().any(|segment| segment.base_offset() == *offset);
-        let offset = match snapshots.filter(stays).min() {
+        let offset = match snapshots.into_iter().filter(stays).find(|offset| self.is_sound_snapshot(*offset)) {
             Some(offset) => offset,
             None => self.write_late_snapshot()?,
         };
-        self.sync_if_there(segment_path(&self.dir, offset, extension::PRODUCER_SNAPSHOT))?;
-        self.vfs().sync_dir(&self.dir).map_err(StorageError::io("sync", &self.dir))
+        let synced = self.sync_if_there(segment_path(&self.dir, offset, extension::PRODUCER_SNAPSHOT));
+        let synced = synced.and_then(|_| self.vfs().sync_dir(&self.dir).map_err(StorageError::io("sync", &self.dir)));
+        synced.map_err(|error| match error {
+            // Another one may succeed although what it was to sync is lost.
+            StorageError::Io { action: "sync", .. } => self.poison_with(error),
+            error => error,
+        })
     }
 
-    /// Writes the snapshot for which there was no space when a segment began; the log is durable as far as it speaks of it.
+    /// Whether a start could read it.
+    fn is_sound_snapshot(&self, offset: Offset) -> bool {
+        let path = segment_path(&self.dir, offset, extension::PRODUCER_SNAPSHOT);
+        let bytes = read_file(self.vfs(), &path, SNAPSHOT_BYTES_MAX).ok().flatten().unwrap_or_default();
+        let limits = ProducerLimits { budget: ProducerBudget::new(usize::MAX), ..self.context.producer_limits.clone() };
+        let decoded = ProducerState::decode_snapshot(&bytes, offset, 0, limits);
+        decoded.inspect_err(|error| tracing::warn!(path = %path.display(), %error, "a producer snapshot is damaged; another one is kept")).is_ok()
+    }
+
+    /// Writes a snapshot where there is none, for want of space when a segment began or since it is damaged; the log is durable as far as it speaks of it.
     fn write_late_snapshot(&self) -> Result<Offset, StorageError> {
         let offset = {
             let writer = self.writer.lock();
@@ -96,7 +115,8 @@ impl Log {
         self.log_start.fetch_max(behind.0, Ordering::AcqRel);
         self.assert_order();
         self.remove_segments_before(behind);
-        self.vfs().sync_dir(&self.dir).map_err(StorageError::io("sync", &self.dir))?;
+        let synced = self.vfs().sync_dir(&self.dir).map_err(StorageError::io("sync", &self.dir));
+        synced.map_err(|error| self.poison_with(error))?;
         tracing::info!(log = %self.topic_partition, start = %behind, "removed a segment to make space on a full disk");
         Ok(true)
     }

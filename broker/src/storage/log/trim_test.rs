@@ -6,7 +6,7 @@ use std::path::Path;
 
 use super::*;
 use crate::storage::test_batch::{TestBatch, batch, marker};
-use crate::storage::vfs::{Fault, FaultVfs, Vfs};
+use crate::storage::vfs::{Access, Fault, FaultVfs, Vfs};
 use crate::storage::{LogConfig, LogContext, OpenFiles, OpenMode, ProducerLimits, Unthrottled};
 use crate::types::{LeaderEpoch, TopicPartition};
 
@@ -191,5 +191,50 @@ fn what_only_a_snapshot_in_doubt_tells_of_deleted_batches_is_kept() {
         let _stopped = try_open(&stopped);
         let repeated = open(&stopped.killed()).append(sent.build(), EPOCH, 0).unwrap();
         assert!(repeated.duplicate, "stopped at {crash}: {repeated:?}");
+    }
+}
+
+/// A log whose first segment has one batch, which only the snapshot behind tells of when it is deleted.
+fn two_segments() -> (FaultVfs, Arc<Log>, TestBatch) {
+    let (disk, log) = fresh();
+    let sent = batch(&["idempotent"], 1).by_producer(IDEMPOTENT, 0, 0);
+    append(&log, &sent);
+    append(&log, &large());
+    log.flush().unwrap();
+    (disk, log, sent)
+}
+
+#[test]
+fn a_deletion_that_failed_and_is_tried_again_takes_no_sync_for_good_that_was_none() {
+    let (disk, log, _) = two_segments();
+    let before = disk.calls();
+    log.delete_records(Offset(1)).unwrap();
+    let mut deleted = 0;
+    for call in 1..=disk.calls() - before {
+        let (disk, log, sent) = two_segments();
+        disk.fail_call(disk.calls() + call, Fault::IoError);
+        if log.delete_records(Offset(1)).is_err() {
+            let _refused_where_a_sync_failed = log.delete_records(Offset(1));
+        }
+        for seed in 0..10 {
+            let log = open(&disk.power_cut(seed));
+            deleted += usize::from(log.offsets().log_start == Offset(1));
+            let repeated = log.append(sent.build(), EPOCH, 0).unwrap();
+            assert!(repeated.duplicate, "call {call} failed, seed {seed}: {repeated:?}");
+        }
+    }
+    assert!(deleted > 10, "{deleted}");
+}
+
+#[test]
+fn a_damaged_snapshot_is_not_the_one_that_is_kept() {
+    let (disk, log, sent) = two_segments();
+    let path = segment_path(Path::new(LOG_DIR), Offset(1), extension::PRODUCER_SNAPSHOT);
+    let file = disk.open(&path, Access::Write).unwrap();
+    file.write_at(&[std::io::IoSlice::new(&[0xa5])], 20).unwrap();
+    log.delete_records(Offset(1)).unwrap();
+    for seed in 0..10 {
+        let repeated = open(&disk.power_cut(seed)).append(sent.build(), EPOCH, 0).unwrap();
+        assert!(repeated.duplicate, "seed {seed}: {repeated:?}");
     }
 }
