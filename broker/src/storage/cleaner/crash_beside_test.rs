@@ -146,7 +146,7 @@ fn what_is_done_beside_a_compaction_survives_a_stop_at_every_operation() {
 }
 
 /// How far the deletion of a topic is.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 enum Deletion {
     #[default]
     NotBegun,
