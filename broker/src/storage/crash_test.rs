@@ -51,6 +51,8 @@ struct Oracle {
     merged: usize,
     /// Segments that retention removed.
     retained: usize,
+    /// The most that one deletion of records removed.
+    deleted: usize,
     partitions: BTreeMap<i32, Promises>,
 }
 
@@ -123,8 +125,10 @@ impl Oracle {
         let Some(log) = manager.log(&name(partition)) else { return };
         let promises = self.partitions.entry(partition).or_default();
         promises.maybe_deleted = promises.maybe_deleted.max(before);
+        let segments = log.segment_count();
         if let Ok(start) = log.delete_records(Offset(before)) {
             promises.deleted = promises.deleted.max(start.0);
+            self.deleted = self.deleted.max(segments - log.segment_count());
         }
     }
 
@@ -221,9 +225,13 @@ fn run_script(vfs: &FaultVfs, oracle: &mut Oracle) -> Result<(), StorageError> {
     oracle.retain(&manager, 2, 1_000);
     oracle.append(&manager, 2);
     oracle.flush(&manager, 2);
-    for _ in 0..4 {
+    for _ in 0..12 {
         oracle.append(&manager, 1);
     }
+    oracle.flush(&manager, 1);
+    // Several segments at once; in runs in which little was appended, all of them.
+    oracle.delete(&manager, 1, 80);
+    oracle.append(&manager, 1);
     oracle.flush(&manager, 1);
     Ok(())
 }
@@ -238,7 +246,7 @@ fn check_log(log: &Log, promises: &Promises, context: &str) {
     assert!(log_end.0 >= promises.flushed, "acknowledged records are gone: {context}, {} flushed", promises.flushed);
     assert!(flushed <= log_end, "{context}");
     assert_eq!(log.flush().unwrap(), log_end, "{context}");
-    let mut at = log_start;
+    let (mut at, mut records) = (log_start, Vec::new());
     while at < log_end {
         let read = match log.read(at, 1, log_end, true) {
             Ok(read) => read,
@@ -261,9 +269,28 @@ fn check_log(log: &Log, promises: &Promises, context: &str) {
             "{at} gives {header:?}: {context}, damage {:?}",
             log.corrupt_ranges()
         );
+        records
+            .extend((header.base_offset.0..).zip(sent.batch.timestamps()).filter(|(offset, _)| *offset >= log_start.0));
         at = header.next_offset();
     }
     assert_eq!(at, log_end, "{context}");
+    check_times(log, &records, &context);
+}
+
+/// Asks for the first record from a few times on, as the records with their offsets and times give it.
+fn check_times(log: &Log, records: &[(i64, i64)], context: &str) {
+    for (_, asked) in records.iter().step_by(records.len() / 4 + 1) {
+        let expected = records.iter().find(|(_, timestamp)| timestamp >= asked).copied();
+        match log.offset_for_timestamp(*asked) {
+            Ok(found) => {
+                let found = found.map(|found| (found.offset.0, found.timestamp));
+                assert_eq!(found, expected, "from {asked} on: {context}");
+            }
+            // A damaged batch may hold the record that is looked for.
+            Err(ReadError::Corrupt { .. }) if !log.corrupt_ranges().is_empty() => {}
+            Err(error) => panic!("{error}, from {asked} on: {context}"),
+        }
+    }
 }
 
 /// Sends the last batch of each producer again, as a client does that got no answer.
@@ -328,6 +355,7 @@ fn acknowledged_records_survive_a_power_cut_at_every_operation() {
     let mutations = whole.mutations();
     assert!(mutations > 300, "the script does something: {mutations}");
     assert!(oracle.merged >= 3, "the script merges: {}", oracle.merged);
+    assert!(oracle.deleted >= 2, "records of several segments are deleted at once: {}", oracle.deleted);
     assert!(oracle.retained >= 2, "retention removes segments, active ones too: {}", oracle.retained);
     for crash in 1..=mutations + 1 {
         let vfs = FaultVfs::new();

@@ -148,6 +148,8 @@ pub(super) struct Writer {
     pub(super) producers: ProducerState,
     pub(super) epochs: LeaderEpochCache,
     pub(super) cadence: Cadence,
+    /// Records before it are deleted, or about to be: their segments may go at any time.
+    pub(super) deleted_before: Offset,
     /// Sealed since the last flush.
     pub(super) unflushed: Vec<UnflushedSegment>,
     /// Files were created since the folder was last synced.

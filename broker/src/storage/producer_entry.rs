@@ -137,6 +137,22 @@ impl ProducerEntry {
         }
     }
 
+    /// Forgets what was appended from `end_offset` on, as far as that can be told; whether anything is left.
+    pub(super) fn keep_before(&mut self, end_offset: Offset) -> bool {
+        if self.last_update_offset < end_offset {
+            return true;
+        }
+        let before = self.clone();
+        (self.window_len, self.known_run) = (0, 0);
+        for batch in before.batches().iter().filter(|batch| batch.last_offset < end_offset) {
+            self.push(*batch);
+            self.last_timestamp = batch.timestamp;
+            self.last_update_offset = batch.last_offset;
+        }
+        self.current_txn_first_offset = self.current_txn_first_offset.filter(|first_offset| *first_offset < end_offset);
+        self.window_len > 0
+    }
+
     pub(super) fn begin_epoch(&mut self, producer_epoch: i16) {
         if self.producer_epoch != producer_epoch {
             self.producer_epoch = producer_epoch;

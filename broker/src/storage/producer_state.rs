@@ -334,6 +334,20 @@ impl ProducerState {
         self.open_transactions.clear();
     }
 
+    /// Forgets what was appended from `end_offset` on, as far as that can be told: batches that the later ones have pushed out of a window
+    /// are not back, and a producer with none left is forgotten, as is a transaction that has ended since.
+    pub(super) fn keep_before(&mut self, end_offset: Offset) {
+        self.entries.retain(|_, entry| entry.keep_before(end_offset));
+        self.open_transactions.clear();
+        for (id, entry) in &self.entries {
+            if let Some(first_offset) = entry.current_txn_first_offset {
+                self.open_transactions.begin(first_offset, *id);
+            }
+        }
+        self.end_offset = end_offset;
+        self.give_back_places();
+    }
+
     /// The offset after the last batch that this state accounts for. Batches without a producer id move it through
     /// [`ProducerState::advance_end_offset`].
     pub fn end_offset(&self) -> Offset {

@@ -298,3 +298,36 @@ fn a_snapshot_and_a_replay_give_what_was_there() {
         }
     }
 }
+
+#[test]
+fn what_a_state_knows_of_before_and_a_replay_give_what_was_there() {
+    for seed in 0..200 {
+        let mut rng = StdRng::seed_from_u64(seed);
+        let batches = history(&mut rng);
+        let cut = rng.random_range(1..batches.len());
+        let later = rng.random_range(cut..=batches.len());
+        let (before, whole) = (replay(state(), &batches[..cut]), replay(state(), &batches[..later]));
+        let mut kept = replay(state(), &batches[..later]);
+        kept.keep_before(before.end_offset());
+        assert_eq!(kept.end_offset(), before.end_offset());
+        for (id, entry) in kept.iter() {
+            let was = before.get(id).unwrap();
+            let same_epoch = entry.producer_epoch == was.producer_epoch;
+            assert!(was.batches().ends_with(entry.batches()) || !same_epoch, "seed {seed}, {id:?}");
+            let txn = entry.current_txn_first_offset;
+            assert!(txn.is_none() || txn == was.current_txn_first_offset, "seed {seed}, {id:?}");
+        }
+        let rebuilt = replay(kept, &batches[cut..later]);
+        let known = |state: &ProducerState| {
+            let of = |(id, entry): (ProducerId, &ProducerEntry)| {
+                // Of one that began before, whose first batches the later ones have pushed out, the first that is left counts.
+                let txn = entry.current_txn_first_offset;
+                let began = whole.get(id).and_then(|entry| entry.current_txn_first_offset);
+                let txn = if began < Some(before.end_offset()) { txn.and(began) } else { txn };
+                (id, (entry.producer_epoch, entry.batches().to_vec(), txn))
+            };
+            state.iter().map(of).collect::<std::collections::BTreeMap<_, _>>()
+        };
+        assert_eq!(known(&rebuilt), known(&whole), "seed {seed}");
+    }
+}

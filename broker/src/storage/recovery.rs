@@ -238,6 +238,7 @@ fn try_load(
         producers,
         epochs,
         cadence: active.builder.cadence,
+        deleted_before: log_start,
         unflushed: Vec::new(),
         // A broker that was killed may have begun a segment, or written another file, whose name is not durable.
         dir_is_dirty: !clean || is_empty || recovery.report.indexes_rebuilt > 0,

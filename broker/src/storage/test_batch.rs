@@ -57,6 +57,11 @@ impl TestBatch {
         self
     }
 
+    /// Those of its records, in milliseconds since 1970.
+    pub(crate) fn timestamps(&self) -> impl Iterator<Item = i64> + '_ {
+        (self.timestamp..).take(self.values.len())
+    }
+
     pub(crate) fn build(&self) -> ValidatedBatch {
         let mut records = Vec::new();
         for (n, value) in self.values.iter().enumerate() {

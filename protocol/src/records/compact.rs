@@ -32,6 +32,16 @@ pub struct RecordSummary<'a> {
     pub key: Option<&'a [u8]>,
     /// Its value is null: it deletes what had its key.
     pub is_tombstone: bool,
+    /// Where it lies in its batch.
+    pub place: RecordPlace,
+}
+
+/// What is needed to keep a record of a batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RecordPlace {
+    start: usize,
+    end: usize,
+    timestamp_delta: i64,
 }
 
 /// Where a record lies within decompressed ones.
@@ -60,50 +70,65 @@ impl PlainRecords<'_> {
     /// One of them is broken; those before it were looked at.
     pub fn for_each(&self, mut visit: impl FnMut(RecordSummary<'_>)) -> Result<(), BatchError> {
         let base_offset = self.batch.base_offset();
-        self.walk(|frame| {
-            visit(summary(&self.plain, &frame, base_offset)?);
-            Ok(())
-        })
+        let mut at = 0;
+        for index in 0..self.batch.record_count() {
+            let located = |error| BatchError::Record { index, error };
+            let frame = read_frame(&self.plain, at).map_err(located)?;
+            visit(summary(&self.plain, &frame, base_offset).map_err(located)?);
+            at = frame.whole.end;
+        }
+        Ok(())
     }
 
-    /// Puts the batch into `batch`, which is emptied before, with those records only of which `keep` says that they stay: it is asked
-    /// about each, by its place among them. With a `delete_horizon_ms` (milliseconds since 1970) the batch says from when
-    /// on its tombstones may go.
-    ///
-    /// # Errors
-    /// One of the records is broken, or the codec fails; what is in `batch` is of no use then.
-    pub fn compact(
-        &self,
-        delete_horizon_ms: Option<i64>,
-        keep: impl Fn(usize) -> bool,
-        batch: &mut Vec<u8>,
-    ) -> Result<(), BatchError> {
+    /// Begins to put the batch into `batch`, which is emptied before, with fewer records.
+    pub fn compact<'b>(&'b self, batch: &'b mut Vec<u8>) -> CompactedBatch<'b> {
         batch.clear();
         batch.extend_from_slice(&self.batch.bytes()[..HEADER_BYTES]);
-        let (mut index, mut count, mut max_timestamp) = (0, 0_i32, NO_TIMESTAMP);
-        // Adjacent records that stay are copied together.
-        let mut run = 0..0;
-        self.walk(|frame| {
-            if keep(index) {
-                let timestamp = self.batch.base_timestamp().wrapping_add(frame.timestamp_delta);
-                max_timestamp = if count == 0 { timestamp } else { max_timestamp.max(timestamp) };
-                count += 1;
-                match delete_horizon_ms {
-                    Some(horizon) => {
-                        put_with_timestamp(batch, &self.plain, &frame, timestamp.wrapping_sub(horizon));
-                    }
-                    None if frame.whole.start == run.end => run.end = frame.whole.end,
-                    None => {
-                        batch.extend_from_slice(&self.plain[run.clone()]);
-                        run = frame.whole;
-                    }
-                }
-            }
-            index += 1;
-            Ok(())
-        })?;
-        batch.extend_from_slice(&self.plain[run]);
-        let codec = self.batch.compression()?;
+        CompactedBatch { records: self, batch, run: 0..0, count: 0, max_timestamp: NO_TIMESTAMP }
+    }
+}
+
+/// A batch with fewer records, in the making. Nothing is copied before the first record is missing.
+#[derive(Debug)]
+pub struct CompactedBatch<'a> {
+    records: &'a PlainRecords<'a>,
+    batch: &'a mut Vec<u8>,
+    /// Adjacent records that are copied together.
+    run: Range<usize>,
+    count: i32,
+    max_timestamp: i64,
+}
+
+impl CompactedBatch<'_> {
+    /// Keeps the record at a place of the batch, behind those kept before.
+    #[inline]
+    pub fn keep(&mut self, place: RecordPlace) {
+        let timestamp = self.records.batch.base_timestamp().wrapping_add(place.timestamp_delta);
+        self.max_timestamp = if self.count == 0 { timestamp } else { self.max_timestamp.max(timestamp) };
+        self.count += 1;
+        if place.start != self.run.end {
+            self.copy_run();
+            self.run.start = place.start;
+        }
+        self.run.end = place.end;
+    }
+
+    fn copy_run(&mut self) {
+        self.batch.extend_from_slice(&self.records.plain[self.run.clone()]);
+    }
+
+    /// Makes a batch of it. With a `delete_horizon_ms` (milliseconds since 1970) it says from when on its tombstones may go.
+    ///
+    /// # Errors
+    /// The codec fails; what is there then is of no use.
+    pub fn finish(mut self, delete_horizon_ms: Option<i64>) -> Result<(), BatchError> {
+        self.copy_run();
+        let CompactedBatch { records: PlainRecords { batch: whole, .. }, batch, count, max_timestamp, .. } = self;
+        if let Some(horizon) = delete_horizon_ms {
+            rebase(batch, whole.base_timestamp(), horizon)
+                .map_err(|(index, error)| BatchError::Record { index, error })?;
+        }
+        let codec = whole.compression()?;
         if codec != Compression::None {
             let compressed = codec
                 .compress(&batch[HEADER_BYTES..], None)
@@ -112,28 +137,30 @@ impl PlainRecords<'_> {
             batch.extend_from_slice(&compressed);
         }
         if let Some(horizon) = delete_horizon_ms {
-            put(batch, 21, &(self.batch.attributes() | DELETE_HORIZON_BIT).to_be_bytes());
+            put(batch, 21, &(whole.attributes() | DELETE_HORIZON_BIT).to_be_bytes());
             put(batch, 27, &horizon.to_be_bytes());
         }
-        if self.batch.timestamp_type() == TimestampType::CreateTime {
+        if whole.timestamp_type() == TimestampType::CreateTime {
             put(batch, 35, &max_timestamp.to_be_bytes());
         }
         put(batch, 57, &count.to_be_bytes());
         seal(batch);
         Ok(())
     }
+}
 
-    fn walk(&self, mut visit: impl FnMut(Frame) -> Result<(), RecordError>) -> Result<(), BatchError> {
-        let mut at = 0;
-        for index in 0..self.batch.record_count() {
-            let visited = read_frame(&self.plain, at).and_then(|frame| {
-                at = frame.whole.end;
-                visit(frame)
-            });
-            visited.map_err(|error| BatchError::Record { index, error })?;
-        }
-        Ok(())
+/// Counts the timestamp deltas of all records behind the header from another base; an error with the record that is none.
+fn rebase(batch: &mut Vec<u8>, from: i64, to: i64) -> Result<(), (i32, RecordError)> {
+    let plain = batch.split_off(HEADER_BYTES);
+    let (mut at, mut index) = (0, 0);
+    while at < plain.len() {
+        let frame = read_frame(&plain, at).map_err(|error| (index, error))?;
+        let timestamp = from.wrapping_add(frame.timestamp_delta);
+        put_with_timestamp(batch, &plain, &frame, timestamp.wrapping_sub(to));
+        at = frame.whole.end;
+        index += 1;
     }
+    Ok(())
 }
 
 impl BatchView {
@@ -248,7 +275,9 @@ fn summary<'a>(plain: &'a [u8], frame: &Frame, base_offset: i64) -> Result<Recor
         Some(fields) => fields,
         None => any_fields(&plain[frame.rest..frame.whole.end])?,
     };
-    Ok(RecordSummary { offset: base_offset.saturating_add(i64::from(offset_delta)), key, is_tombstone })
+    let offset = base_offset.saturating_add(i64::from(offset_delta));
+    let place = RecordPlace { start: frame.whole.start, end: frame.whole.end, timestamp_delta: frame.timestamp_delta };
+    Ok(RecordSummary { offset, key, is_tombstone, place })
 }
 
 /// What decides about a record: its offset delta, its key, and whether its value is null.
@@ -313,7 +342,15 @@ mod tests {
 
     fn compacted(whole: &BatchView, horizon: Option<i64>, keep: impl Fn(usize) -> bool) -> Result<Vec<u8>, BatchError> {
         let mut bytes = b"of the batch before".to_vec();
-        whole.plain_records(LIMIT)?.compact(horizon, keep, &mut bytes)?;
+        let records = whole.plain_records(LIMIT)?;
+        let (mut compacted, mut index) = (records.compact(&mut bytes), 0);
+        records.for_each(|record| {
+            if keep(index) {
+                compacted.keep(record.place);
+            }
+            index += 1;
+        })?;
+        compacted.finish(horizon)?;
         Ok(bytes)
     }
 

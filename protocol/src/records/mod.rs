@@ -19,7 +19,7 @@ mod varint;
 pub use batch::{BatchView, Batches, HEADER_BYTES, TimestampType, batches, batches_lenient, with_producer};
 pub use builder::{BatchBuilder, BatchFields};
 pub use check::{BatchSummary, OffsetDeltas, RecordShape};
-pub use compact::{PlainRecords, RecordSummary, empty_batch, extend_to};
+pub use compact::{CompactedBatch, PlainRecords, RecordPlace, RecordSummary, empty_batch, extend_to};
 pub use compression::Compression;
 pub use crc32c::{Crc32c, crc32c, crc32c_of_parts};
 pub use error::{BatchError, RecordError};

@@ -29,6 +29,8 @@ const NOW_MS: i64 = 1_700_000_000_000;
 const SEGMENT_BYTES: u32 = 32 << 20;
 const BATCH_BYTES: usize = 64_000;
 const BLOCK_BYTES: usize = 1 << 20;
+/// What a broker with 10,000 partitions has under a limit of 20,000 descriptors: so many segments can be put in place together.
+const OPEN_FILES_MAX: usize = 4_900;
 const LIMITS: CleanLimits = CleanLimits { map_bytes_max: 128 << 20, decompressed_bytes_max: 256 << 20 };
 
 /// Codec, how often each key was written (all but one of its records go), and bytes of each value.
@@ -127,7 +129,7 @@ fn value(record: u64, bytes: usize) -> Vec<u8> {
 fn open(dir: &Path) -> Result<Arc<Log>> {
     std::fs::create_dir_all(dir)?;
     let context = LogContext {
-        open_files: OpenFiles::new(Arc::new(RealVfs), 64),
+        open_files: OpenFiles::new(Arc::new(RealVfs), OPEN_FILES_MAX),
         quarantine: dir.join("quarantine"),
         producer_limits: ProducerLimits::default(),
     };

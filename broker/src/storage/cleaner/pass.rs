@@ -17,7 +17,7 @@ use super::clean::{CleanLimits, CleanReport};
 use super::dense_writer::DenseWriter;
 use super::newest::NewestOffsets;
 use super::pending::PendingReplacements;
-use super::survivors::{Rules, Survivors};
+use super::survivors::{Rules, Survivors, Verdict};
 use super::transactions::Transactions;
 use crate::storage::batch_header::BatchHeader;
 use crate::storage::error::StorageError;
@@ -278,9 +278,11 @@ impl Pass<'_> {
         if batch.record_count() == 0 {
             return Fate::Unchanged;
         }
-        let marked = batch
-            .plain_records(self.limits.decompressed_bytes_max)
-            .and_then(|records| records.compact(Some(self.horizon_ms), |_| true, &mut self.rewritten));
+        let marked = batch.plain_records(self.limits.decompressed_bytes_max).and_then(|records| {
+            let mut marked = records.compact(&mut self.rewritten);
+            records.for_each(|record| marked.keep(record.place))?;
+            marked.finish(Some(self.horizon_ms))
+        });
         match marked {
             Ok(()) => Fate::Rewritten,
             Err(error) => {
@@ -296,8 +298,7 @@ impl Pass<'_> {
             return Fate::Unchanged;
         }
         match self.compact(header, batch) {
-            Ok(fate) => {
-                let (stay, go) = self.survivors.counts();
+            Ok((fate, Verdict { stay, go, .. })) => {
                 self.report.records_removed += go as u64;
                 if stay > 0 {
                     self.transactions.records_stay(header);
@@ -314,23 +315,26 @@ impl Pass<'_> {
 
     /// Decides about the records of a batch, and puts what is left of it into `rewritten` where some of them go, or a tombstone
     /// stays that no pass has met before.
-    fn compact(&mut self, header: &BatchHeader, batch: &BatchView) -> Result<Fate, BatchError> {
+    fn compact(&mut self, header: &BatchHeader, batch: &BatchView) -> Result<(Fate, Verdict), BatchError> {
         let mapped_to = self.report.cleaned_up_to;
         // What was passed over may have older records of their keys.
         let tombstones_go =
             batch.has_delete_horizon() && self.now_ms > batch.base_timestamp() && !self.transactions.have_passed_over();
         let records = batch.plain_records(self.limits.decompressed_bytes_max)?;
-        self.survivors.decide(&records, Rules { newest: &self.newest, mapped_to, tombstones_go })?;
+        let mut compacted = records.compact(&mut self.rewritten);
+        let rules = Rules { newest: &self.newest, mapped_to, tombstones_go };
+        let verdict = self.survivors.decide(&records, rules, |place| compacted.keep(place))?;
         let may_be_marked = !batch.has_delete_horizon() && header.next_offset() <= mapped_to;
-        let horizon = (may_be_marked && self.survivors.have_tombstones()).then_some(self.horizon_ms);
-        match self.survivors.counts() {
-            (0, _) => Ok(Fate::Gone),
-            (_, 0) if horizon.is_none() => Ok(Fate::Unchanged),
+        let horizon = (may_be_marked && verdict.has_tombstones).then_some(self.horizon_ms);
+        let fate = match verdict {
+            Verdict { stay: 0, .. } => Fate::Gone,
+            Verdict { go: 0, .. } if horizon.is_none() => Fate::Unchanged,
             _ => {
-                records.compact(horizon, |place| self.survivors.has(place), &mut self.rewritten)?;
-                Ok(Fate::Rewritten)
+                compacted.finish(horizon)?;
+                Fate::Rewritten
             }
-        }
+        };
+        Ok((fate, verdict))
     }
 
     /// A batch whose checksum is right and whose records cannot be read: it stays as it is.

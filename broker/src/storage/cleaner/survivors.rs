@@ -3,7 +3,7 @@
 //! Owns the verdict on each record: the newest of its key stays, and so does all that the pass did not map; a tombstone goes when its
 //! time has come. Does not own what is then made of the batch.
 
-use ottla_protocol::records::{BatchError, PlainRecords};
+use ottla_protocol::records::{BatchError, PlainRecords, RecordPlace};
 
 use super::newest::{NewestOffsets, Question};
 use crate::types::Offset;
@@ -18,65 +18,87 @@ pub(super) struct Rules<'a> {
     pub(super) tombstones_go: bool,
 }
 
-/// The verdicts on the records of one batch; their memory is used again for the next one.
+/// Records that are decided about together, which bounds memory whatever is in a batch; enough to ask the map for many keys at once.
+const TOGETHER: usize = 1_024;
+
+/// The verdicts on the records of one batch. Memory is used again for the next one.
 #[derive(Debug, Default)]
 pub(super) struct Survivors {
-    /// By the record's place in the batch.
-    stays: Vec<bool>,
-    /// The places of the tombstones.
-    tombstones: Vec<usize>,
-    /// The places of those of whom only the map of keys knows, and what it is asked about them.
+    /// Records that may stay and were not kept yet, in order.
+    candidates: Vec<Candidate>,
+    /// Which candidates only the map of keys knows of, and what it is asked about them.
     open: Vec<usize>,
     questions: Vec<Question>,
 }
 
+#[derive(Debug)]
+struct Candidate {
+    place: RecordPlace,
+    is_tombstone: bool,
+    stays: bool,
+}
+
+/// What became of the records of a batch.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Verdict {
+    pub(super) stay: usize,
+    pub(super) go: usize,
+    /// A tombstone stays.
+    pub(super) has_tombstones: bool,
+}
+
 impl Survivors {
-    /// Decides about the records of a batch, and forgets those of the one before.
+    /// Decides about the records of a batch, and calls `keep` for each that stays, in order.
     ///
     /// # Errors
-    /// One of the records is broken: nothing is decided.
-    pub(super) fn decide(&mut self, records: &PlainRecords<'_>, rules: Rules<'_>) -> Result<(), BatchError> {
-        let Survivors { stays, tombstones, open, questions } = self;
-        stays.clear();
-        tombstones.clear();
-        open.clear();
-        questions.clear();
+    /// One of the records is broken; about those before it was decided.
+    pub(super) fn decide(
+        &mut self,
+        records: &PlainRecords<'_>,
+        rules: Rules<'_>,
+        mut keep: impl FnMut(RecordPlace),
+    ) -> Result<Verdict, BatchError> {
+        let (mut total, mut verdict) = (0, Verdict::default());
+        self.candidates.clear();
+        self.open.clear();
+        self.questions.clear();
         records.for_each(|record| {
-            let (place, offset) = (stays.len(), Offset(record.offset));
-            if record.is_tombstone {
-                tombstones.push(place);
-            }
-            stays.push(match record.key {
+            total += 1;
+            let offset = Offset(record.offset);
+            let stays = match record.key {
                 // What this pass did not map may have older records of its key still: a tombstone must not go before them.
                 _ if offset >= rules.mapped_to => true,
                 None => false,
                 Some(_) if record.is_tombstone && rules.tombstones_go => false,
                 Some(key) => rules.newest.is_newest(offset).unwrap_or_else(|| {
-                    open.push(place);
-                    questions.push(rules.newest.question(key, offset));
+                    self.open.push(self.candidates.len());
+                    self.questions.push(rules.newest.question(key, offset));
                     true
                 }),
-            });
+            };
+            if stays {
+                self.candidates.push(Candidate { place: record.place, is_tombstone: record.is_tombstone, stays });
+                if self.candidates.len() == TOGETHER {
+                    self.settle(rules.newest, &mut verdict, &mut keep);
+                }
+            }
         })?;
-        for (place, is_newest) in open.iter().zip(rules.newest.answers(questions)) {
-            stays[*place] = is_newest;
+        self.settle(rules.newest, &mut verdict, &mut keep);
+        verdict.go = total - verdict.stay;
+        Ok(verdict)
+    }
+
+    /// Keeps the candidates, but for those of which the map says that they are not the newest of their key.
+    fn settle(&mut self, newest: &NewestOffsets, verdict: &mut Verdict, keep: &mut impl FnMut(RecordPlace)) {
+        for (candidate, is_newest) in self.open.iter().zip(newest.answers(&self.questions)) {
+            self.candidates[*candidate].stays = is_newest;
         }
-        Ok(())
-    }
-
-    /// Whether the record at a place in the batch stays.
-    pub(super) fn has(&self, place: usize) -> bool {
-        self.stays[place]
-    }
-
-    /// How many records stay, and how many go.
-    pub(super) fn counts(&self) -> (usize, usize) {
-        let stay = self.stays.iter().filter(|stays| **stays).count();
-        (stay, self.stays.len() - stay)
-    }
-
-    /// Whether a tombstone stays.
-    pub(super) fn have_tombstones(&self) -> bool {
-        self.tombstones.iter().any(|place| self.stays[*place])
+        self.open.clear();
+        self.questions.clear();
+        for candidate in self.candidates.drain(..).filter(|candidate| candidate.stays) {
+            keep(candidate.place);
+            verdict.stay += 1;
+            verdict.has_tombstones |= candidate.is_tombstone;
+        }
     }
 }

@@ -61,12 +61,12 @@ impl Log {
 
     /// Starts a new segment at the end of the log. Nothing is durable yet: the next flush syncs the sealed segment and the
     /// folder before it says that anything is. It waits for the disk only where there was no flush since the roll before:
-    /// the name of a segment must not survive a power cut that the one before it does not survive; and where so many segments wait for
-    /// a flush that there are no more descriptors for the handles that wrote them.
+    /// the name of a segment must not survive a power cut that the one before it does not survive; where so many segments wait for
+    /// a flush that there are no more descriptors for the handles that wrote them; and where all records so far are deleted.
     ///
     /// # Errors
-    /// The file cannot be created, or there is no space for the indexes of the one before: then nothing has changed, and the
-    /// same call may succeed later. Or the folder cannot be synced: then the log is offline.
+    /// The file cannot be created, or there is no space for the indexes of the one before, or for what nothing else tells: then
+    /// nothing has changed, and the same call may succeed later. Or there is no sync: then the log is offline.
     pub(super) fn roll(
         &self,
         writer: &mut Writer,
@@ -88,12 +88,18 @@ impl Log {
         if kept.is_none() {
             self.sync_sealed(active).map_err(|error| self.poison_with(error))?;
         }
+        let all_is_deleted = writer.deleted_before >= base_offset;
+        if all_is_deleted {
+            self.keep_producers_of_deleted(base_offset, writer)?;
+        }
         let file = vfs.open(&path, Access::CreateNew).map_err(|error| match is_no_space(&error) {
             true => StorageError::NoSpace { path: path.clone(), bytes: 0 },
             false => StorageError::io("create", &path)(error),
         })?;
         writer.dir_is_dirty = true;
-        self.write_snapshot_file(base_offset, &writer.producers.encode_snapshot());
+        if !all_is_deleted {
+            self.write_snapshot_file(base_offset, &writer.producers.encode_snapshot());
+        }
         let pool = &self.context.open_files;
         let next = Arc::new(ActiveSegment::new(pool, &self.dir, base_offset, file, SegmentContent::default()));
         let mut sealed = self.segments.load().sealed.clone();
@@ -102,6 +108,18 @@ impl Log {
         writer.unflushed.extend(kept.map(|kept| UnflushedSegment { segment: Arc::clone(active), _kept: kept }));
         writer.cadence = Cadence { created_ms: now_ms, ..Cadence::default() };
         Ok(next)
+    }
+
+    /// Makes the snapshot durable that goes with a segment before which everything is deleted: the next start removes what is
+    /// sealed before it, and nothing else tells of its producers, who may repeat their last batches.
+    fn keep_producers_of_deleted(&self, base_offset: Offset, writer: &Writer) -> Result<(), StorageError> {
+        self.write_snapshot_file(base_offset, &writer.producers.encode_snapshot());
+        let path = segment_path(&self.dir, base_offset, extension::PRODUCER_SNAPSHOT);
+        if !self.sync_if_there(path.clone()).map_err(|error| self.poison_with(error))? {
+            return Err(StorageError::NoSpace { path, bytes: 0 });
+        }
+        let synced = self.vfs().sync_dir(&self.dir).map_err(StorageError::io("sync", &self.dir));
+        synced.map_err(|error| self.poison_with(error))
     }
 
     /// Writes down what was known of producers at `offset`. A cache with a checksum in it: a failure costs time at the next

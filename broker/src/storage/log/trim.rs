@@ -23,14 +23,21 @@ impl Log {
         // Whoever trims, trims alone; appends go on. A close that came first has let go of the folder.
         let _alone = self.restructuring.lock();
         self.check_usable()?;
-        self.keep_producers(before.max(self.offsets().log_start))?;
+        let log_start = self.offsets().log_start;
+        let (start, segments) = {
+            let mut writer = self.writer.lock();
+            let segments = self.segments.load_full();
+            let start = before.min(segments.active.end().next_offset).max(log_start);
+            // A segment that is sealed from now on keeps its producers itself if everything in it is to go.
+            writer.deleted_before = writer.deleted_before.max(start);
+            (start, segments)
+        };
+        self.keep_producers(start, &segments)?;
         let _trimming = self.flushing.lock();
-        let offsets = self.offsets();
-        let start = before.min(offsets.log_end);
-        if start <= offsets.log_start {
+        if start == log_start {
             // A segment that was the last one when the log was deleted up to its end.
-            self.remove_segments_before(offsets.log_start);
-            return Ok(offsets.log_start);
+            self.remove_segments_before(log_start);
+            return Ok(log_start);
         }
         while let Err(error) = checkpoint::write_log_start(self.vfs(), &self.dir, start) {
             let full = matches!(&error, StorageError::Io { source, .. } if is_no_space(source));
@@ -49,8 +56,7 @@ impl Log {
 
     /// Makes the snapshot durable that knows the producers whose batches are about to go: no segment tells of them any more, and
     /// they may repeat their last ones.
-    fn keep_producers(&self, start: Offset) -> Result<(), StorageError> {
-        let segments = self.segments.load();
+    fn keep_producers(&self, start: Offset, segments: &Segments) -> Result<(), StorageError> {
         let behind = segments.sealed.partition_point(|segment| segment.next_offset <= start);
         if behind == 0 {
             return Ok(());

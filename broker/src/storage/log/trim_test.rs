@@ -6,8 +6,8 @@ use std::path::Path;
 
 use super::*;
 use crate::storage::test_batch::{TestBatch, batch, marker};
-use crate::storage::vfs::{FaultVfs, Vfs};
-use crate::storage::{LogConfig, LogContext, OpenFiles, OpenMode, ProducerLimits};
+use crate::storage::vfs::{Fault, FaultVfs, Vfs};
+use crate::storage::{LogConfig, LogContext, OpenFiles, OpenMode, ProducerLimits, Unthrottled};
 use crate::types::{LeaderEpoch, TopicPartition};
 
 const EPOCH: LeaderEpoch = LeaderEpoch(3);
@@ -16,16 +16,20 @@ const TRANSACTIONAL: i64 = 7;
 const IDEMPOTENT: i64 = 8;
 
 fn open(disk: &FaultVfs) -> Arc<Log> {
+    let log = try_open(disk).unwrap();
+    log.update_high_watermark(log.offsets().log_end);
+    log
+}
+
+fn try_open(disk: &FaultVfs) -> Result<Arc<Log>, StorageError> {
     let context = LogContext {
-        open_files: OpenFiles::new(Arc::new(disk.clone()), 8),
+        open_files: OpenFiles::new(Arc::new(disk.clone()), 120),
         quarantine: "/quarantine".into(),
         producer_limits: ProducerLimits::default(),
     };
     let config = LogConfig { segment_bytes: 1_000, ..LogConfig::default() };
     let name = TopicPartition::new("t", 0);
-    let log = Log::open(context, Path::new(LOG_DIR), name, Arc::new(config), OpenMode::default(), 0).unwrap().0;
-    log.update_high_watermark(log.offsets().log_end);
-    log
+    Log::open(context, Path::new(LOG_DIR), name, Arc::new(config), OpenMode::default(), 0).map(|(log, _)| log)
 }
 
 fn fresh() -> (FaultVfs, Arc<Log>) {
@@ -37,7 +41,7 @@ fn fresh() -> (FaultVfs, Arc<Log>) {
 }
 
 fn append(log: &Log, batch: &TestBatch) {
-    log.append(batch.build(), EPOCH, 0).unwrap();
+    log.append(batch.build(), EPOCH, batch.timestamp).unwrap();
 }
 
 fn in_transaction(first_sequence: i32) -> TestBatch {
@@ -108,5 +112,84 @@ fn a_transaction_that_is_open_over_deleted_records_holds_readers_at_the_start_of
         log.append(marker(TRANSACTIONAL, 0, true, 1), EPOCH, 0).unwrap();
         log.update_high_watermark(log.offsets().log_end);
         assert_eq!(log.first_unstable_offset(), None, "seed {seed}");
+    }
+}
+
+/// Deletes all that a log has, and begins another segment behind it: the next start removes the one before.
+fn a_segment_behind_what_is_deleted(fault: Option<u64>) -> (FaultVfs, TestBatch, u64) {
+    let (disk, log) = fresh();
+    let sent = batch(&["idempotent"], 1).by_producer(IDEMPOTENT, 0, 0);
+    append(&log, &sent);
+    log.flush().unwrap();
+    let before = disk.calls();
+    if let Some(call) = fault {
+        disk.fail_call(before + call, Fault::IoError);
+    }
+    let deleted = log.delete_records(Offset(1));
+    assert_eq!(deleted.is_err(), fault.is_some(), "{deleted:?}, {fault:?}");
+    let calls = disk.calls() - before;
+    append(&log, &large());
+    let _offline_after_a_failed_sync = log.flush();
+    (disk, sent, calls)
+}
+
+#[test]
+fn who_wrote_what_is_deleted_as_a_whole_may_repeat_it_behind_another_segment() {
+    let (disk, sent, calls) = a_segment_behind_what_is_deleted(None);
+    let mut disks = vec![(disk, String::from("no fault"))];
+    // A deletion that fails may be on record nevertheless.
+    for call in 1..=calls {
+        disks.push((a_segment_behind_what_is_deleted(Some(call)).0, format!("call {call} failed")));
+    }
+    let mut moved = 0;
+    for (disk, context) in disks {
+        for seed in 0..20 {
+            let log = open(&disk.power_cut(seed));
+            let offsets = log.offsets();
+            moved += usize::from(offsets.log_start == Offset(1));
+            let repeated = log.append(sent.build(), EPOCH, 0).unwrap();
+            assert!(repeated.duplicate, "{context}, seed {seed}: {repeated:?}, {offsets:?}");
+        }
+    }
+    assert!(moved > 20, "{moved}");
+}
+
+#[test]
+fn what_only_a_snapshot_in_doubt_tells_of_deleted_batches_is_kept() {
+    let (disk, log) = fresh();
+    let sent = batch(&["idempotent"], 1).by_producer(IDEMPOTENT, 0, 0);
+    append(&log, &sent);
+    (0..3).for_each(|_| append(&log, &large()));
+    log.flush().unwrap();
+    assert_eq!(log.delete_records(Offset(1)).unwrap(), Offset(1));
+    // As if the topic had been given larger segments. The snapshot that was durable goes with those that are merged.
+    log.update_config(Arc::new(LogConfig { segment_bytes: 3_000, ..LogConfig::clone(&log.config()) }));
+    assert_eq!(log.merge_segments(0, &Unthrottled).unwrap(), 1);
+    let snapshots = |disk: &FaultVfs| {
+        let entries = disk.read_dir(Path::new(LOG_DIR)).unwrap();
+        let offsets = entries.iter().filter_map(|entry| parse_segment_name(&entry.name, extension::PRODUCER_SNAPSHOT));
+        offsets.collect::<Vec<_>>()
+    };
+    assert_eq!(snapshots(&disk), [Offset(3)]);
+    let (mut disk, whole) = (disk.killed(), disk.killed());
+    for start in 0..4 {
+        // Nothing is on record that would let a start believe any snapshot but one where the log begins.
+        let repeated = open(&disk).append(sent.build(), EPOCH, 0).unwrap();
+        assert!(repeated.duplicate && repeated.base_offset == Offset(0), "start {start}: {repeated:?}");
+        assert_eq!(snapshots(&disk)[0], Offset(1), "start {start}");
+        disk = disk.power_cut(start);
+    }
+    // The start is stopped at each of its operations.
+    let mutations = {
+        let disk = whole.killed();
+        open(&disk);
+        disk.mutations()
+    };
+    for crash in 1..=mutations {
+        let stopped = whole.killed();
+        stopped.crash_at_mutation(crash);
+        let _stopped = try_open(&stopped);
+        let repeated = open(&stopped.killed()).append(sent.build(), EPOCH, 0).unwrap();
+        assert!(repeated.duplicate, "stopped at {crash}: {repeated:?}");
     }
 }

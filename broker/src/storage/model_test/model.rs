@@ -75,6 +75,8 @@ pub(super) struct Model {
     /// Offsets that are refused since a power cut, the second one excluded.
     pub(super) refused: Vec<(i64, i64)>,
     pub(super) timeline: Vec<Event>,
+    /// What was appended before it and is deleted may be forgotten of its producers.
+    pub(super) known_from: i64,
 }
 
 impl Model {
@@ -118,12 +120,12 @@ impl Model {
     }
 
     /// The last batches of a producer that a repeat is recognised of, oldest first. Those before the start of the log may be
-    /// forgotten.
+    /// forgotten where only a cache told of them that was damaged, or that may be.
     pub(super) fn window(&self, producer_id: i64) -> Vec<ModelBatch> {
         let of_producer = self.batches.values().filter(|b| b.producer_id == producer_id && b.commits.is_none());
         let mut last: Vec<ModelBatch> = of_producer.rev().take(WINDOW_BATCHES).copied().collect();
         last.reverse();
-        last.retain(|batch| batch.base_offset >= self.log_start);
+        last.retain(|batch| batch.base_offset >= self.known_from);
         last
     }
 

@@ -64,6 +64,8 @@ pub(super) struct World {
     pub(super) log_start_max: i64,
     /// A compaction may have taken records since the last check.
     pub(super) was_compacted: bool,
+    /// Segments may have been replaced since the last clean stop, and the snapshots with them that were durable.
+    pub(super) was_replaced: bool,
     pub(super) context: String,
     pub(super) seed: u64,
 }
@@ -115,6 +117,7 @@ impl World {
             is_doomed: false,
             log_start_max: 0,
             was_compacted: false,
+            was_replaced: false,
             context: String::new(),
             seed,
         }
@@ -142,7 +145,10 @@ impl World {
             71..74 => ("delete records", self.delete_records()),
             74..77 => ("retention", self.retention()),
             77..81 => ("compaction", self.compact()),
-            81..85 => ("merge", self.log().merge_segments(self.model.now_ms, &Unthrottled).map(drop)),
+            81..85 => {
+                self.was_replaced = true;
+                ("merge", self.log().merge_segments(self.model.now_ms, &Unthrottled).map(drop))
+            }
             85..88 => {
                 self.model.now_ms += 15_000;
                 ("time passes", Ok(()))
@@ -226,6 +232,7 @@ impl World {
         };
         if !self.is_doomed && how != Restart::PowerCut && self.one_in(3) {
             self.damage_a_cache(&disk);
+            self.model.known_from = self.model.log_start;
         }
         self.vfs = disk;
         self.manager = open(&self.vfs, &self.config).unwrap_or_else(|error| panic!("{error}, {}", self.context));
@@ -248,13 +255,21 @@ impl World {
             self.model.log_start,
             self.context
         );
+        // What a power cut takes may have pushed out of a window what is deleted, or, where segments were replaced, be all that told of it.
+        let mut is_whole = end == self.model.log_end && start <= self.model.flushed;
+        is_whole &= how != Restart::PowerCut || !self.was_replaced;
+        self.was_replaced &= how != Restart::Clean;
         for range in log.corrupt_ranges().iter() {
             if self.model.is_refused(range.from.0) {
                 continue;
             }
+            is_whole = false;
             let context = &self.context;
             assert!(range.from.0 >= known, "durable offsets {} to {} are refused, {context}", range.from, range.to);
             self.model.refuse(range.from.0, range.to.0);
+        }
+        if !is_whole {
+            self.model.known_from = start;
         }
         self.model.cut_at(end, offsets.flushed.0);
         self.model.start_at(start);

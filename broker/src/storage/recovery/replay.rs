@@ -6,7 +6,7 @@ use super::{Recovery, SegmentState};
 use crate::storage::batch_header::{BatchHeader, HEADER_BYTES};
 use crate::storage::batch_scan::{BatchCursor, SEARCH_BLOCK_BYTES, Step};
 use crate::storage::checkpoint;
-use crate::storage::error::StorageError;
+use crate::storage::error::{StorageError, is_no_space};
 use crate::storage::index::OffsetEntry;
 use crate::storage::log::{CorruptRange, LEADER_EPOCH_CHECKPOINT};
 use crate::storage::segment::{extension, segment_path};
@@ -47,6 +47,10 @@ impl Recovery<'_> {
                 }
                 continue;
             }
+            if base > from {
+                // As when the segment began; the one that was written then was not believed, or is gone.
+                self.write_snapshot(base, &producers);
+            }
             let mut aborted = Vec::new();
             // Leader epochs that are not on record are learnt from every batch.
             let near = if epochs_known { from } else { base };
@@ -77,11 +81,19 @@ impl Recovery<'_> {
     /// committed records would wait. The producers themselves may repeat their last batches, and no segment tells of those any more.
     pub(super) fn keep_producers(&self, producers: &mut ProducerState, log_end: Offset) {
         producers.forget_open_transactions();
+        self.write_snapshot(log_end, producers);
         let path = segment_path(self.dir, log_end, extension::PRODUCER_SNAPSHOT);
+        if let Err(error) = self.vfs().open(&path, Access::Write).and_then(|file| file.sync_data()) {
+            tracing::warn!(path = %path.display(), %error, "cannot sync a producer snapshot");
+        }
+    }
+
+    /// Writes down what is known of producers at an offset. A cache: where it fails, the next start reads the log instead.
+    fn write_snapshot(&self, offset: Offset, producers: &ProducerState) {
+        let path = segment_path(self.dir, offset, extension::PRODUCER_SNAPSHOT);
         let written = self.vfs().open(&path, Access::CreateOrKeep).and_then(|file| {
             file.set_len(0)?;
-            write_all_at(&*file, &producers.encode_snapshot(), &[], 0)?;
-            file.sync_data()
+            write_all_at(&*file, &producers.encode_snapshot(), &[], 0)
         });
         if let Err(error) = written {
             // Half a one is none.
@@ -102,39 +114,83 @@ impl Recovery<'_> {
     }
 
     /// The newest snapshot that can be read and does not speak of what is gone, nor of batches whose transaction index is in
-    /// doubt and has to be built again. The others are removed: the offsets behind the end of the log will be given to other
+    /// doubt and has to be built again. The newer ones are removed: the offsets behind the end of the log will be given to other
     /// batches.
     fn read_snapshot(&mut self, log_end: Offset) -> Result<ProducerState, StorageError> {
         let log_base = self.segments.first().map_or(log_end, |segment| segment.base);
-        while let Some(offset) = self.snapshots.pop() {
-            let path = segment_path(self.dir, offset, extension::PRODUCER_SNAPSHOT);
-            // What was written between an older one and the first segment is gone: it may have ended a transaction. One behind
-            // what is in doubt may know of batches that a power cut has taken: a later start must not believe it either.
-            if offset > log_end || offset < log_base || offset > self.in_doubt_from {
+        let (mut found, mut in_doubt) = (None, Vec::new());
+        while found.is_none()
+            && let Some(offset) = self.snapshots.pop()
+        {
+            // One behind what is in doubt may know of batches that a power cut has taken: a later start must not believe it either.
+            // What was written between one before the first segment and that is gone: it may have ended a transaction.
+            if offset > log_end || offset > self.in_doubt_from {
+                in_doubt.push(offset);
+            } else if offset < log_base {
                 self.remove_beside(offset, &[extension::PRODUCER_SNAPSHOT])?;
-                continue;
-            }
-            let bytes = match read_file(self.vfs(), &path, SNAPSHOT_BYTES_MAX) {
-                Ok(bytes) => bytes.unwrap_or_default(),
-                Err(error) => {
-                    tracing::warn!(path = %path.display(), %error, "cannot read a producer snapshot; reading the log instead");
-                    continue;
-                }
-            };
-            let limits = self.context.producer_limits.clone();
-            match ProducerState::decode_snapshot(&bytes, offset, self.now_ms, limits) {
-                Ok(state) => {
-                    self.remove_stray_snapshots();
-                    return Ok(state);
-                }
-                // A cache: what is wrong is built again, and would only be found again.
-                Err(error) => {
-                    tracing::warn!(path = %path.display(), %error, "a producer snapshot is damaged; reading the log instead");
-                    self.remove_beside(offset, &[extension::PRODUCER_SNAPSHOT])?;
-                }
+            } else {
+                found = self.decode_snapshot(offset)?;
             }
         }
-        Ok(ProducerState::new(self.context.producer_limits.clone()))
+        let producers = match found {
+            Some(producers) => {
+                self.remove_stray_snapshots();
+                producers
+            }
+            None => self.producers_of_deleted(log_base, &in_doubt)?,
+        };
+        for offset in in_doubt {
+            self.remove_beside(offset, &[extension::PRODUCER_SNAPSHOT])?;
+        }
+        Ok(producers)
+    }
+
+    /// What a snapshot holds; one that is damaged is removed.
+    fn decode_snapshot(&mut self, offset: Offset) -> Result<Option<ProducerState>, StorageError> {
+        let path = segment_path(self.dir, offset, extension::PRODUCER_SNAPSHOT);
+        let bytes = match read_file(self.vfs(), &path, SNAPSHOT_BYTES_MAX) {
+            Ok(bytes) => bytes.unwrap_or_default(),
+            Err(error) => {
+                tracing::warn!(path = %path.display(), %error, "cannot read a producer snapshot; reading the log instead");
+                return Ok(None);
+            }
+        };
+        let limits = self.context.producer_limits.clone();
+        match ProducerState::decode_snapshot(&bytes, offset, self.now_ms, limits) {
+            Ok(producers) => Ok(Some(producers)),
+            // A cache: what is wrong is built again, and would only be found again.
+            Err(error) => {
+                tracing::warn!(path = %path.display(), %error, "a producer snapshot is damaged; reading the log instead");
+                self.remove_beside(offset, &[extension::PRODUCER_SNAPSHOT])?;
+                Ok(None)
+            }
+        }
+    }
+
+    /// What the oldest of these snapshots, the newest being first, tells of the batches before the first segment. No segment does any
+    /// more, and it is kept for the next start before those go.
+    fn producers_of_deleted(&mut self, log_base: Offset, in_doubt: &[Offset]) -> Result<ProducerState, StorageError> {
+        let mut producers = ProducerState::new(self.context.producer_limits.clone());
+        if log_base == Offset::ZERO {
+            return Ok(producers);
+        }
+        for offset in in_doubt.iter().rev() {
+            if let Some(found) = self.decode_snapshot(*offset)? {
+                producers = found;
+                break;
+            }
+        }
+        producers.keep_before(log_base);
+        if !producers.is_empty() {
+            let path = segment_path(self.dir, log_base, extension::PRODUCER_SNAPSHOT);
+            match replace_file(self.vfs(), &path, &producers.encode_snapshot()) {
+                Err(error) if is_no_space(&error) => {
+                    tracing::warn!(path = %path.display(), %error, "cannot write a producer snapshot; the next checkpoint does");
+                }
+                replaced => replaced.map_err(StorageError::io("replace", &path))?,
+            }
+        }
+        Ok(producers)
     }
 
     /// Older snapshots are kept where a segment starts, as Kafka does; those that a stop has left in between are not.
