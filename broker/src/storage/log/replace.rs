@@ -69,7 +69,7 @@ impl Log {
         relation: Relation,
     ) -> Result<Vec<Replaced>, StorageError> {
         let _alone = self.restructuring.lock();
-        let mut outcome = self.check_usable();
+        let mut outcome = self.check_usable().and_then(|()| self.keep_producers_behind(&replacements));
         let (mut committed, mut became) = (Vec::new(), Vec::new());
         for replacement in replacements {
             let misses_one = relation == Relation::EachOnThoseBefore && became.last() == Some(&Replaced::GivenUp);
@@ -109,6 +109,18 @@ impl Log {
             synced.map_err(|error| self.poison_with(error))?;
         }
         new.commit(self.vfs(), &self.dir)
+    }
+
+    /// Makes a snapshot durable behind all that is replaced, whose snapshots go: of producers whose batches are deleted nothing else
+    /// tells. Before anything is committed, so that a start which completes it finds one too.
+    fn keep_producers_behind(&self, replacements: &[Replacement]) -> Result<(), StorageError> {
+        let Some(behind) = replacements.iter().map(|replacement| replacement.new.next_offset).max() else {
+            return Ok(());
+        };
+        if self.first_segment_base() == Offset::ZERO || self.keep_producers(behind, &self.segments.load())? {
+            return Ok(());
+        }
+        Err(StorageError::NoSpace { path: segment_path(&self.dir, behind, extension::PRODUCER_SNAPSHOT), bytes: 0 })
     }
 
     fn complete(&self, committed: &[Replacement]) -> Result<(), StorageError> {
