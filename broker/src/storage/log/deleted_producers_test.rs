@@ -286,6 +286,33 @@ fn a_start_takes_a_durable_snapshot_away_only_where_a_newer_one_is_durable() {
 }
 
 #[test]
+fn a_snapshot_whose_sync_failed_before_a_kill_is_not_taken_for_durable() {
+    // One that the next start believes.
+    let saved = || {
+        let (disk, log) = filled(1);
+        let recovery_point = log.checkpoint().unwrap();
+        disk.remove_file(&snapshot(recovery_point.0)).unwrap();
+        (disk, log, Some(recovery_point))
+    };
+    let (disk, log, _) = saved();
+    let before = disk.calls();
+    log.delete_records(Offset(1)).unwrap();
+    for call in 1..=disk.calls() - before {
+        let (disk, log, recovery_point) = saved();
+        disk.fail_call(disk.calls() + call, Fault::IoError);
+        let _may_fail = log.delete_records(Offset(1));
+        let disk = disk.killed();
+        let log = try_open(&disk, recovery_point).unwrap();
+        assert_known(&log, &format!("call {call} failed"));
+        log.delete_records(Offset(1)).unwrap();
+        for seed in 0..12 {
+            let log = try_open(&disk.power_cut(seed), recovery_point).unwrap();
+            assert_known(&log, &format!("call {call} failed, seed {seed}"));
+        }
+    }
+}
+
+#[test]
 fn only_a_full_disk_is_reported_as_one_when_a_segment_begins() {
     let begin = |fault: Option<(u64, Fault)>| {
         let (disk, log) = filled(0);

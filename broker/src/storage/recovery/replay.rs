@@ -204,7 +204,8 @@ impl Recovery<'_> {
     }
 
     /// Older snapshots are kept where a segment starts, as Kafka does; those that a stop has left in between are not. Of a log whose
-    /// first records are deleted the one that was read is made durable before others go: they may have been all that was.
+    /// first records are deleted the one that was read is made durable before others go: they may have been all that was. None stays
+    /// whose sync may have failed.
     ///
     /// # Errors
     /// The one that was read cannot be made durable.
@@ -217,8 +218,10 @@ impl Recovery<'_> {
         let mut strays = std::mem::take(&mut self.snapshots);
         // What a failed sync was to make durable may be there in the page cache only, and the next sync would say nothing of it.
         strays.retain(|offset| self.sync_failed || self.segments.iter().all(|segment| segment.base != *offset));
-        if log_base > Offset::ZERO && (others_go || !strays.is_empty()) {
-            self.make_durable(read)?;
+        match log_base > Offset::ZERO {
+            true if others_go || self.sync_failed || !strays.is_empty() => self.make_durable(read)?,
+            false if self.sync_failed => strays.push(read.end_offset()),
+            _ => {}
         }
         for offset in strays {
             let path = segment_path(self.dir, offset, extension::PRODUCER_SNAPSHOT);
