@@ -9,12 +9,10 @@ use std::sync::Arc;
 
 use super::batch_header::BatchHeader;
 use super::batch_scan::{BatchCursor, SEARCH_BLOCK_BYTES, Step};
-use super::error::StorageError;
 use super::index::{GrowingIndex, IndexEntry, OffsetEntry, SealedIndex, TimeEntry};
 use super::log::CorruptRange;
-use super::txn_index::AbortedTxn;
 use super::verified::Verified;
-use super::vfs::{Vfs, VfsFile};
+use super::vfs::VfsFile;
 use crate::types::Offset;
 
 mod active;
@@ -125,23 +123,6 @@ impl Segment {
             Segment::Sealed(segment) => &segment.verified,
             Segment::Active(segment) => &segment.verified,
         }
-    }
-
-    /// The aborted transactions whose markers lie in it, from an index of at most `limit_bytes`.
-    ///
-    /// # Errors
-    /// The index cannot be read.
-    pub(super) fn aborted(&self, vfs: &dyn Vfs, dir: &Path, limit_bytes: u64) -> Result<Vec<AbortedTxn>, StorageError> {
-        let path = segment_path(dir, self.base_offset(), extension::TRANSACTION_INDEX);
-        let names = match self {
-            Segment::Sealed(segment) => &segment.aborted,
-            Segment::Active(segment) => &segment.aborted,
-        };
-        let aborted = names.read(vfs, &path, limit_bytes).map_err(StorageError::io("read", &path))?;
-        if aborted.is_empty() && matches!(self, Segment::Sealed(_)) {
-            names.keep_none();
-        }
-        Ok(aborted)
     }
 
     /// The largest timestamp, and the last offset of the first batch that has it; `None` in an empty segment.

@@ -75,15 +75,15 @@ impl AbortedTxn {
 pub(super) struct KeptNames(OnceLock<Vec<AbortedTxn>>);
 
 impl KeptNames {
-    /// What is kept, or else what is in the file.
+    /// What is kept, or else what `read` finds in the file.
     ///
     /// # Errors
-    /// As [`read`].
-    pub(super) fn read(&self, vfs: &dyn Vfs, path: &Path, limit_bytes: u64) -> io::Result<Vec<AbortedTxn>> {
+    /// Those of `read`.
+    pub(super) fn or_read<E>(&self, read: impl FnOnce() -> Result<Vec<AbortedTxn>, E>) -> Result<Vec<AbortedTxn>, E> {
         if let Some(kept) = self.0.get() {
             return Ok(kept.clone());
         }
-        let read = read(vfs, path, limit_bytes);
+        let read = read();
         // Kept meanwhile: the file may be gone since, or say what another segment has.
         self.0.get().map_or(read, |kept| Ok(kept.clone()))
     }

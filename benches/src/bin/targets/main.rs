@@ -111,25 +111,45 @@ struct Bench {
     processors: Option<Processors>,
 }
 
+/// Where a server runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Placement {
+    /// Where the load is not in its way.
+    Apart,
+    /// On the load's processor, where a scheduler puts two that only wait for each other: neither is waited for then.
+    Together,
+}
+
 impl Bench {
     /// Starts a server, be it a broker or a roofline, where the load is not in its way.
     fn serve<T>(&self, start: impl FnOnce() -> Result<T>) -> Result<T> {
+        self.serve_at(Placement::Apart, start)
+    }
+
+    fn serve_at<T>(&self, placement: Placement, start: impl FnOnce() -> Result<T>) -> Result<T> {
         match &self.processors {
-            Some(processors) => processors.for_server(start),
-            None => start(),
+            Some(processors) if placement == Placement::Apart => processors.for_server(start),
+            _ => start(),
         }
     }
 
     fn start(&self) -> Result<BrokerProcess> {
+        self.start_at(Placement::Apart)
+    }
+
+    fn start_at(&self, placement: Placement) -> Result<BrokerProcess> {
         let options = &self.options;
-        self.serve(|| BrokerProcess::start(options.binary.as_deref(), &options.dir, &options.set))
+        self.serve_at(placement, || BrokerProcess::start(options.binary.as_deref(), &options.dir, &options.set))
     }
 
     fn start_with_topic(&self) -> Result<BrokerProcess> {
-        let broker = self.start()?;
-        wire::create_topic(&mut broker.connect()?, TOPIC, 1)?;
-        Ok(broker)
+        with_topic(self.start()?)
     }
+}
+
+fn with_topic(broker: BrokerProcess) -> Result<BrokerProcess> {
+    wire::create_topic(&mut broker.connect()?, TOPIC, 1)?;
+    Ok(broker)
 }
 
 fn main() -> Result<()> {
@@ -307,17 +327,26 @@ fn start(bench: &Bench, measurements: &mut Measurements) -> Result<()> {
 
 /// One record a request, answered from the page cache. The roofline shows what two processes that wake each other cost here.
 fn single(bench: &Bench, measurements: &mut Measurements) -> Result<()> {
-    let broker = bench.start_with_topic()?;
+    singles(bench, Placement::Apart, &[1, 160], measurements)?;
+    singles(bench, Placement::Together, &[1], measurements)
+}
+
+fn singles(bench: &Bench, placement: Placement, windows: &[usize], measurements: &mut Measurements) -> Result<()> {
+    let broker = with_topic(bench.start_at(placement)?)?;
     let request = single_record(1)?;
     let mut streams = [broker.connect()?];
-    for window in [1, 160] {
+    let placed = match placement {
+        Placement::Apart => "",
+        Placement::Together => ", on the client's processor",
+    };
+    for &window in windows {
         let file = tempfile::tempfile_in(&bench.options.dir)?;
-        let server = bench.serve(|| Roofline::produce(file))?;
+        let server = bench.serve_at(placement, || Roofline::produce(file))?;
         let count = bench.options.requests;
         let wall = load::pipeline(&mut [server.connect()?], |_| request.clone(), window, count, |_| Ok(()))?;
         let least = Singles { count, wall, cpu: server.finish()? };
         let moved = send_singles(&broker, &mut streams, &request, window, count)?;
-        let name = format!("one record a request, acks=1, {window} in flight");
+        let name = format!("one record a request, acks=1, {window} in flight{placed}");
         let target = Some(Target::AtMost(20.0));
         measurements.add_beside(name.clone(), "CPU us", target, moved.cpu_us(), least.cpu_us());
         measurements.add_beside(name, "records/s", None, moved.per_second(), least.per_second());

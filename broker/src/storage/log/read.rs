@@ -239,21 +239,27 @@ impl Log {
     /// The same for those segments, which may have been replaced since.
     fn aborted_among(&self, segments: &Segments, from: Offset, up_to: Offset) -> Result<Vec<AbortedTxn>, StorageError> {
         let mut aborted = Vec::new();
-        let first = segments.holding(from).base_offset();
-        let named_before = self.offsets().log_end.next();
-        for segment in segments.iter().filter(|segment| segment.base_offset() >= first) {
-            // Where segments are about to be replaced, the index of the first names what all of them do; and that of the active one
-            // a marker that is about to be shown.
-            let limit_bytes = txn_index::size_bytes_max(segment.base_offset(), named_before);
-            for entry in segment.aborted(self.vfs(), &self.dir, limit_bytes)? {
+        // Returns whether the transactions that end behind these begin behind `up_to`.
+        let mut take = |named: Vec<AbortedTxn>| {
+            named.into_iter().any(|entry| {
                 if entry.last_offset >= from && entry.first_offset < up_to {
                     aborted.push(entry);
                 }
-                if entry.last_stable_offset >= up_to {
-                    return Ok(aborted);
-                }
+                entry.last_stable_offset >= up_to
+            })
+        };
+        // Where segments are about to be replaced, the index of the first names what all of them do; and that of the active one
+        // a marker that is about to be shown.
+        let named_before = self.offsets().log_end.next();
+        let limit_bytes = |base| txn_index::size_bytes_max(base, named_before);
+        let first = segments.sealed.partition_point(|segment| segment.next_offset <= from);
+        for segment in &segments.sealed[first..] {
+            if take(segment.aborted(&self.dir, limit_bytes(segment.base_offset))?) {
+                return Ok(aborted);
             }
         }
+        let active = &segments.active;
+        take(active.aborted(self.vfs(), &self.dir, limit_bytes(active.base_offset))?);
         Ok(aborted)
     }
 }

@@ -16,11 +16,12 @@ use super::sealed::SealedSegment;
 use super::{SegmentEnd, extension, segment_path};
 use crate::storage::batch_header::BatchHeader;
 use crate::storage::cache_checksums::{Checksum, SegmentChecksums};
+use crate::storage::error::StorageError;
 use crate::storage::index::{GrowingIndex, IndexEntry, OffsetEntry, SealedIndex, TimeEntry};
 use crate::storage::open_files::{LazyFile, OpenFiles};
 use crate::storage::recovery::INDEX_BYTES_MAX;
 use crate::storage::sealed_caches::SealedCaches;
-use crate::storage::txn_index::KeptNames;
+use crate::storage::txn_index::{self, AbortedTxn, KeptNames};
 use crate::storage::verified::Verified;
 use crate::storage::vfs::{Vfs, VfsFile, read_file};
 use crate::types::Offset;
@@ -164,6 +165,22 @@ impl ActiveSegment {
         self.push_time_entry(vfs, cadence);
         self.offset_index.save::<OffsetEntry>(vfs)?;
         self.time_index.save::<TimeEntry>(vfs)
+    }
+
+    /// The aborted transactions whose markers lie in it, from an index of at most `limit_bytes`.
+    ///
+    /// # Errors
+    /// The index cannot be read.
+    pub(in crate::storage) fn aborted(
+        &self,
+        vfs: &dyn Vfs,
+        dir: &Path,
+        limit_bytes: u64,
+    ) -> Result<Vec<AbortedTxn>, StorageError> {
+        self.aborted.or_read(|| {
+            let path = segment_path(dir, self.base_offset, extension::TRANSACTION_INDEX);
+            txn_index::read(vfs, &path, limit_bytes).map_err(StorageError::io("read", &path))
+        })
     }
 
     /// What is in the files of its indexes.

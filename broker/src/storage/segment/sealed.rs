@@ -17,7 +17,7 @@ use crate::storage::index::{OffsetEntry, SealedIndex, TimeEntry};
 use crate::storage::open_files::{LazyFile, OpenFiles};
 use crate::storage::recovery::INDEX_BYTES_MAX;
 use crate::storage::sealed_caches::SealedCaches;
-use crate::storage::txn_index::{AbortedTxn, KeptNames};
+use crate::storage::txn_index::{self, AbortedTxn, KeptNames};
 use crate::storage::verified::Verified;
 use crate::storage::vfs::read_file;
 use crate::types::Offset;
@@ -82,6 +82,21 @@ impl SealedSegment {
         self.file.pin()?;
         self.offset_index.pin()?;
         self.time_index.pin()
+    }
+
+    /// The aborted transactions whose markers lie in it, from an index of at most `limit_bytes`.
+    ///
+    /// # Errors
+    /// The index cannot be read.
+    pub(in crate::storage) fn aborted(&self, dir: &Path, limit_bytes: u64) -> Result<Vec<AbortedTxn>, StorageError> {
+        let aborted = self.aborted.or_read(|| {
+            let path = segment_path(dir, self.base_offset, extension::TRANSACTION_INDEX);
+            txn_index::read(self.file.vfs(), &path, limit_bytes).map_err(StorageError::io("read", &path))
+        })?;
+        if aborted.is_empty() {
+            self.aborted.keep_none();
+        }
+        Ok(aborted)
     }
 
     /// The aborted transactions that its index names, which is about to change for the same reason: kept in memory from now on.
