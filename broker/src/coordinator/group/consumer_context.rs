@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::assignor::Assignor;
 use super::consumer_member::ConsumerMember;
+use super::members_bytes::MembersBudget;
 use super::timers::Moment;
 use crate::config::{GroupTimeBounds, GroupTimes};
 use crate::metadata::MetadataImage;
@@ -35,11 +36,12 @@ impl KnownTopics {
         &'a self,
         group_id: &str,
         config: &'a ConsumerGroupConfig,
+        members_budget: &'a MembersBudget,
         now: Moment,
     ) -> ConsumerContext<'a> {
         let own = self.image.group_configs(group_id);
         let times = own.map_or(config.times, |own| config.times.under(own, &config.bounds));
-        ConsumerContext { now, image: &self.image, image_version: self.version, config, times }
+        ConsumerContext { now, image: &self.image, image_version: self.version, config, members_budget, times }
     }
 }
 
@@ -54,6 +56,8 @@ pub(crate) struct ConsumerContext<'a> {
     pub(crate) image_version: u64,
     /// The broker's configuration.
     pub(crate) config: &'a ConsumerGroupConfig,
+    /// What the members of all groups may say about themselves.
+    pub(crate) members_budget: &'a MembersBudget,
     /// The group's own, or the broker's.
     pub(crate) times: GroupTimes,
 }

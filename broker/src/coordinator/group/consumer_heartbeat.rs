@@ -324,7 +324,7 @@ fn check_epoch(member: &ConsumerMember, request: &ConsumerHeartbeat) -> Result<(
 /// changed since they were last looked at. Whether the member subscribes to other topics.
 ///
 /// # Errors
-/// The members say more than a group can keep.
+/// The members say more than a group, or all groups, can keep; nothing was remembered of the request.
 pub(super) fn write_request(
     draft: &mut ConsumerDraft<'_>,
     memory: &mut ConsumerMemory,
@@ -342,6 +342,10 @@ pub(super) fn write_request(
         if has_new_regex && draft.group().subscribed_regexes().len() > REGEXES_MAX {
             return Err(ConsumerGroupError::TooManyRegexes { max: REGEXES_MAX });
         }
+    }
+    // One that takes the place of another under a longer id says more too.
+    if !context.members_budget.has_room_for(draft.more_members_bytes()) {
+        return Err(ConsumerGroupError::NoRoomForMember);
     }
     let asks_for_others = !asks.subscribes_like(before);
     let topics_changed = memory.compared_version != Some(context.image_version);

@@ -113,7 +113,7 @@ impl GroupShard {
         now: Moment,
         effects: &mut Effects,
     ) -> Result<HeartbeatAnswer, ConsumerGroupError> {
-        let context = self.topics.context(group_id, &self.config.consumer, now);
+        let context = self.topics.context(group_id, &self.config.consumer, &self.members_budget, now);
         request.check(group_id, &context)?;
         let mut draft = match self.groups.get(group_id) {
             Some(Group::Consumer(group)) => ConsumerDraft::of(group),
@@ -136,11 +136,6 @@ impl GroupShard {
             observe_state(&draft, memory, now);
             Ok(answer)
         })?;
-        let bytes_before = self.groups.get(group_id).map_or(0, Group::members_bytes);
-        if !self.members_budget.has_room_for(draft.group().members_bytes().saturating_sub(bytes_before)) {
-            return Err(ConsumerGroupError::NoRoomForMember);
-        }
-
         let records = finish(group_id, draft, epoch_before, &context, self.config.max_size, effects);
         if let Some(Group::Classic(group)) = self.groups.get_mut(group_id) {
             // Whoever waits in the classic group joins again, and finds the other one.
@@ -251,16 +246,13 @@ impl GroupShard {
         act: impl FnOnce(&mut ConsumerDraft<'_>, &mut ConsumerMemory, &ConsumerContext<'_>) -> Result<R, GroupError>,
     ) -> Result<R, GroupError> {
         let Some(Group::Consumer(group)) = self.groups.get(group_id) else { return Err(GroupError::UnknownMemberId) };
-        let context = self.topics.context(group_id, &self.config.consumer, now);
+        let context = self.topics.context(group_id, &self.config.consumer, &self.members_budget, now);
         let mut draft = ConsumerDraft::of(group);
         let result = self.memories.alter(group_id, &mut self.timers, |memory| {
             let result = act(&mut draft, memory, &context)?;
             observe_state(&draft, memory, now);
             Ok(result)
         })?;
-        if !self.members_budget.has_room_for(draft.group().members_bytes().saturating_sub(group.members_bytes())) {
-            return Err(GroupError::CoordinatorNotAvailable);
-        }
         let records = finish(group_id, draft, group.epoch(), &context, self.config.max_size, effects);
         effects.records.extend(records);
         Ok(result)
@@ -309,7 +301,7 @@ impl GroupShard {
     pub(super) fn on_consumer_groups_loaded(&mut self, now: Moment) {
         for (group_id, group) in &self.groups {
             if let Group::Consumer(group) = group {
-                let context = self.topics.context(group_id, &self.config.consumer, now);
+                let context = self.topics.context(group_id, &self.config.consumer, &self.members_budget, now);
                 self.memories.alter(group_id, &mut self.timers, |memory| start_sessions(group, memory, &context));
             }
         }

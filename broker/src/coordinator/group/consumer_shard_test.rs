@@ -747,6 +747,31 @@ fn what_members_say_is_bounded_over_all_groups() {
 }
 
 #[test]
+fn a_classic_member_whose_join_finds_no_room_goes_on_as_before() {
+    let mut shard = Shard::new();
+    shard.shard.shard.members_budget = MembersBudget::with_max(10_000);
+    shard.enter("m");
+    let id = shard.shard.new_id();
+    shard.join(&id, &[]);
+    shard.beat("m", 2, Some(shard.partitions(&[0, 1])));
+    let generation = shard.join(&id, &[]);
+    assert_eq!(shard.sync(&id, generation).unwrap().len(), 2);
+    let token = shard.shard.join(JoinGroup {
+        client: ClientIdentity { client_id: "c".repeat(10_000), client_host: String::new() },
+        protocols: protocols(&[]),
+        ..member(&id)
+    });
+    assert_eq!(shard.shard.joined(token).unwrap().error, Some(GroupError::CoordinatorNotAvailable));
+    // No SyncGroup is waited for: the member did not join.
+    for _ in 0..REBALANCE_MS / 5_000 + 1 {
+        shard.shard.advance(5_000);
+        assert_eq!(shard.shard.heartbeat(&id, generation), Ok(()));
+        shard.beat("m", 3, None);
+    }
+    assert_eq!(shard.described().members.len(), 2);
+}
+
+#[test]
 fn members_that_end_together_go_in_changes_that_fit_into_a_batch() {
     let mut shard = Shard::with(|config| config.consumer.max_size = 300);
     let name = "g".repeat(32_000);

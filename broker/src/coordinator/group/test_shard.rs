@@ -99,8 +99,11 @@ impl TestShard {
             Group::Consumer(_) => 0,
         });
         assert_eq!(self.shard.pending_members.len(), pending.sum::<usize>());
-        let members_bytes = self.shard.groups().map(|(_, group)| group.members_bytes()).sum::<usize>();
-        assert_eq!(self.shard.members_budget.taken_bytes(), members_bytes);
+        let members_bytes = self.shard.groups().map(|(_, group)| match group {
+            Group::Classic(group) => group.members_bytes(),
+            Group::Consumer(group) => group.members_bytes(),
+        });
+        assert_eq!(self.shard.members_budget.taken_bytes(), members_bytes.sum::<usize>());
         if refused {
             answers.iter_mut().for_each(|(_, answer)| answer.refuse(GroupError::CoordinatorNotAvailable));
         }
