@@ -34,20 +34,30 @@ impl KnownTopics {
     /// What the handlers of a group work with.
     pub(crate) fn context<'a>(
         &'a self,
-        group_id: &str,
+        group_id: &'a str,
         config: &'a ConsumerGroupConfig,
         members_budget: &'a MembersBudget,
         now: Moment,
     ) -> ConsumerContext<'a> {
         let own = self.image.group_configs(group_id);
         let times = own.map_or(config.times, |own| config.times.under(own, &config.bounds));
-        ConsumerContext { now, image: &self.image, image_version: self.version, config, members_budget, times }
+        ConsumerContext {
+            group_id,
+            now,
+            image: &self.image,
+            image_version: self.version,
+            config,
+            members_budget,
+            times,
+        }
     }
 }
 
 /// See the module's text.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct ConsumerContext<'a> {
+    /// The group's name.
+    pub(crate) group_id: &'a str,
     /// The time.
     pub(crate) now: Moment,
     /// The topics.

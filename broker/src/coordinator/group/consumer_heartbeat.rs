@@ -16,6 +16,7 @@ use super::consumer_error::ConsumerGroupError;
 use super::consumer_leave::{leave, replace_static_member};
 use super::consumer_member::{ConsumerMember, JOIN_EPOCH, LEAVE_EPOCH, MemberState, STATIC_LEAVE_EPOCH, sorted_names};
 use super::consumer_memory::ConsumerMemory;
+use super::consumer_size::{NAMES_BYTES_MAX, fits_into_change};
 use super::subscription_regex::SubscriptionRegex;
 
 /// How many milliseconds lie between two look-ups of a group's patterns at least: with many topics one is not free.
@@ -344,7 +345,11 @@ pub(super) fn write_request(
         }
     }
     // One that takes the place of another under a longer id says more too.
-    if !context.members_budget.has_room_for(draft.more_members_bytes()) {
+    let more_bytes = draft.more_members_bytes();
+    if more_bytes > 0 && !fits_into_change(context.group_id, draft.group()) {
+        return Err(ConsumerGroupError::NamesTooLong { max: NAMES_BYTES_MAX });
+    }
+    if !context.members_budget.has_room_for(more_bytes) {
         return Err(ConsumerGroupError::NoRoomForMember);
     }
     let asks_for_others = !asks.subscribes_like(before);

@@ -72,6 +72,7 @@ impl TestGroup {
 
     pub(super) fn context(&self) -> ConsumerContext<'_> {
         ConsumerContext {
+            group_id: "group",
             now: Moment { monotonic_ms: u64::try_from(self.now.as_millis()).unwrap(), wall_ms: self.now_ms() },
             image: &self.image,
             image_version: self.image_version,

@@ -28,6 +28,7 @@ mod consumer_offsets;
 mod consumer_reconcile;
 mod consumer_record;
 mod consumer_shard;
+mod consumer_size;
 mod embedded_protocol;
 mod error;
 mod group_record;

@@ -17,6 +17,7 @@ use super::consumer_describe::DescribedConsumerGroup;
 use super::consumer_test_group::consumer_config;
 use super::error::GroupError;
 use super::listing::DescribedGroup;
+use super::offset_store::CHANGE_BYTES_MAX;
 use super::outcome::{Effects, Outcome, Token, WaitingAnswer};
 use super::timers::Moment;
 use super::{GroupConfig, GroupRecord, GroupShard, MembersBudget};
@@ -84,6 +85,8 @@ impl TestShard {
     pub(super) fn apply(&mut self, effects: Effects) -> Result<(), GroupError> {
         let Effects { records, mut answers, follow_up } = effects;
         let refused = self.disk_is_full && !records.is_empty();
+        let size_bytes = records.iter().map(GroupRecord::size_bytes).sum::<usize>();
+        assert!(size_bytes <= CHANGE_BYTES_MAX, "{} records of {size_bytes} bytes fit into no batch", records.len());
         for record in records.iter().filter(|_| !refused) {
             let (key, value) = record.encode();
             let read = GroupRecord::decode(Some(&key), value.as_ref()).unwrap().unwrap();
