@@ -20,7 +20,7 @@ use super::listing::DescribedGroup;
 use super::offset_store::CHANGE_BYTES_MAX;
 use super::outcome::{Effects, Outcome, Token, WaitingAnswer};
 use super::timers::Moment;
-use super::{GroupConfig, GroupRecord, GroupShard, MembersBudget};
+use super::{GroupConfig, GroupRecord, GroupShard};
 
 /// The group of most tests.
 pub(super) const GROUP: &str = "group";
@@ -69,7 +69,7 @@ impl TestShard {
     pub(super) fn with(config: GroupConfig) -> Self {
         let config = Arc::new(config);
         Self {
-            shard: GroupShard::new(Arc::clone(&config), MembersBudget::default(), StdRng::seed_from_u64(0)),
+            shard: GroupShard::new(Arc::clone(&config), Default::default(), StdRng::seed_from_u64(0)),
             config,
             now: Moment { monotonic_ms: 1_000, wall_ms: 1_700_000_000_000 },
             log: Vec::new(),
@@ -107,6 +107,7 @@ impl TestShard {
             Group::Consumer(group) => group.members_bytes(),
         });
         assert_eq!(self.shard.members_budget.taken_bytes(), members_bytes.sum::<usize>());
+        assert_eq!(self.shard.offsets.bytes(), self.shard.offsets.counted_bytes());
         if refused {
             answers.iter_mut().for_each(|(_, answer)| answer.refuse(GroupError::CoordinatorNotAvailable));
         }
@@ -162,7 +163,7 @@ impl TestShard {
     /// A shard that has read a log.
     fn load(&self, log: &[(Bytes, Option<Bytes>)]) -> (GroupShard, Effects) {
         let random = StdRng::seed_from_u64(self.lives);
-        let mut shard = GroupShard::new(Arc::clone(&self.config), MembersBudget::default(), random);
+        let mut shard = GroupShard::new(Arc::clone(&self.config), Default::default(), random);
         shard.topics = self.shard.topics.clone();
         for (key, value) in log {
             let record = GroupRecord::decode(Some(key), value.as_ref()).unwrap().unwrap();
