@@ -97,6 +97,15 @@ impl StorageError {
         let path = path.to_owned();
         move |source| StorageError::Io { action, path, source }
     }
+
+    /// A write that did not take place: for want of space, which passes, or for another reason.
+    pub(crate) fn io_or_no_space(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> StorageError {
+        let path = path.to_owned();
+        move |source| match is_no_space(&source) {
+            true => StorageError::NoSpace { path, bytes: 0 },
+            false => StorageError::Io { action, path, source },
+        }
+    }
 }
 
 /// Whether the disk or the quota is full: a state that passes, other than every other failure of a write.

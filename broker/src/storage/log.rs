@@ -3,7 +3,7 @@
 //! Owns the segments, the offsets and what follows from them: producer state, leader epochs, the poison that a failed
 //! write leaves. Does not own when a flush happens (the flusher and the checkpoints do) or the high watermark (the
 //! partition does). By lifecycle: `log/append.rs`, `log/roll.rs`, `log/flush.rs`, `log/read.rs`, `log/timestamp.rs`,
-//! `log/trim.rs`, `log/retention.rs`, `log/replace.rs`, `log/snapshots.rs`, `log/scrub.rs`, `log/close.rs`; what was there before the start is `recovery.rs`.
+//! `log/trim.rs`, `log/retention.rs`, `log/replace.rs`, `log/snapshots.rs`, `log/kept_producers.rs`, `log/scrub.rs`, `log/close.rs`; what was there before the start is `recovery.rs`.
 //!
 //! Invariants: `log_start <= log_end` and `flushed <= log_end`, asserted where they move, in release builds too. The bytes in a segment
 //! are those of the wire batch after offset, epoch and timestamp assignment. After one failed write or sync nothing more is
@@ -34,6 +34,7 @@ use crate::types::{LeaderEpoch, Offset, TopicPartition};
 mod append;
 mod close;
 mod flush;
+mod kept_producers;
 mod read;
 mod replace;
 mod retention;

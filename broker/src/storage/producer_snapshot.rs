@@ -20,7 +20,8 @@
 //! (docs/adr/producer-window-in-snapshot.md). A file without them, as Kafka writes it, is read too: each producer then has a
 //! window of one batch.
 //!
-//! Invariant: a snapshot is a cache. Whatever is wrong with its bytes is an error, and the state is rebuilt from the log.
+//! Invariant: whatever is wrong with the bytes of a snapshot is an error, and the state is rebuilt from the log, or from another
+//! snapshot where the first records of the log are deleted: what their producers may repeat no batch tells any more.
 
 use ottla_protocol::records::crc32c;
 use thiserror::Error;

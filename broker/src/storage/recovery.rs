@@ -118,6 +118,8 @@ struct Recovery<'a> {
     in_doubt_from: Offset,
     /// The producer snapshot that was read is that of the end of the log.
     snapshot_is_newest: bool,
+    /// Why a producer snapshot could not be read. It may be all that tells of producers whose batches are deleted.
+    unreadable_snapshot: Option<StorageError>,
 }
 
 /// A file with this name in a log's folder: a sync failed, so the page cache may show bytes that the kernel takes for written
@@ -184,6 +186,7 @@ fn try_load(
         dir_is_dirty: false,
         in_doubt_from: Offset(i64::MAX),
         snapshot_is_newest: false,
+        unreadable_snapshot: None,
     };
     recovery.list()?;
     let clean = mode.clean && !recovery.sync_failed;
@@ -204,23 +207,27 @@ fn try_load(
         false => recovery.check_segments(trusted_below)?,
     };
     let starts_anew = log_start > active.next_offset;
-    let (active, log_start) = match starts_anew {
+    let (log_start, log_end) = match starts_anew {
         // Everything was deleted up to an offset that is no longer there: offsets are not given out twice.
-        true => (recovery.restart_at(log_start)?, log_start),
-        false => (active, log_start.max(recovery.segments[0].base)),
+        true => (log_start, recovery.end_at(log_start)),
+        false => (log_start.max(recovery.segments[0].base), active.next_offset),
     };
-    let log_end = active.next_offset;
     if on_record.needs_repair
         && let Err(error) = checkpoint::write_log_start(context.vfs(), dir, log_start)
     {
         tracing::warn!(log = %topic_partition, %error, "cannot write again where the log starts");
     }
+    let (mut producers, mut epochs, mut epochs_are_dirty) = recovery.replay(log_end)?;
+    let active = match starts_anew {
+        true => {
+            // The next start takes nothing from the segments before this one.
+            recovery.keep_producers(&mut producers, log_end)?;
+            recovery.begin_segment(log_end)?
+        }
+        false => active,
+    };
     // Of a log without records nothing needs to be durable, and nothing to be saved.
     let is_empty = active.size_bytes == 0 && recovery.segments.len() == 1;
-    let (mut producers, mut epochs, mut epochs_are_dirty) = recovery.replay(log_end)?;
-    if starts_anew {
-        recovery.keep_producers(&mut producers, log_end);
-    }
     epochs_are_dirty |= epochs.truncate_from_end(log_end) | epochs.truncate_from_start(log_start);
     // Behind its recovery point nothing was written, also if the broker was killed.
     let is_durable = clean || (!recovery.sync_failed && mode.recovery_point.is_some_and(|point| log_end <= point));
@@ -354,13 +361,13 @@ impl Recovery<'_> {
         self.begin_segment(to)
     }
 
-    /// Starts the log anew at an offset behind its end; what is there lies before the start of the log.
-    fn restart_at(&mut self, log_start: Offset) -> Result<ActiveState, StorageError> {
+    /// Lets the log end at its start, which lies behind its end, to start anew there. Returns where.
+    fn end_at(&mut self, log_start: Offset) -> Offset {
         tracing::warn!(log = %self.topic_partition, %log_start, "the log ends before its start; it goes on at its start");
         if let Some(last) = self.segments.last_mut() {
             last.next_offset = Some(log_start);
         }
-        self.begin_segment(log_start)
+        log_start
     }
 
     /// An empty segment, to append to. Its indexes come with their first entries.

@@ -10,7 +10,7 @@ use std::sync::OnceLock;
 
 use parking_lot::Mutex;
 
-use super::cache_checksums::SegmentChecksums;
+use super::cache_checksums::{Checksum, SegmentChecksums};
 
 /// The indexes of one sealed segment.
 #[derive(Debug, Default)]
@@ -50,6 +50,14 @@ impl SealedCaches {
     /// What the files had when they were sound, as far as it is known.
     pub(super) fn last_known(&self) -> Option<SegmentChecksums> {
         self.state.lock().known()
+    }
+
+    /// The transaction index was written anew, and has this.
+    pub(super) fn note_transaction_index(&self, transaction_index: Checksum) {
+        match &mut *self.state.lock() {
+            State::Known(known) | State::Damaged(Some(known)) => known.transaction_index = transaction_index,
+            State::WrittenHere | State::Damaged(None) => {}
+        }
     }
 
     /// Whether the time index, which `read` brings, may be relied upon.

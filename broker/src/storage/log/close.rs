@@ -76,9 +76,11 @@ impl Log {
     }
 
     /// Writes the producer snapshot of a checkpoint, and removes the last but one: the last is needed where a power cut takes the new
-    /// one. Those at the begin of a segment stay.
+    /// one. Those at the begin of a segment stay, and those that tell of deleted batches.
     fn replace_checkpoint_snapshot(&self, offset: Offset, snapshot: &[u8]) {
-        self.write_snapshot_file(offset, snapshot);
+        if !self.write_snapshot_file(offset, snapshot) {
+            return;
+        }
         let mut writer = self.writer.lock();
         writer.checkpoint_snapshots.push_back(offset);
         if writer.checkpoint_snapshots.len() <= CHECKPOINT_SNAPSHOTS {

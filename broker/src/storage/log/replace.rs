@@ -7,6 +7,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use super::{Log, Segments};
+use crate::storage::cache_checksums::Checksum;
 use crate::storage::error::{StorageError, is_no_space};
 use crate::storage::recovery::INDEX_BYTES_MAX;
 use crate::storage::replacement::{Relation, Replacement, complete_all};
@@ -69,7 +70,7 @@ impl Log {
         relation: Relation,
     ) -> Result<Vec<Replaced>, StorageError> {
         let _alone = self.restructuring.lock();
-        let mut outcome = self.check_usable();
+        let mut outcome = self.check_usable().and_then(|()| self.keep_producers_behind(&replacements));
         let (mut committed, mut became) = (Vec::new(), Vec::new());
         for replacement in replacements {
             let misses_one = relation == Relation::EachOnThoseBefore && became.last() == Some(&Replaced::GivenUp);
@@ -97,18 +98,48 @@ impl Log {
         outcome.map(|()| became)
     }
 
-    /// Commits a replacement, where it depends on others those durably first: what a tombstone or a marker speaks of lies before it, and
-    /// must not come back when that is gone.
-    fn commit(&self, Replacement { old, new, .. }: &Replacement, stands_alone: bool) -> Result<(), StorageError> {
+    /// Commits a replacement. Where that fails the first of the old segments stays, and its transaction index may name more by now.
+    fn commit(&self, replacement: &Replacement, stands_alone: bool) -> Result<(), StorageError> {
+        let (old, new) = (&replacement.old, &replacement.new);
         let (first, last) = (old.first().expect("something is replaced"), old.last().expect("something is replaced"));
         assert_eq!((new.base_offset, new.next_offset), (first.base_offset, last.next_offset), "the same offsets");
-        self.prepare(old)?;
+        let mut joined = None;
+        let committed = self.try_commit(replacement, stands_alone, &mut joined);
+        if committed.is_err()
+            && let Some(Err(error)) = joined.map(|joined| first.note_transaction_index(&self.dir, joined))
+        {
+            tracing::warn!(log = %self.topic_partition, segment = %first.base_offset, %error, "cannot read an index of aborted transactions again: a scrub may take it for damaged");
+        }
+        committed
+    }
+
+    /// Commits a replacement, where it depends on others those durably first: what a tombstone or a marker speaks of lies before it, and
+    /// must not come back when that is gone.
+    fn try_commit(
+        &self,
+        Replacement { old, new, .. }: &Replacement,
+        stands_alone: bool,
+        joined: &mut Option<Checksum>,
+    ) -> Result<(), StorageError> {
+        self.prepare(old, joined)?;
         if !stands_alone {
             let synced = self.vfs().sync_dir(&self.dir).map_err(StorageError::io("sync", &self.dir));
             // A second sync may succeed although the names are lost.
             synced.map_err(|error| self.poison_with(error))?;
         }
         new.commit(self.vfs(), &self.dir)
+    }
+
+    /// Makes a snapshot durable behind all that is replaced, whose snapshots go: of producers whose batches are deleted nothing else
+    /// tells. Before anything is committed, so that a start which completes it finds one too.
+    fn keep_producers_behind(&self, replacements: &[Replacement]) -> Result<(), StorageError> {
+        let Some(behind) = replacements.iter().map(|replacement| replacement.new.next_offset).max() else {
+            return Ok(());
+        };
+        if self.first_segment_base() == Offset::ZERO || self.keep_producers(behind, &self.segments.load())? {
+            return Ok(());
+        }
+        Err(StorageError::NoSpace { path: segment_path(&self.dir, behind, extension::PRODUCER_SNAPSHOT), bytes: 0 })
     }
 
     fn complete(&self, committed: &[Replacement]) -> Result<(), StorageError> {
@@ -138,16 +169,21 @@ impl Log {
     }
 
     /// What has to be so before others get the names of these segments.
-    fn prepare(&self, old: &[Arc<SealedSegment>]) -> Result<(), StorageError> {
+    fn prepare(&self, old: &[Arc<SealedSegment>], joined: &mut Option<Checksum>) -> Result<(), StorageError> {
         for segment in old {
             segment.pin().map_err(StorageError::io("open", segment.file.path()))?;
         }
-        self.join_transaction_indexes(old)
+        self.join_transaction_indexes(old, joined)
     }
 
     /// The first segment's index of aborted transactions names those of all before the replacement is committed: a name too
-    /// many does no harm, one too few would show their records. Who reads the old segments gets what each of them named.
-    fn join_transaction_indexes(&self, old: &[Arc<SealedSegment>]) -> Result<(), StorageError> {
+    /// many does no harm, one too few would show their records. Who reads the old segments gets what each of them named. `joined` says
+    /// what the index may have from now on.
+    fn join_transaction_indexes(
+        &self,
+        old: &[Arc<SealedSegment>],
+        joined: &mut Option<Checksum>,
+    ) -> Result<(), StorageError> {
         let (first, others) = old.split_first().expect("something is replaced");
         let of_first = first.keep_aborted(&self.dir)?;
         let (mut all, mut named) = (of_first.to_vec(), HashSet::<AbortedTxn>::from_iter(of_first.iter().copied()));
@@ -158,7 +194,9 @@ impl Log {
             return Ok(());
         }
         let path = segment_path(&self.dir, first.base_offset, extension::TRANSACTION_INDEX);
-        replace_file(self.vfs(), &path, &txn_index::encode_all(&all)).map_err(StorageError::io("replace", &path))
+        let content = txn_index::encode_all(&all);
+        *joined = Some(Checksum::of(&content));
+        replace_file(self.vfs(), &path, &content).map_err(StorageError::io("replace", &path))
     }
 
     /// Leaves only these names in the index of aborted transactions of a segment that has just taken its place. Not before: until

@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use super::{Log, Segments, UnflushedSegment, Writer};
 use crate::storage::batch_header::BatchHeader;
-use crate::storage::error::{StorageError, is_no_space};
+use crate::storage::error::StorageError;
 use crate::storage::index::{IndexEntry, OffsetEntry, TimeEntry};
 use crate::storage::log_config::LogConfig;
 use crate::storage::segment::{ActiveSegment, Cadence, SegmentContent, extension, segment_path};
-use crate::storage::vfs::{Access, write_all_at};
+use crate::storage::vfs::Access;
 use crate::types::Offset;
 
 impl Log {
@@ -65,8 +65,8 @@ impl Log {
     /// a flush that there are no more descriptors for the handles that wrote them; and where all records so far are deleted.
     ///
     /// # Errors
-    /// The file cannot be created, or there is no space for the indexes of the one before, or for what nothing else tells: then
-    /// nothing has changed, and the same call may succeed later. Or there is no sync: then the log is offline.
+    /// The file cannot be created, or the indexes of the one before cannot be written, or what nothing else tells, for want of space or for
+    /// another reason: then nothing has changed, and the same call may succeed later. Or there is no sync: then the log is offline.
     pub(super) fn roll(
         &self,
         writer: &mut Writer,
@@ -83,7 +83,7 @@ impl Log {
         }
         // A sealed segment has its whole indexes in their files.
         let saved = active.save_indexes(vfs, &mut writer.cadence);
-        saved.map_err(|_full| StorageError::NoSpace { path: active.path.clone(), bytes: 0 })?;
+        saved.map_err(StorageError::io_or_no_space("save the indexes of", &active.path))?;
         let kept = self.context.open_files.keep();
         if kept.is_none() {
             self.sync_sealed(active).map_err(|error| self.poison_with(error))?;
@@ -92,10 +92,8 @@ impl Log {
         if all_is_deleted {
             self.keep_producers_of_deleted(base_offset, writer)?;
         }
-        let file = vfs.open(&path, Access::CreateNew).map_err(|error| match is_no_space(&error) {
-            true => StorageError::NoSpace { path: path.clone(), bytes: 0 },
-            false => StorageError::io("create", &path)(error),
-        })?;
+        let created = vfs.open(&path, Access::CreateNew);
+        let file = created.map_err(StorageError::io_or_no_space("create", &path))?;
         writer.dir_is_dirty = true;
         if !all_is_deleted {
             self.write_snapshot_file(base_offset, &writer.producers.encode_snapshot());
@@ -108,33 +106,5 @@ impl Log {
         writer.unflushed.extend(kept.map(|kept| UnflushedSegment { segment: Arc::clone(active), _kept: kept }));
         writer.cadence = Cadence { created_ms: now_ms, ..Cadence::default() };
         Ok(next)
-    }
-
-    /// Makes the snapshot durable that goes with a segment before which everything is deleted: the next start removes what is
-    /// sealed before it, and nothing else tells of its producers, who may repeat their last batches.
-    fn keep_producers_of_deleted(&self, base_offset: Offset, writer: &Writer) -> Result<(), StorageError> {
-        self.write_snapshot_file(base_offset, &writer.producers.encode_snapshot());
-        let path = segment_path(&self.dir, base_offset, extension::PRODUCER_SNAPSHOT);
-        if !self.sync_if_there(path.clone()).map_err(|error| self.poison_with(error))? {
-            return Err(StorageError::NoSpace { path, bytes: 0 });
-        }
-        let synced = self.vfs().sync_dir(&self.dir).map_err(StorageError::io("sync", &self.dir));
-        synced.map_err(|error| self.poison_with(error))
-    }
-
-    /// Writes down what was known of producers at `offset`. A cache with a checksum in it: a failure costs time at the next
-    /// start, nothing else.
-    pub(super) fn write_snapshot_file(&self, offset: Offset, content: &[u8]) {
-        let path = segment_path(&self.dir, offset, extension::PRODUCER_SNAPSHOT);
-        self.snapshots.note(offset);
-        let written = self.vfs().open(&path, Access::CreateOrKeep).and_then(|file| {
-            file.set_len(0)?;
-            write_all_at(&*file, content, &[], 0)
-        });
-        if let Err(error) = written {
-            // Half a one is none.
-            let _there_may_be_none = self.vfs().remove_file(&path);
-            tracing::warn!(path = %path.display(), %error, "cannot write a producer snapshot; the next start reads the log instead");
-        }
     }
 }

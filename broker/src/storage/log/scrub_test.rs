@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::*;
-use crate::storage::test_batch::TestBatch;
-use crate::storage::vfs::{Access, FaultVfs, Vfs, read_file, write_all_at};
+use crate::storage::test_batch::{TestBatch, marker};
+use crate::storage::vfs::{Access, Fault, FaultVfs, Vfs, read_file, write_all_at};
 use crate::storage::{LogConfig, LogContext, OpenFiles, OpenMode, ProducerLimits, ReadError, Unthrottled};
 use crate::types::{LeaderEpoch, TopicPartition};
 
@@ -240,4 +240,42 @@ fn a_segment_that_goes_in_the_middle_of_its_scrub_is_no_matter() {
         });
         assert!(matches!(scrub_with(&log, &abandoning), Err(StorageError::Closed { .. })), "after {after_bytes} bytes");
     }
+}
+
+/// Two small segments, the second of which has an aborted transaction, on record after a clean stop and about to be merged.
+fn with_an_aborted_transaction() -> (FaultVfs, Arc<Log>) {
+    let disk = FaultVfs::new();
+    let log = open(&disk, false);
+    for n in 0..3 {
+        let batch = TestBatch::of(1, 1_000, 1).by_producer(7, 0, n).in_transaction();
+        log.append(batch.build(), LeaderEpoch(1), 0).unwrap();
+        log.append(marker(7, 0, false, 1), LeaderEpoch(1), 0).unwrap();
+    }
+    log.close().unwrap();
+    let log = open(&disk, true);
+    log.update_config(Arc::new(LogConfig { segment_bytes: 10_000, ..LogConfig::clone(&log.config()) }));
+    (disk, log)
+}
+
+#[test]
+fn a_transaction_index_that_was_joined_for_a_merge_that_failed_is_not_damaged() {
+    let (disk, log) = with_an_aborted_transaction();
+    let before = disk.calls();
+    assert_eq!(log.merge_segments(0, &Unthrottled).unwrap(), 1);
+    let index = segment_path(Path::new(LOG_DIR), Offset::ZERO, extension::TRANSACTION_INDEX);
+    let mut joined = 0;
+    for call in 1..=disk.calls() - before {
+        let (disk, log) = with_an_aborted_transaction();
+        let as_saved = read_file(&disk, &index, u64::MAX).unwrap();
+        disk.fail_call(disk.calls() + call, Fault::IoError);
+        if log.merge_segments(0, &Unthrottled).is_ok() || log.poison().is_some() {
+            continue;
+        }
+        joined += usize::from(read_file(&disk, &index, u64::MAX).unwrap() != as_saved);
+        assert_eq!(scrub(&log).indexes_rebuilt, 0, "call {call} failed");
+        let segments = log.segments.load_full();
+        let is_trusted = |segment: &Arc<SealedSegment>| segment.checksums(Path::new(LOG_DIR)).is_some();
+        assert!(segments.sealed.iter().all(is_trusted), "call {call} failed");
+    }
+    assert!(joined > 0);
 }

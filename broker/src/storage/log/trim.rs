@@ -9,10 +9,7 @@ use std::sync::atomic::Ordering;
 use super::{Log, Segments};
 use crate::storage::checkpoint;
 use crate::storage::error::{StorageError, is_no_space};
-use crate::storage::producer_state::{ProducerBudget, ProducerLimits, ProducerState};
-use crate::storage::recovery::SNAPSHOT_BYTES_MAX;
-use crate::storage::segment::{extension, parse_segment_name, segment_path};
-use crate::storage::vfs::read_file;
+use crate::storage::segment::{extension, segment_path};
 use crate::types::Offset;
 
 impl Log {
@@ -36,7 +33,16 @@ impl Log {
             writer.deleted_before = writer.deleted_before.max(start);
             (start, segments)
         };
-        self.keep_producers(start, &segments)?;
+        let are_producers_kept = self.keep_producers_before(start, &segments)?;
+        let deleted = self.move_start(log_start, start);
+        // What was removed has made room.
+        if !are_producers_kept && !self.keep_producers_late()? {
+            tracing::warn!(log = %self.topic_partition, "no space to keep what is known of producers whose records are deleted: unless the next checkpoint comes before a crash, what they repeat is appended again");
+        }
+        deleted
+    }
+
+    fn move_start(&self, log_start: Offset, start: Offset) -> Result<Offset, StorageError> {
         let _trimming = self.flushing.lock();
         if start == log_start {
             // A segment that was the last one when the log was deleted up to its end.
@@ -58,53 +64,15 @@ impl Log {
         Ok(start)
     }
 
-    /// Makes the snapshot durable that knows the producers whose batches are about to go: no segment tells of them any more, and
-    /// they may repeat their last ones.
-    fn keep_producers(&self, start: Offset, segments: &Segments) -> Result<(), StorageError> {
+    /// Makes a snapshot durable that knows the producers whose batches are about to go: no segment tells of them any more, and
+    /// they may repeat their last ones. Returns whether there is space for it.
+    fn keep_producers_before(&self, start: Offset, segments: &Segments) -> Result<bool, StorageError> {
         let behind = segments.sealed.partition_point(|segment| segment.next_offset <= start);
         if behind == 0 {
-            return Ok(());
+            return Ok(true);
         }
         let first_kept = segments.sealed.get(behind).map_or(segments.active.base_offset, |segment| segment.base_offset);
-        let entries = self.vfs().read_dir(&self.dir).map_err(StorageError::io("list", &self.dir))?;
-        let mut snapshots: Vec<Offset> =
-            entries.iter().filter_map(|entry| parse_segment_name(&entry.name, extension::PRODUCER_SNAPSHOT)).collect();
-        snapshots.sort_unstable();
-        // A merged segment has none where it begins, but the one behind it has. Those of checkpoints do not stay.
-        let stays =
-            |offset: &Offset| *offset >= first_kept && segments.iter().any(|segment| segment.base_offset() == *offset);
-        let offset = match snapshots.into_iter().filter(stays).find(|offset| self.is_sound_snapshot(*offset)) {
-            Some(offset) => offset,
-            None => self.write_late_snapshot()?,
-        };
-        let synced = self.sync_if_there(segment_path(&self.dir, offset, extension::PRODUCER_SNAPSHOT));
-        let synced = synced.and_then(|_| self.vfs().sync_dir(&self.dir).map_err(StorageError::io("sync", &self.dir)));
-        synced.map_err(|error| match error {
-            // Another one may succeed although what it was to sync is lost.
-            StorageError::Io { action: "sync", .. } => self.poison_with(error),
-            error => error,
-        })
-    }
-
-    /// Whether a start could read it.
-    fn is_sound_snapshot(&self, offset: Offset) -> bool {
-        let path = segment_path(&self.dir, offset, extension::PRODUCER_SNAPSHOT);
-        let bytes = read_file(self.vfs(), &path, SNAPSHOT_BYTES_MAX).ok().flatten().unwrap_or_default();
-        let limits = ProducerLimits { budget: ProducerBudget::new(usize::MAX), ..self.context.producer_limits.clone() };
-        let decoded = ProducerState::decode_snapshot(&bytes, offset, 0, limits);
-        decoded.inspect_err(|error| tracing::warn!(path = %path.display(), %error, "a producer snapshot is damaged; another one is kept")).is_ok()
-    }
-
-    /// Writes a snapshot where there is none, for want of space when a segment began or since it is damaged; the log is durable as far as it speaks of it.
-    fn write_late_snapshot(&self) -> Result<Offset, StorageError> {
-        let offset = {
-            let writer = self.writer.lock();
-            let log_end = self.segments.load().active.end().next_offset;
-            self.write_snapshot_file(log_end, &writer.producers.encode_snapshot());
-            log_end
-        };
-        self.flush()?;
-        Ok(offset)
+        self.keep_producers(first_kept, segments)
     }
 
     /// Removes the oldest segment, if it lies wholly before `start`, without writing anything; whether it did. The log starts

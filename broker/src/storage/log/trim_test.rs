@@ -5,6 +5,7 @@
 use std::path::Path;
 
 use super::*;
+use crate::storage::segment::parse_segment_name;
 use crate::storage::test_batch::{TestBatch, batch, marker};
 use crate::storage::vfs::{Access, Fault, FaultVfs, Vfs};
 use crate::storage::{LogConfig, LogContext, OpenFiles, OpenMode, ProducerLimits, Unthrottled};

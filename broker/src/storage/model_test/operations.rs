@@ -268,7 +268,6 @@ impl World {
             return Ok(());
         }
         self.was_compacted = true;
-        self.was_replaced = true;
         self.may_seem_young |= self.is_doomed;
         let map_bytes_max = if self.one_in(3) { 200 } else { 1 << 20 };
         let limits = CleanLimits { map_bytes_max, decompressed_bytes_max: 1 << 20 };

@@ -64,8 +64,6 @@ pub(super) struct World {
     pub(super) log_start_max: i64,
     /// A compaction may have taken records since the last check.
     pub(super) was_compacted: bool,
-    /// Segments may have been replaced since the last clean stop, and the snapshots with them that were durable.
-    pub(super) was_replaced: bool,
     /// A new segment may not have got the time of those that it replaces: the call that sets it may have been the one to fail.
     pub(super) may_seem_young: bool,
     pub(super) context: String,
@@ -119,7 +117,6 @@ impl World {
             is_doomed: false,
             log_start_max: 0,
             was_compacted: false,
-            was_replaced: false,
             may_seem_young: false,
             context: String::new(),
             seed,
@@ -149,7 +146,6 @@ impl World {
             74..77 => ("retention", self.retention()),
             77..81 => ("compaction", self.compact()),
             81..85 => {
-                self.was_replaced = true;
                 self.may_seem_young |= self.is_doomed;
                 ("merge", self.log().merge_segments(self.model.now_ms, &Unthrottled).map(drop))
             }
@@ -259,10 +255,8 @@ impl World {
             self.model.log_start,
             self.context
         );
-        // What a power cut takes may have pushed out of a window what is deleted, or, where segments were replaced, be all that told of it.
+        // What a power cut takes may have pushed out of a window what is deleted.
         let mut is_whole = end == self.model.log_end && start <= self.model.flushed;
-        is_whole &= how != Restart::PowerCut || !self.was_replaced;
-        self.was_replaced &= how != Restart::Clean;
         for range in log.corrupt_ranges().iter() {
             if self.model.is_refused(range.from.0) {
                 continue;

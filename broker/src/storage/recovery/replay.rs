@@ -8,10 +8,10 @@ use crate::storage::batch_scan::{BatchCursor, SEARCH_BLOCK_BYTES, Step};
 use crate::storage::checkpoint;
 use crate::storage::error::{StorageError, is_no_space};
 use crate::storage::index::OffsetEntry;
-use crate::storage::log::{CorruptRange, LEADER_EPOCH_CHECKPOINT};
+use crate::storage::log::{CorruptRange, KnownSnapshots, LEADER_EPOCH_CHECKPOINT};
 use crate::storage::segment::{extension, segment_path};
 use crate::storage::txn_index::{self, AbortedTxn};
-use crate::storage::vfs::{Access, VfsFile, read_file, read_up_to_at, replace_file, write_all_at};
+use crate::storage::vfs::{Access, VfsFile, read_file, read_up_to_at, replace_file};
 use crate::storage::{EndTxnMarker, LeaderEpochCache, ProducerState};
 use crate::types::{LeaderEpoch, Offset};
 
@@ -79,26 +79,20 @@ impl Recovery<'_> {
     /// What is known of producers in a log that starts anew behind its end: a power cut has taken batches that were deleted already. No
     /// record of a transaction is left, and what ended it may be among those; else nothing would ever, and readers of
     /// committed records would wait. The producers themselves may repeat their last batches, and no segment tells of those any more.
-    pub(super) fn keep_producers(&self, producers: &mut ProducerState, log_end: Offset) {
+    ///
+    /// # Errors
+    /// It cannot be made durable.
+    pub(super) fn keep_producers(&self, producers: &mut ProducerState, log_end: Offset) -> Result<(), StorageError> {
         producers.forget_open_transactions();
-        self.write_snapshot(log_end, producers);
         let path = segment_path(self.dir, log_end, extension::PRODUCER_SNAPSHOT);
-        if let Err(error) = self.vfs().open(&path, Access::Write).and_then(|file| file.sync_data()) {
-            tracing::warn!(path = %path.display(), %error, "cannot sync a producer snapshot");
-        }
+        replace_file(self.vfs(), &path, &producers.encode_snapshot()).map_err(StorageError::io("replace", &path))
     }
 
-    /// Writes down what is known of producers at an offset. A cache: where it fails, the next start reads the log instead.
+    /// Writes down what is known of producers at an offset, where batches tell the same.
     fn write_snapshot(&self, offset: Offset, producers: &ProducerState) {
-        let path = segment_path(self.dir, offset, extension::PRODUCER_SNAPSHOT);
-        let written = self.vfs().open(&path, Access::CreateOrKeep).and_then(|file| {
-            file.set_len(0)?;
-            write_all_at(&*file, &producers.encode_snapshot(), &[], 0)
-        });
+        let written = KnownSnapshots::default().write(self.vfs(), self.dir, offset, &producers.encode_snapshot());
         if let Err(error) = written {
-            // Half a one is none.
-            let _there_may_be_none = self.vfs().remove_file(&path);
-            tracing::warn!(path = %path.display(), %error, "cannot write a producer snapshot; the next checkpoint does");
+            tracing::warn!(log = %self.topic_partition, %offset, %error, "cannot write a producer snapshot; the next checkpoint does");
         }
     }
 
@@ -134,7 +128,7 @@ impl Recovery<'_> {
         }
         let producers = match found {
             Some(producers) => {
-                self.remove_stray_snapshots();
+                self.remove_stray_snapshots(log_base, &producers, !in_doubt.is_empty())?;
                 producers
             }
             None => self.producers_of_deleted(log_base, &in_doubt)?,
@@ -145,13 +139,14 @@ impl Recovery<'_> {
         Ok(producers)
     }
 
-    /// What a snapshot holds; one that is damaged is removed.
+    /// What a snapshot holds; one that is damaged is removed. One that cannot be read is passed over, but see `unreadable_snapshot`.
     fn decode_snapshot(&mut self, offset: Offset) -> Result<Option<ProducerState>, StorageError> {
         let path = segment_path(self.dir, offset, extension::PRODUCER_SNAPSHOT);
         let bytes = match read_file(self.vfs(), &path, SNAPSHOT_BYTES_MAX) {
             Ok(bytes) => bytes.unwrap_or_default(),
             Err(error) => {
                 tracing::warn!(path = %path.display(), %error, "cannot read a producer snapshot; reading the log instead");
+                self.unreadable_snapshot = Some(StorageError::io("read", &path)(error));
                 return Ok(None);
             }
         };
@@ -169,41 +164,81 @@ impl Recovery<'_> {
 
     /// What the oldest of these snapshots, the newest being first, tells of the batches before the first segment. No segment does any
     /// more, and it is kept for the next start before those go.
+    ///
+    /// # Errors
+    /// It cannot be made durable; or there is none, but one that cannot be read: then nothing is removed.
     fn producers_of_deleted(&mut self, log_base: Offset, in_doubt: &[Offset]) -> Result<ProducerState, StorageError> {
         let mut producers = ProducerState::new(self.context.producer_limits.clone());
         if log_base == Offset::ZERO {
             return Ok(producers);
         }
+        let mut found = None;
         for offset in in_doubt.iter().rev() {
-            if let Some(found) = self.decode_snapshot(*offset)? {
-                producers = found;
+            found = self.decode_snapshot(*offset)?;
+            if found.is_some() {
                 break;
             }
         }
-        producers.keep_before(log_base);
-        if !producers.is_empty() {
-            let path = segment_path(self.dir, log_base, extension::PRODUCER_SNAPSHOT);
-            match replace_file(self.vfs(), &path, &producers.encode_snapshot()) {
-                Err(error) if is_no_space(&error) => {
-                    tracing::warn!(path = %path.display(), %error, "cannot write a producer snapshot; the next checkpoint does");
-                }
-                replaced => replaced.map_err(StorageError::io("replace", &path))?,
-            }
+        match (found, self.unreadable_snapshot.take()) {
+            (Some(found), _) => producers = found,
+            (None, Some(error)) => return Err(error),
+            (None, None) => {}
         }
+        let source = producers.end_offset();
+        producers.keep_before(log_base);
+        if producers.is_empty() {
+            return Ok(producers);
+        }
+        let path = segment_path(self.dir, log_base, extension::PRODUCER_SNAPSHOT);
+        let content = producers.encode_snapshot();
+        let mut replaced = replace_file(self.vfs(), &path, &content);
+        if replaced.as_ref().is_err_and(is_no_space) {
+            // The others, which are to go anyway, make room.
+            for offset in in_doubt.iter().filter(|offset| **offset != source) {
+                self.remove_beside(*offset, &[extension::PRODUCER_SNAPSHOT])?;
+            }
+            replaced = replace_file(self.vfs(), &path, &content);
+        }
+        replaced.map_err(StorageError::io("replace", &path))?;
         Ok(producers)
     }
 
-    /// Older snapshots are kept where a segment starts, as Kafka does; those that a stop has left in between are not.
-    fn remove_stray_snapshots(&mut self) {
-        for offset in std::mem::take(&mut self.snapshots) {
-            if self.segments.iter().any(|segment| segment.base == offset) {
-                continue;
-            }
+    /// Older snapshots are kept where a segment starts, as Kafka does; those that a stop has left in between are not. Of a log whose
+    /// first records are deleted the one that was read is made durable before others go: they may have been all that was.
+    ///
+    /// # Errors
+    /// The one that was read cannot be made durable.
+    fn remove_stray_snapshots(
+        &mut self,
+        log_base: Offset,
+        read: &ProducerState,
+        others_go: bool,
+    ) -> Result<(), StorageError> {
+        let mut strays = std::mem::take(&mut self.snapshots);
+        // What a failed sync was to make durable may be there in the page cache only, and the next sync would say nothing of it.
+        strays.retain(|offset| self.sync_failed || self.segments.iter().all(|segment| segment.base != *offset));
+        if log_base > Offset::ZERO && (others_go || !strays.is_empty()) {
+            self.make_durable(read)?;
+        }
+        for offset in strays {
             let path = segment_path(self.dir, offset, extension::PRODUCER_SNAPSHOT);
             if let Err(error) = self.vfs().remove_file(&path) {
                 tracing::warn!(path = %path.display(), %error, "cannot remove an old producer snapshot");
             }
         }
+        Ok(())
+    }
+
+    /// Makes the snapshot durable that was just read.
+    fn make_durable(&self, read: &ProducerState) -> Result<(), StorageError> {
+        let path = segment_path(self.dir, read.end_offset(), extension::PRODUCER_SNAPSHOT);
+        if self.sync_failed {
+            return replace_file(self.vfs(), &path, &read.encode_snapshot())
+                .map_err(StorageError::io("replace", &path));
+        }
+        let file = self.vfs().open(&path, Access::Write).map_err(StorageError::io("open", &path))?;
+        file.sync_data().map_err(StorageError::io("sync", &path))?;
+        self.vfs().sync_dir(self.dir).map_err(StorageError::io("sync", self.dir))
     }
 
     /// Walks over the good batches of a segment, from shortly before the offset `near` on. What is damaged is noted, also where

@@ -109,6 +109,19 @@ impl SealedSegment {
         kept.map_err(StorageError::io("read", &path))
     }
 
+    /// Its transaction index may have been made that of a segment which does not take its place after all: that is no damage.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub(in crate::storage) fn note_transaction_index(&self, dir: &Path, joined: Checksum) -> Result<(), StorageError> {
+        let path = segment_path(dir, self.base_offset, extension::TRANSACTION_INDEX);
+        let there = read_file(self.file.vfs(), &path, INDEX_BYTES_MAX).map_err(StorageError::io("read", &path))?;
+        if Checksum::of(&there.unwrap_or_default()) == joined {
+            self.caches.note_transaction_index(joined);
+        }
+        Ok(())
+    }
+
     /// Bytes of its log and its indexes: what a segment in its place takes at most.
     pub(in crate::storage) fn file_bytes(&self) -> u64 {
         self.size_bytes + self.index_sizes().iter().sum::<u64>()
