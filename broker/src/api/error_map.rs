@@ -138,9 +138,10 @@ impl ToErrorCode for ConsumerGroupError {
             Self::TooManyGroups | Self::NoRoomForMember => ErrorCode::CoordinatorNotAvailable,
             Self::UnsupportedAssignor { .. } => ErrorCode::UnsupportedAssignor,
             Self::InvalidRegularExpression { .. } => ErrorCode::InvalidRegularExpression,
-            Self::GroupMaxSizeReached { .. } | Self::TooMuchMetadata { .. } | Self::TooManyRegexes { .. } => {
-                ErrorCode::GroupMaxSizeReached
-            }
+            Self::GroupMaxSizeReached { .. }
+            | Self::TooMuchMetadata { .. }
+            | Self::NamesTooLong { .. }
+            | Self::TooManyRegexes { .. } => ErrorCode::GroupMaxSizeReached,
             Self::UnknownMember { .. } | Self::UnknownInstance { .. } => ErrorCode::UnknownMemberId,
             Self::FencedInstance { .. } => ErrorCode::FencedInstanceId,
             Self::UnreleasedInstance { .. } => ErrorCode::UnreleasedInstanceId,

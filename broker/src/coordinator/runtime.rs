@@ -18,7 +18,9 @@ use rand::SeedableRng;
 use rand::rngs::StdRng;
 use tokio::sync::{Notify, oneshot};
 
-use super::group::{GroupConfig, GroupError, GroupShard, MembersBudget, Moment, Outcome, Token, WaitingAnswer};
+use super::group::{
+    GroupConfig, GroupError, GroupShard, MembersBudget, Moment, OffsetsBudget, Outcome, Token, WaitingAnswer,
+};
 use super::handled::Handled;
 use super::load::load;
 use super::offsets_topic::{OFFSETS_TOPIC, partition_of};
@@ -54,6 +56,8 @@ struct Context {
     config: Arc<GroupConfig>,
     /// Of the members of all groups.
     members_budget: MembersBudget,
+    /// Of the committed offsets of all groups.
+    offsets_budget: OffsetsBudget,
     /// How long an answer waits for the disk.
     commit_timeout: Duration,
     load_piece_bytes: usize,
@@ -103,6 +107,7 @@ impl GroupCoordinator {
             context: Context {
                 config: Arc::new(GroupConfig::new(&config)),
                 members_budget: MembersBudget::default(),
+                offsets_budget: OffsetsBudget::default(),
                 commit_timeout: Duration::from_millis(u64::try_from(config.offsets_commit_timeout_ms).unwrap_or(0)),
                 load_piece_bytes: usize::try_from(config.offsets_load_buffer_size).unwrap_or(1),
                 controller,
@@ -344,8 +349,9 @@ impl GroupCoordinator {
     }
 
     fn new_shard(&self, random: &mut StdRng) -> GroupShard {
-        let Context { config, members_budget, .. } = &self.context;
-        GroupShard::new(Arc::clone(config), members_budget.clone(), StdRng::from_rng(random))
+        let Context { config, members_budget, offsets_budget, .. } = &self.context;
+        let budgets = (members_budget.clone(), offsets_budget.clone());
+        GroupShard::new(Arc::clone(config), budgets, StdRng::from_rng(random))
     }
 
     fn when_durable<A: Send + 'static>(

@@ -24,7 +24,8 @@ use rand::RngExt;
 use rand::rngs::StdRng;
 
 use super::controller_error::ControllerError;
-use super::image::{ImageDelta, MetadataImage};
+use super::image::{ImageDelta, MetadataImage, TopicImage};
+use super::internal_topic;
 use super::metadata_log::{CHANGE_BYTES_MAX, MetadataLog};
 use super::metadata_record::MetadataRecord;
 use super::partition_folder::{FolderReport, NewFolders, PartitionFolders};
@@ -117,6 +118,7 @@ impl Controller {
         if !image.pending_removals().is_empty() {
             commit_at_start(&log, &mut image, MetadataRecord::RemovalsCompleted {}, now_ms)?;
         }
+        mend_internal_topics(&log, &mut image, now_ms)?;
         rewrite_if_long(&log, &image, values.len(), now_ms)?;
         let config = dynamic_config(&config, &image).unwrap_or_else(|error| {
             tracing::error!(%error, "configuration altered at run time does not fit that of this start, and is ignored");
@@ -277,6 +279,23 @@ fn commit_at_start(
 ) -> Result<(), ControllerError> {
     log.append(MetadataLog::encode(std::slice::from_ref(&record), now_ms), now_ms)?;
     image.replay(&record, &mut ImageDelta::default()).expect("these records contradict no image");
+    Ok(())
+}
+
+/// Gives internal topics that an older version made what they must have, before their logs are opened.
+fn mend_internal_topics(log: &MetadataLog, image: &mut MetadataImage, now_ms: i64) -> Result<(), ControllerError> {
+    let mended =
+        |topic: &Arc<TopicImage>| Some((Arc::clone(topic), internal_topic::mended(&topic.name, &topic.configs)?));
+    let to_mend: Vec<_> = image.topics().filter_map(mended).collect();
+    for (topic, configs) in to_mend {
+        let record = MetadataRecord::TopicConfigs { topic_id: topic.id, configs: configs.clone() };
+        commit_at_start(log, image, record, now_ms)?;
+        tracing::warn!(
+            topic = %topic.name, before = ?topic.configs, now = ?configs,
+            "an internal topic was made with a configuration that could lose what is kept in it, and has got the one that it must \
+             have; what was lost before is not known"
+        );
+    }
     Ok(())
 }
 

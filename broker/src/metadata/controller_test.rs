@@ -325,6 +325,51 @@ fn what_groups_are_kept_in_is_compacted_and_synced_whatever_is_asked_for() {
 }
 
 #[test]
+fn what_groups_are_kept_in_is_mended_at_a_start_where_an_older_version_made_it() {
+    let configs = |list: &[(&str, &str)]| -> BTreeMap<String, String> {
+        list.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
+    };
+    let dir = tempfile::tempdir().unwrap();
+    let is = |controller: &Controller, topic: &str| controller.image().topic(topic).unwrap().configs.clone();
+    let records = || MetadataLog::open(Arc::new(RealVfs), dir.path(), 5).unwrap().1.len();
+    let old: [&[(&str, &str)]; 3] = [
+        &[("cleanup.policy", "compact,delete"), ("segment.bytes", "2097152")],
+        &[("cleanup.policy", "compact"), ("flush.mode", "async"), ("segment.bytes", "2097152")],
+        &[("segment.bytes", "2097152")],
+    ];
+    let controller = open(dir.path());
+    create(&controller, new_topic("__consumer_offsets", 1)).unwrap();
+    create(&controller, new_topic("flights", 1)).unwrap();
+    drop(controller);
+    for old in old {
+        let controller = open(dir.path());
+        // The record that an older version has written, which had no such rule.
+        let mut state = controller.lock().unwrap();
+        let mut plan = controller.plan(&state);
+        for topic in ["__consumer_offsets", "flights"] {
+            let topic_id = controller.image().topic(topic).unwrap().id;
+            plan.add(MetadataRecord::TopicConfigs { topic_id, configs: configs(old) });
+        }
+        controller.commit(&mut state, plan).unwrap();
+        drop(state);
+        assert_eq!(is(&controller, "__consumer_offsets"), configs(old));
+        drop(controller);
+
+        let before = records();
+        let must = configs(&[("cleanup.policy", "compact"), ("flush.mode", "sync"), ("segment.bytes", "2097152")]);
+        for _ in 0..2 {
+            let controller = open(dir.path());
+            assert_eq!(
+                (is(&controller, "__consumer_offsets"), is(&controller, "flights")),
+                (must.clone(), configs(old))
+            );
+            drop(controller);
+            assert_eq!(records(), before + 1, "it is written once, and is on the disk");
+        }
+    }
+}
+
+#[test]
 fn broker_configs_take_effect_and_come_back() {
     let dir = tempfile::tempdir().unwrap();
     let controller = open(dir.path());

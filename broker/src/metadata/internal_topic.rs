@@ -1,8 +1,8 @@
 //! What the configuration of an internal topic has to say.
 //!
 //! A coordinator takes what was acknowledged to be in its topic until a record deletes it, whoever creates the topic and whatever an
-//! operator changes. Owns these values. Invariant: an internal topic has them as overrides of its own from its creation on, so
-//! that no default of the broker counts.
+//! operator changes. Owns these values. Invariant: an internal topic has them as overrides of its own from its creation on, or from
+//! the next start where an older version made it, so that no default of the broker counts.
 
 use std::collections::BTreeMap;
 
@@ -38,6 +38,15 @@ pub(super) fn complete(topic: &TopicName, configs: &mut BTreeMap<String, String>
             configs.entry(required.key.to_owned()).or_insert_with(|| required.value.to_owned());
         }
     }
+}
+
+/// The overrides that an internal topic is to have in place of those that it has; `None` for one that has what it must, and for any
+/// other topic.
+pub(super) fn mended(topic: &TopicName, configs: &BTreeMap<String, String>) -> Option<BTreeMap<String, String>> {
+    check(topic, configs).err()?;
+    let mut mended = configs.clone();
+    mended.extend(REQUIRED.iter().map(|required| (required.key.to_owned(), required.value.to_owned())));
+    Some(mended)
 }
 
 /// Checks the overrides that a topic is to have.

@@ -56,12 +56,15 @@ impl Congestion {
     }
 
     fn settle(&self, accepted: &TcpStream, peer: IpAddr) -> io::Result<()> {
-        match &self.of_host {
-            Some(of_host) if accepted.local_addr()?.ip().to_canonical() != peer => {
-                SockRef::from(accepted).set_tcp_congestion(of_host)
-            }
-            _ => Ok(()),
+        let Some(of_host) = &self.of_host else { return Ok(()) };
+        if accepted.local_addr()?.ip().to_canonical() == peer {
+            return Ok(());
         }
+        // Slower at worst, and no reason to turn a client away.
+        if let Err(error) = SockRef::from(accepted).set_tcp_congestion(of_host) {
+            tracing::debug!(%error, %peer, "a connection cannot have the host's congestion control, and goes without pacing");
+        }
+        Ok(())
     }
 }
 

@@ -42,6 +42,11 @@ impl SealedCaches {
         *state = State::Damaged(state.known());
     }
 
+    /// Whether one of the files was found not to be what it should be.
+    pub(super) fn are_damaged(&self) -> bool {
+        matches!(*self.state.lock(), State::Damaged(_))
+    }
+
     /// What the files had when they were sound, as far as it is known.
     pub(super) fn last_known(&self) -> Option<SegmentChecksums> {
         self.state.lock().known()
@@ -63,12 +68,19 @@ impl SealedCaches {
         if let Some(is_sound) = self.time_index_is_sound.get() {
             return Ok(*is_sound);
         }
-        let is_sound = match *self.state.lock() {
-            State::WrittenHere => true,
-            State::Known(checksums) => checksums.time_index.is_of(&read()?),
-            State::Damaged(_) => false,
+        let (is_sound, is_damaged) = match *self.state.lock() {
+            State::WrittenHere => (true, false),
+            State::Known(checksums) => {
+                let bytes = read()?;
+                let fits = checksums.time_index.is_of(&bytes);
+                // Zeros fit a segment of which every record has the time 0, and are what a power cut leaves of the index of another
+                // that has taken its place since: they tell nothing.
+                let is_blank = !bytes.is_empty() && bytes.iter().all(|byte| *byte == 0);
+                (fits && !is_blank, !fits)
+            }
+            State::Damaged(_) => (false, true),
         };
-        if !is_sound {
+        if is_damaged {
             self.distrust();
         }
         Ok(*self.time_index_is_sound.get_or_init(|| is_sound))
@@ -96,5 +108,33 @@ impl State {
             State::Known(checksums) => Some(checksums),
             State::Damaged(checksums) => checksums,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::storage::cache_checksums::Checksum;
+
+    fn on_record(time_index: &[u8]) -> SealedCaches {
+        SealedCaches::on_record(SegmentChecksums {
+            time_index: Checksum::of(time_index),
+            ..SegmentChecksums::default()
+        })
+    }
+
+    #[test]
+    fn a_blank_time_index_tells_nothing_and_is_no_damage() {
+        // As a segment of this name has it whose only record has the time 0, and as a power cut leaves that of the next one.
+        let caches = on_record(&[0; 12]);
+        assert!(!caches.time_index_is_sound(|| Ok(vec![0; 12])).unwrap());
+        assert!(!caches.are_damaged());
+        assert!(caches.checksums(|| Err(io::ErrorKind::NotFound.into())).is_some(), "it stays on record");
+        let (empty, other) = (on_record(&[]), on_record(&[7; 12]));
+        assert!(empty.time_index_is_sound(|| Ok(Vec::new())).unwrap());
+        assert!(other.time_index_is_sound(|| Ok(vec![7; 12])).unwrap());
+        let damaged = on_record(&[7; 12]);
+        assert!(!damaged.time_index_is_sound(|| Ok(vec![0; 12])).unwrap() && damaged.are_damaged());
+        assert!(damaged.checksums(|| Err(io::ErrorKind::NotFound.into())).is_none());
     }
 }

@@ -135,15 +135,15 @@ impl Segment {
             return Ok(*known);
         }
         let file = self.file()?;
-        let last = match self.time_index_is_sound() {
-            true => segment.time_index.last::<TimeEntry>().unwrap_or(None),
-            false => None,
-        };
+        let is_sound = self.time_index_is_sound();
+        let last = if is_sound { segment.time_index.last::<TimeEntry>().unwrap_or(None) } else { None };
         let largest = match last {
             Some(entry) if self.bears_out(&*file, entry, damage)? => Some(entry),
             _ => {
-                tracing::warn!(segment = %self.path().display(), "the time index is wrong; reading the segment instead");
-                segment.caches.distrust();
+                if is_sound || segment.caches.are_damaged() {
+                    tracing::warn!(segment = %self.path().display(), "the time index is wrong; reading the segment instead");
+                    segment.caches.distrust();
+                }
                 self.scan_largest_timestamp(&*file, damage)?
             }
         };
@@ -152,7 +152,10 @@ impl Segment {
 
     fn time_index_is_sound(&self) -> bool {
         match self {
-            Segment::Sealed(segment) => segment.time_index_is_sound().unwrap_or(false),
+            Segment::Sealed(segment) => segment.time_index_is_sound().unwrap_or_else(|_unreadable| {
+                segment.caches.distrust();
+                false
+            }),
             Segment::Active(_) => true,
         }
     }

@@ -42,14 +42,6 @@ impl Group {
         }
     }
 
-    /// What all members say, and are assigned by one of them.
-    pub(super) fn members_bytes(&self) -> usize {
-        match self {
-            Self::Classic(group) => group.members_bytes(),
-            Self::Consumer(group) => group.members_bytes(),
-        }
-    }
-
     /// Whether it has no members and is in no rebalance.
     pub(super) fn is_empty(&self) -> bool {
         match self {

@@ -47,7 +47,8 @@ impl GroupShard {
     /// belongs to none; `unknown_group` is the refusal for all others.
     ///
     /// # Errors
-    /// Nothing was committed: the group, the member or the generation is not the right one, or no batch could hold it all.
+    /// Nothing was committed: the group, the member or the generation is not the right one, no batch could hold it all, or the
+    /// offsets of all groups take as much memory as they may.
     pub(crate) fn commit_offsets(
         &mut self,
         group_id: &str,
@@ -65,6 +66,11 @@ impl GroupShard {
         let sizes = offsets.iter().map(|offset| record_bytes(group_id, &offset.topic, &offset.metadata));
         if sizes.sum::<usize>() > CHANGE_BYTES_MAX {
             return Outcome { answer: Err(GroupError::ChangeTooLarge), effects };
+        }
+        let to_keep = offsets.iter().map(|offset| (&*offset.topic, offset.partition, offset.metadata.as_str()));
+        if !self.offsets.has_room_for(group_id, to_keep) {
+            // Clients try again: offsets expire, and an operator may delete some.
+            return Outcome { answer: Err(GroupError::CoordinatorNotAvailable), effects };
         }
         let metadata_max = self.config().offset_metadata_max_bytes;
         let mut results = Vec::with_capacity(offsets.len());

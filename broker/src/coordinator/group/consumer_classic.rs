@@ -12,6 +12,7 @@ use super::classic::{CONSUMER_PROTOCOL_TYPE, Departure, JoinAnswer, JoinGroup, S
 use super::consumer::ConsumerGroup;
 use super::consumer_context::ConsumerContext;
 use super::consumer_draft::{ConsumerDraft, is_assignment_due};
+use super::consumer_error::ConsumerGroupError;
 use super::consumer_heartbeat::write_request;
 use super::consumer_leave::{remove_members, replace_static_member};
 use super::consumer_member::{ClassicMember, ConsumerMember, MemberState, sorted_names};
@@ -61,8 +62,10 @@ pub(crate) fn join(
     asks.classic =
         Some(ClassicMember { session_timeout_ms: request.session_timeout_ms, protocols: request.protocols.clone() });
 
-    let subscription_changed =
-        write_request(draft, memory, context, &before, &asks).map_err(|_| GroupError::GroupMaxSizeReached)?;
+    let subscription_changed = write_request(draft, memory, context, &before, &asks).map_err(|error| match error {
+        ConsumerGroupError::NoRoomForMember => GroupError::CoordinatorNotAvailable,
+        _ => GroupError::GroupMaxSizeReached,
+    })?;
     draft.assign(context);
     let mut member = Arc::new(asks);
     let must_move = subscription_changed || !member.is_reconciled_to(draft.group().assignment_epoch());

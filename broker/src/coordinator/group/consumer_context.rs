@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::assignor::Assignor;
 use super::consumer_member::ConsumerMember;
+use super::members_bytes::MembersBudget;
 use super::timers::Moment;
 use crate::config::{GroupTimeBounds, GroupTimes};
 use crate::metadata::MetadataImage;
@@ -33,19 +34,30 @@ impl KnownTopics {
     /// What the handlers of a group work with.
     pub(crate) fn context<'a>(
         &'a self,
-        group_id: &str,
+        group_id: &'a str,
         config: &'a ConsumerGroupConfig,
+        members_budget: &'a MembersBudget,
         now: Moment,
     ) -> ConsumerContext<'a> {
         let own = self.image.group_configs(group_id);
         let times = own.map_or(config.times, |own| config.times.under(own, &config.bounds));
-        ConsumerContext { now, image: &self.image, image_version: self.version, config, times }
+        ConsumerContext {
+            group_id,
+            now,
+            image: &self.image,
+            image_version: self.version,
+            config,
+            members_budget,
+            times,
+        }
     }
 }
 
 /// See the module's text.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct ConsumerContext<'a> {
+    /// The group's name.
+    pub(crate) group_id: &'a str,
     /// The time.
     pub(crate) now: Moment,
     /// The topics.
@@ -54,6 +66,8 @@ pub(crate) struct ConsumerContext<'a> {
     pub(crate) image_version: u64,
     /// The broker's configuration.
     pub(crate) config: &'a ConsumerGroupConfig,
+    /// What the members of all groups may say about themselves.
+    pub(crate) members_budget: &'a MembersBudget,
     /// The group's own, or the broker's.
     pub(crate) times: GroupTimes,
 }

@@ -28,23 +28,36 @@ use crate::types::TopicId;
 #[derive(Debug)]
 pub(crate) struct ConsumerDraft<'a> {
     group: Cow<'a, ConsumerGroup>,
+    /// What the members said about themselves before.
+    members_bytes_before: usize,
     records: Vec<ConsumerGroupRecord>,
 }
 
 impl<'a> ConsumerDraft<'a> {
     /// A draft that starts from `group`.
     pub(crate) fn of(group: &'a ConsumerGroup) -> Self {
-        ConsumerDraft { group: Cow::Borrowed(group), records: Vec::new() }
+        let members_bytes_before = group.members_bytes();
+        ConsumerDraft { group: Cow::Borrowed(group), members_bytes_before, records: Vec::new() }
     }
 
     /// A draft of a group that does not exist yet.
     pub(crate) fn of_new_group() -> Self {
-        ConsumerDraft { group: Cow::Owned(ConsumerGroup::default()), records: Vec::new() }
+        Self::in_place_of(0)
+    }
+
+    /// A draft of a group that takes the place of another one, whose members said so much about themselves.
+    pub(crate) fn in_place_of(members_bytes_before: usize) -> Self {
+        ConsumerDraft { group: Cow::Owned(ConsumerGroup::default()), members_bytes_before, records: Vec::new() }
     }
 
     /// The group as it is with the records so far.
     pub(crate) fn group(&self) -> &ConsumerGroup {
         &self.group
+    }
+
+    /// How much more the members say about themselves than before.
+    pub(crate) fn more_members_bytes(&self) -> usize {
+        self.group.members_bytes().saturating_sub(self.members_bytes_before)
     }
 
     /// Whether anything changes.

@@ -50,6 +50,15 @@ pub(crate) enum ConsumerGroupError {
         /// The limit.
         max: usize,
     },
+    /// Longer names than the records of all members of a group may have.
+    #[error(
+        "the group can have no more members with names as long as these: a change of all of them has to fit into {max} bytes, and \
+         has the group's name and the member's in every record; use a shorter group id or fewer members"
+    )]
+    NamesTooLong {
+        /// The limit.
+        max: usize,
+    },
     /// More different patterns than a group may subscribe to.
     #[error("the group subscribes to its maximum of {max} different patterns")]
     TooManyRegexes {

@@ -16,6 +16,7 @@ use super::consumer_error::ConsumerGroupError;
 use super::consumer_leave::{leave, replace_static_member};
 use super::consumer_member::{ConsumerMember, JOIN_EPOCH, LEAVE_EPOCH, MemberState, STATIC_LEAVE_EPOCH, sorted_names};
 use super::consumer_memory::ConsumerMemory;
+use super::consumer_size::{NAMES_BYTES_MAX, fits_into_change};
 use super::subscription_regex::SubscriptionRegex;
 
 /// How many milliseconds lie between two look-ups of a group's patterns at least: with many topics one is not free.
@@ -324,7 +325,7 @@ fn check_epoch(member: &ConsumerMember, request: &ConsumerHeartbeat) -> Result<(
 /// changed since they were last looked at. Whether the member subscribes to other topics.
 ///
 /// # Errors
-/// The members say more than a group can keep.
+/// The members say more than a group, or all groups, can keep; nothing was remembered of the request.
 pub(super) fn write_request(
     draft: &mut ConsumerDraft<'_>,
     memory: &mut ConsumerMemory,
@@ -342,6 +343,14 @@ pub(super) fn write_request(
         if has_new_regex && draft.group().subscribed_regexes().len() > REGEXES_MAX {
             return Err(ConsumerGroupError::TooManyRegexes { max: REGEXES_MAX });
         }
+    }
+    // One that takes the place of another under a longer id says more too.
+    let more_bytes = draft.more_members_bytes();
+    if more_bytes > 0 && !fits_into_change(context.group_id, draft.group()) {
+        return Err(ConsumerGroupError::NamesTooLong { max: NAMES_BYTES_MAX });
+    }
+    if !context.members_budget.has_room_for(more_bytes) {
+        return Err(ConsumerGroupError::NoRoomForMember);
     }
     let asks_for_others = !asks.subscribes_like(before);
     let topics_changed = memory.compared_version != Some(context.image_version);

@@ -52,7 +52,7 @@ pub(crate) fn upgrade(
         members.push(upgrade_member(member_id, member.to_upgrade(classic.protocol()), generation, context)?);
     }
     let mut claimed: HashSet<(TopicId, i32)> = members.iter().flat_map(|(member, _)| member.owned()).collect();
-    let mut draft = ConsumerDraft::of_new_group();
+    let mut draft = ConsumerDraft::in_place_of(classic.members_bytes());
     let members: Vec<ConsumerMember> = members
         .into_iter()
         .map(|(mut member, claims)| {

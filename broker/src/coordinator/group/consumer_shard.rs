@@ -27,11 +27,12 @@ use super::consumer_memory::ConsumerMemory;
 use super::consumer_migration::{downgrade, upgrade};
 use super::consumer_offsets::{check_fetch, check_old_commit};
 use super::consumer_record::ConsumerGroupRecord;
+use super::consumer_size::removed_at_once_max;
 use super::error::GroupError;
 use super::group_record::GroupRecord;
 use super::group_shard::{GroupShard, TimerKey};
 use super::members_bytes::MembersBytes;
-use super::offset_store::{CHANGE_BYTES_MAX, record_bytes};
+use super::offset_store::CHANGE_BYTES_MAX;
 use super::outcome::{Effects, FollowUp, Outcome};
 use super::timers::{Moment, Timer, Timers};
 use crate::metadata::MetadataImage;
@@ -113,7 +114,7 @@ impl GroupShard {
         now: Moment,
         effects: &mut Effects,
     ) -> Result<HeartbeatAnswer, ConsumerGroupError> {
-        let context = self.topics.context(group_id, &self.config.consumer, now);
+        let context = self.topics.context(group_id, &self.config.consumer, &self.members_budget, now);
         request.check(group_id, &context)?;
         let mut draft = match self.groups.get(group_id) {
             Some(Group::Consumer(group)) => ConsumerDraft::of(group),
@@ -136,11 +137,6 @@ impl GroupShard {
             observe_state(&draft, memory, now);
             Ok(answer)
         })?;
-        let bytes_before = self.groups.get(group_id).map_or(0, Group::members_bytes);
-        if !self.members_budget.has_room_for(draft.group().members_bytes().saturating_sub(bytes_before)) {
-            return Err(ConsumerGroupError::NoRoomForMember);
-        }
-
         let records = finish(group_id, draft, epoch_before, &context, self.config.max_size, effects);
         if let Some(Group::Classic(group)) = self.groups.get_mut(group_id) {
             // Whoever waits in the classic group joins again, and finds the other one.
@@ -234,7 +230,8 @@ impl GroupShard {
     pub(super) fn expire_consumer_members(&mut self, group_id: &str, now: Moment, effects: &mut Effects) {
         self.memories.timer_fired(group_id);
         let expired = self.change_consumer_group(group_id, now, effects, |draft, memory, context| {
-            expire_members(draft, memory, context, removed_at_once_max(group_id));
+            let count_max = removed_at_once_max(group_id, draft.group());
+            expire_members(draft, memory, context, count_max);
             Ok(())
         });
         if expired.is_err() {
@@ -251,16 +248,13 @@ impl GroupShard {
         act: impl FnOnce(&mut ConsumerDraft<'_>, &mut ConsumerMemory, &ConsumerContext<'_>) -> Result<R, GroupError>,
     ) -> Result<R, GroupError> {
         let Some(Group::Consumer(group)) = self.groups.get(group_id) else { return Err(GroupError::UnknownMemberId) };
-        let context = self.topics.context(group_id, &self.config.consumer, now);
+        let context = self.topics.context(group_id, &self.config.consumer, &self.members_budget, now);
         let mut draft = ConsumerDraft::of(group);
         let result = self.memories.alter(group_id, &mut self.timers, |memory| {
             let result = act(&mut draft, memory, &context)?;
             observe_state(&draft, memory, now);
             Ok(result)
         })?;
-        if !self.members_budget.has_room_for(draft.group().members_bytes().saturating_sub(group.members_bytes())) {
-            return Err(GroupError::CoordinatorNotAvailable);
-        }
         let records = finish(group_id, draft, group.epoch(), &context, self.config.max_size, effects);
         effects.records.extend(records);
         Ok(result)
@@ -309,7 +303,7 @@ impl GroupShard {
     pub(super) fn on_consumer_groups_loaded(&mut self, now: Moment) {
         for (group_id, group) in &self.groups {
             if let Group::Consumer(group) = group {
-                let context = self.topics.context(group_id, &self.config.consumer, now);
+                let context = self.topics.context(group_id, &self.config.consumer, &self.members_budget, now);
                 self.memories.alter(group_id, &mut self.timers, |memory| start_sessions(group, memory, &context));
             }
         }
@@ -381,7 +375,9 @@ fn finish(
     let classic = may_be_classic.then(|| downgrade(group_id, draft.group(), epoch_before, context)).flatten();
     let mut records: Vec<GroupRecord> =
         draft.into_records().into_iter().map(|record| record.into_group_record(group_id)).collect();
-    if let Some(classic) = classic {
+    // What does not fit stays as it is until it does: other changes of the group must go on.
+    let size_bytes = |records: &[GroupRecord]| records.iter().map(GroupRecord::size_bytes).sum::<usize>();
+    if let Some(classic) = classic.filter(|classic| size_bytes(classic) + size_bytes(&records) <= CHANGE_BYTES_MAX) {
         tracing::info!(group = group_id, "a consumer group becomes a classic one: only such members are left");
         records.extend(classic);
         effects.follow_up = Some(FollowUp::Downgraded(group_id.into()));
@@ -393,12 +389,6 @@ fn observe_state(draft: &ConsumerDraft<'_>, memory: &mut ConsumerMemory, now: Mo
     if !draft.is_unchanged() {
         memory.observe_state(draft.group().state(), now.wall_ms);
     }
-}
-
-/// How many members are removed at once: three records for each, with the group's name in all of them, fit into a batch. That is all of a
-/// group whose name is no longer than those of others.
-fn removed_at_once_max(group_id: &str) -> usize {
-    CHANGE_BYTES_MAX / 4 / record_bytes(group_id, "", "")
 }
 
 /// An id as Kafka makes them for members of consumer groups.

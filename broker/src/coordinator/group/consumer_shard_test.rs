@@ -3,11 +3,14 @@
 //! Method: one script for each rule on a whole shard, whose records all go through their bytes.
 
 use bytes::Bytes;
+use ottla_protocol::messages::group_records::ConsumerGroupMetadataValue;
 
 use super::*;
 use crate::coordinator::group::assignment::Assignment;
-use crate::coordinator::group::classic::{ClassicState, ClientIdentity};
+use crate::coordinator::group::classic::{ClassicState, ClientIdentity, LeaveGroup};
 use crate::coordinator::group::consumer_context::MigrationPolicy;
+use crate::coordinator::group::consumer_member::ConsumerMember;
+use crate::coordinator::group::consumer_size::fits_into_change;
 use crate::coordinator::group::consumer_test_group::TestGroup;
 use crate::coordinator::group::embedded_protocol::{decode_assignment, encode_assignment, to_assignment};
 use crate::coordinator::group::listing::GroupFilter;
@@ -747,22 +750,138 @@ fn what_members_say_is_bounded_over_all_groups() {
 }
 
 #[test]
-fn members_that_end_together_go_in_changes_that_fit_into_a_batch() {
-    let mut shard = Shard::with(|config| config.consumer.max_size = 300);
-    let name = "g".repeat(32_000);
-    for index in 0..300 {
-        let request = shard.topics.join_request(&format!("m{index}"), &["none"]);
-        let outcome = shard.shard.shard.consumer_heartbeat(&name, request, false, shard.shard.now);
-        assert!(outcome.answer.is_ok());
-        shard.shard.apply(outcome.effects).unwrap();
+fn a_classic_member_whose_join_finds_no_room_goes_on_as_before() {
+    let mut shard = Shard::new();
+    shard.shard.shard.members_budget = MembersBudget::with_max(10_000);
+    shard.enter("m");
+    let id = shard.shard.new_id();
+    shard.join(&id, &[]);
+    shard.beat("m", 2, Some(shard.partitions(&[0, 1])));
+    let generation = shard.join(&id, &[]);
+    assert_eq!(shard.sync(&id, generation).unwrap().len(), 2);
+    let token = shard.shard.join(JoinGroup {
+        client: ClientIdentity { client_id: "c".repeat(10_000), client_host: String::new() },
+        protocols: protocols(&[]),
+        ..member(&id)
+    });
+    assert_eq!(shard.shard.joined(token).unwrap().error, Some(GroupError::CoordinatorNotAvailable));
+    // No SyncGroup is waited for: the member did not join.
+    for _ in 0..REBALANCE_MS / 5_000 + 1 {
+        shard.shard.advance(5_000);
+        assert_eq!(shard.shard.heartbeat(&id, generation), Ok(()));
+        shard.beat("m", 3, None);
     }
-    let before = shard.shard.shard.describe_consumer(&name).unwrap();
+    assert_eq!(shard.described().members.len(), 2);
+}
+
+#[test]
+fn members_that_end_together_go_in_changes_that_fit_into_a_batch() {
+    // More of them than are let in by now: they were loaded.
+    let mut shard = Shard::new();
+    let name = "g".repeat(32_000);
+    let write = |shard: &mut Shard, record: ConsumerGroupRecord| {
+        let effects = Effects { records: vec![record.into_group_record(&name)], ..Effects::default() };
+        shard.shard.apply(effects).unwrap();
+    };
+    let epoch = ConsumerGroupMetadataValue { epoch: 300, metadata_hash: 0 };
+    write(&mut shard, ConsumerGroupRecord::Epoch(Some(epoch)));
+    for index in 0..300 {
+        let member = ConsumerMember::new(format!("m{index}").into());
+        write(&mut shard, ConsumerGroupRecord::Member(member.member_id.clone(), Some(member.to_metadata())));
+    }
+    shard.restart();
     shard.shard.advance(45_000);
     let after = shard.shard.shard.describe_consumer(&name).unwrap();
-    assert_eq!((after.state, after.members.len(), after.epoch), ("Empty", 0, before.epoch + 3));
-    let at_once = removed_at_once_max(&name);
-    assert!((100..150).contains(&at_once) && 3 * at_once * record_bytes(&name, "", "") < CHANGE_BYTES_MAX);
-    assert!(removed_at_once_max("reports") > 10_000);
+    assert_eq!((after.state, after.members.len(), after.epoch), ("Empty", 0, 303));
+}
+
+/// A heartbeat to a group of any name; how many records it wrote.
+fn send_to(shard: &mut Shard, group_id: &str, request: ConsumerHeartbeat) -> Result<usize, ConsumerGroupError> {
+    let outcome = shard.shard.shard.consumer_heartbeat(group_id, request, false, shard.shard.now);
+    let written = outcome.effects.records.len();
+    shard.shard.apply(outcome.effects).expect("the disk has room");
+    outcome.answer.map(|_| written)
+}
+
+#[test]
+fn a_group_takes_no_more_members_than_one_change_can_be_about() {
+    let long = "i".repeat(32_000);
+    for (member_suffix, expected) in [("", 100..150), (long.as_str(), 50..75)] {
+        let mut shard = Shard::with(|config| config.consumer.max_size = 1_000);
+        let name = "g".repeat(32_000);
+        let id = |index: usize| format!("m{index}{member_suffix}");
+        let mut members = 0;
+        let refused = loop {
+            let request = shard.topics.join_request(&id(members), &[TOPIC]);
+            match send_to(&mut shard, &name, request) {
+                Ok(_) => members += 1,
+                Err(refused) => break refused,
+            }
+        };
+        assert!(matches!(refused, ConsumerGroupError::NamesTooLong { .. }), "{refused}");
+        assert!(expected.contains(&members), "{members}");
+        if member_suffix.is_empty() {
+            // A classic member has an id like these.
+            let protocols = protocols(&[]);
+            let request = JoinGroup { group_id: name.clone(), needs_member_id: false, protocols, ..member("") };
+            let token = shard.shard.join(request);
+            assert_eq!(shard.shard.joined(token).unwrap().error, Some(GroupError::GroupMaxSizeReached));
+        }
+
+        // Everybody is to own something else, which is one change.
+        shard.topics.add_partitions(TOPIC, 1_000);
+        shard.observe();
+        let request = shard.topics.join_request(&id(0), &[TOPIC]);
+        let written = send_to(&mut shard, &name, request).unwrap();
+        assert!(written > members, "{written} records for {members} members");
+        // So is it when they all leave at once.
+        shard.shard.advance(45_000);
+        assert_eq!(shard.shard.shard.describe_consumer(&name).unwrap().members.len(), 0);
+    }
+    // Ordinary names have all the members that the configuration allows by default.
+    let mut group = ConsumerGroup::default();
+    for index in 0..10_000 {
+        let member = ConsumerMember::new(format!("{index:036}").into());
+        group.replay(&ConsumerGroupRecord::Member(member.member_id.clone(), Some(member.to_metadata())));
+    }
+    assert!(fits_into_change(&"g".repeat(300), &group));
+}
+
+#[test]
+fn a_group_that_cannot_become_a_classic_one_in_one_change_waits_until_it_can() {
+    let mut shard = Shard::with(|config| (config.consumer.max_size, config.max_size) = (1_000, 1_000));
+    let name = "g".repeat(32_000);
+    let request = shard.topics.join_request("m", &[TOPIC]);
+    send_to(&mut shard, &name, request).unwrap();
+    // All that its members say stands in the record of a classic group: here 60 KB each, as data of their own.
+    let mut said = subscription(&[TOPIC]).to_vec();
+    said.truncate(said.len() - 4);
+    said.extend(60_000_i32.to_be_bytes());
+    said.extend([7; 60_000]);
+    let said = Bytes::from(said);
+    let ids: Vec<String> = (0..110)
+        .map(|_| {
+            let token = shard.shard.join(JoinGroup {
+                group_id: name.clone(),
+                needs_member_id: false,
+                session_timeout_ms: 1_800_000,
+                protocols: vec![("range".to_owned(), said.clone())],
+                ..member("")
+            });
+            let answer = shard.shard.joined(token).unwrap();
+            assert_eq!(answer.error, None);
+            answer.member_id.clone()
+        })
+        .collect();
+    let request = shard.topics.request("m", -1);
+    send_to(&mut shard, &name, request).unwrap();
+    assert_eq!(shard.shard.shard.describe_consumer(&name).unwrap().members.len(), 110);
+    for id in &ids[..60] {
+        let leaves = LeaveGroup { group_id: name.clone(), members: vec![departure(id)] };
+        let outcome = shard.shard.shard.leave(&leaves, shard.shard.now);
+        shard.shard.run(outcome).unwrap().remove(0).unwrap();
+    }
+    assert_eq!(shard.shard.shard.describe_classic(&name).unwrap().members.len(), 50);
 }
 
 #[test]

@@ -15,6 +15,7 @@ use super::consumer_heartbeat::{ConsumerHeartbeat, HeartbeatAnswer, heartbeat};
 use super::consumer_leave::{expire_members, start_sessions};
 use super::consumer_memory::ConsumerMemory;
 use super::consumer_record::ConsumerGroupRecord;
+use super::members_bytes::MembersBudget;
 use super::timers::Moment;
 use crate::config::{GroupTimeBounds, GroupTimes};
 use crate::metadata::{ImageDelta, MetadataImage, MetadataRecord};
@@ -27,6 +28,7 @@ pub(super) struct TestGroup {
     pub(super) config: ConsumerGroupConfig,
     pub(super) image: MetadataImage,
     pub(super) log: Vec<ConsumerGroupRecord>,
+    members_budget: MembersBudget,
     image_version: u64,
     now: Duration,
     topics_made: u8,
@@ -59,6 +61,7 @@ impl TestGroup {
             config: consumer_config(),
             image: MetadataImage::default(),
             log: Vec::new(),
+            members_budget: MembersBudget::default(),
             image_version: 1,
             now: Duration::from_secs(1),
             topics_made: 0,
@@ -69,10 +72,12 @@ impl TestGroup {
 
     pub(super) fn context(&self) -> ConsumerContext<'_> {
         ConsumerContext {
+            group_id: "group",
             now: Moment { monotonic_ms: u64::try_from(self.now.as_millis()).unwrap(), wall_ms: self.now_ms() },
             image: &self.image,
             image_version: self.image_version,
             config: &self.config,
+            members_budget: &self.members_budget,
             times: self.config.times,
         }
     }

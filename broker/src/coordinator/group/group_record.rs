@@ -15,6 +15,7 @@ use ottla_protocol::messages::group_records::{
     ConsumerGroupTargetAssignmentMetadataValue, GroupMetadataKey, GroupMetadataValue, LegacyOffsetCommitKey,
     LegacyOffsetCommitValue, OffsetCommitKey, OffsetCommitValue,
 };
+use ottla_protocol::records::BatchBuilder;
 use ottla_protocol::wire::{DecodeError, Reader, Writer};
 
 /// The type of [`LegacyOffsetCommitKey`], which is read and never written.
@@ -76,6 +77,12 @@ macro_rules! group_records {
                         value.as_ref().map(|value| framed(self.value_version(), value, self.value_version())),
                     ),)*
                 }
+            }
+
+            /// The most that the record takes in a batch.
+            pub(super) fn size_bytes(&self) -> usize {
+                let (key, value) = self.encode();
+                BatchBuilder::record_size_max(Some(&key), value.as_deref(), &[])
             }
 
             fn decode_known(kind: i16, key: &mut Reader, value: Option<&Bytes>) -> Result<Option<Self>, GroupRecordError> {

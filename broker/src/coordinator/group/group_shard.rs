@@ -27,6 +27,7 @@ use super::error::GroupError;
 use super::group_record::GroupRecord;
 use super::members_bytes::MembersBudget;
 use super::offset_store::{CommittedOffset, GroupOffsets, OffsetStore};
+use super::offsets_bytes::OffsetsBudget;
 use super::outcome::{Effects, FollowUp, Outcome, Token};
 use super::pending_members::PendingMembers;
 use super::timers::{Moment, Timers};
@@ -76,7 +77,7 @@ pub(crate) struct GroupShard {
     pub(super) members_budget: MembersBudget,
     /// The ids of all classic groups that nobody has joined with.
     pub(super) pending_members: PendingMembers,
-    offsets: OffsetStore,
+    pub(super) offsets: OffsetStore,
     pub(super) timers: Timers<TimerKey>,
     pub(super) random: StdRng,
     /// The topics that consumer groups assign.
@@ -104,14 +105,15 @@ impl Parts<'_> {
 
 impl GroupShard {
     /// A shard without groups. Member ids come from `random`.
-    pub(crate) fn new(config: Arc<GroupConfig>, members_budget: MembersBudget, random: StdRng) -> Self {
+    pub(crate) fn new(config: Arc<GroupConfig>, budgets: (MembersBudget, OffsetsBudget), random: StdRng) -> Self {
+        let (members_budget, offsets_budget) = budgets;
         Self {
             config,
             groups: HashMap::new(),
             unrecorded_names_bytes: 0,
             members_budget,
             pending_members: PendingMembers::default(),
-            offsets: OffsetStore::default(),
+            offsets: OffsetStore::of_budget(offsets_budget),
             timers: Timers::default(),
             random,
             topics: KnownTopics::default(),

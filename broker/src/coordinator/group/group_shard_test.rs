@@ -369,6 +369,54 @@ fn what_members_say_is_bounded_over_all_groups() {
 }
 
 #[test]
+fn committed_offsets_are_bounded_over_all_groups() {
+    let budget = OffsetsBudget::with_max(1_160);
+    let mut shard = TestShard::default();
+    shard.shard.offsets = OffsetStore::of_budget(budget.clone());
+    let commit = |shard: &mut TestShard, group_id: &str, partitions: std::ops::Range<i32>, metadata: &str| {
+        let committer = Committer { member_id: String::new(), instance_id: None, generation: -1 };
+        let offsets = partitions.map(|partition| to_commit(partition, 1, metadata)).collect();
+        let unknown = GroupError::IllegalGeneration;
+        let outcome = shard.shard.commit_offsets(group_id, &committer, offsets, None, unknown, shard.now);
+        shard.run(outcome).map(|results| assert!(results.iter().all(Result::is_ok)))
+    };
+    commit(&mut shard, "a", 0..3, "").unwrap();
+    commit(&mut shard, "b", 0..3, "").unwrap();
+    let full = budget.taken_bytes();
+    assert_eq!(commit(&mut shard, "c", 0..1, ""), Err(GroupError::CoordinatorNotAvailable));
+    assert_eq!(commit(&mut shard, "a", 0..4, ""), Err(GroupError::CoordinatorNotAvailable));
+    assert_eq!(commit(&mut shard, "a", 0..3, "0123456789abcdef").map(|()| budget.taken_bytes()), Ok(full + 48));
+    assert!(shard.shard.group("c").is_none());
+    // Whoever has committed goes on, with as much beside its offsets as before, or less.
+    commit(&mut shard, "b", 0..3, "").unwrap();
+    commit(&mut shard, "a", 0..3, "").unwrap();
+    assert_eq!(budget.taken_bytes(), full);
+    // What is deleted makes room, and so does what expires.
+    let outcome = shard.shard.delete_group("a");
+    shard.run(outcome).unwrap();
+    commit(&mut shard, "c", 0..1, "").unwrap();
+    shard.now.wall_ms += shard.config.offsets_retention_ms;
+    let Expired { effects, .. } = shard.shard.expire(shard.now.wall_ms, &|_, _| true);
+    shard.apply(effects).unwrap();
+    assert_eq!(budget.taken_bytes(), 0);
+
+    // A restart counts what it loads, and a shard that is gone nothing.
+    commit(&mut shard, "a", 0..3, "").unwrap();
+    let taken = budget.taken_bytes();
+    shard.restart();
+    assert_eq!((shard.shard.offsets.bytes(), budget.taken_bytes()), (taken, 0));
+
+    // What another shard of the same broker has counts.
+    let mut other = OffsetStore::of_budget(budget.clone());
+    let key = OffsetCommitKey { group: "z".repeat(1_000), topic: TOPIC.to_owned(), partition: 0 };
+    other.replay(&key, Some(&OffsetCommitValue::default()));
+    shard.shard.offsets = OffsetStore::of_budget(budget.clone());
+    assert_eq!(commit(&mut shard, "b", 0..1, ""), Err(GroupError::CoordinatorNotAvailable));
+    drop(other);
+    commit(&mut shard, "b", 0..1, "").unwrap();
+}
+
+#[test]
 fn a_group_with_members_is_not_deleted_and_one_without_goes_with_its_offsets() {
     let mut shard = TestShard::default();
     let ids = shard.stable(1);

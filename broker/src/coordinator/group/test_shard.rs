@@ -17,9 +17,10 @@ use super::consumer_describe::DescribedConsumerGroup;
 use super::consumer_test_group::consumer_config;
 use super::error::GroupError;
 use super::listing::DescribedGroup;
+use super::offset_store::CHANGE_BYTES_MAX;
 use super::outcome::{Effects, Outcome, Token, WaitingAnswer};
 use super::timers::Moment;
-use super::{GroupConfig, GroupRecord, GroupShard, MembersBudget};
+use super::{GroupConfig, GroupRecord, GroupShard};
 
 /// The group of most tests.
 pub(super) const GROUP: &str = "group";
@@ -68,7 +69,7 @@ impl TestShard {
     pub(super) fn with(config: GroupConfig) -> Self {
         let config = Arc::new(config);
         Self {
-            shard: GroupShard::new(Arc::clone(&config), MembersBudget::default(), StdRng::seed_from_u64(0)),
+            shard: GroupShard::new(Arc::clone(&config), Default::default(), StdRng::seed_from_u64(0)),
             config,
             now: Moment { monotonic_ms: 1_000, wall_ms: 1_700_000_000_000 },
             log: Vec::new(),
@@ -84,6 +85,8 @@ impl TestShard {
     pub(super) fn apply(&mut self, effects: Effects) -> Result<(), GroupError> {
         let Effects { records, mut answers, follow_up } = effects;
         let refused = self.disk_is_full && !records.is_empty();
+        let size_bytes = records.iter().map(GroupRecord::size_bytes).sum::<usize>();
+        assert!(size_bytes <= CHANGE_BYTES_MAX, "{} records of {size_bytes} bytes fit into no batch", records.len());
         for record in records.iter().filter(|_| !refused) {
             let (key, value) = record.encode();
             let read = GroupRecord::decode(Some(&key), value.as_ref()).unwrap().unwrap();
@@ -99,8 +102,12 @@ impl TestShard {
             Group::Consumer(_) => 0,
         });
         assert_eq!(self.shard.pending_members.len(), pending.sum::<usize>());
-        let members_bytes = self.shard.groups().map(|(_, group)| group.members_bytes()).sum::<usize>();
-        assert_eq!(self.shard.members_budget.taken_bytes(), members_bytes);
+        let members_bytes = self.shard.groups().map(|(_, group)| match group {
+            Group::Classic(group) => group.members_bytes(),
+            Group::Consumer(group) => group.members_bytes(),
+        });
+        assert_eq!(self.shard.members_budget.taken_bytes(), members_bytes.sum::<usize>());
+        assert_eq!(self.shard.offsets.bytes(), self.shard.offsets.counted_bytes());
         if refused {
             answers.iter_mut().for_each(|(_, answer)| answer.refuse(GroupError::CoordinatorNotAvailable));
         }
@@ -156,7 +163,7 @@ impl TestShard {
     /// A shard that has read a log.
     fn load(&self, log: &[(Bytes, Option<Bytes>)]) -> (GroupShard, Effects) {
         let random = StdRng::seed_from_u64(self.lives);
-        let mut shard = GroupShard::new(Arc::clone(&self.config), MembersBudget::default(), random);
+        let mut shard = GroupShard::new(Arc::clone(&self.config), Default::default(), random);
         shard.topics = self.shard.topics.clone();
         for (key, value) in log {
             let record = GroupRecord::decode(Some(key), value.as_ref()).unwrap().unwrap();

@@ -247,7 +247,7 @@ impl World {
     /// Right after retention no record is there that no segment can hold it for: each goes with the last append to its segment, or
     /// with the newest record of a merged one, which reaches over a tenth of the retention.
     fn check_ages(&self) {
-        if self.config.retention_ms < 0 {
+        if self.config.retention_ms < 0 || self.may_seem_young {
             return;
         }
         let oldest_ms = self.model.now_ms - self.config.retention_ms;
@@ -268,6 +268,7 @@ impl World {
             return Ok(());
         }
         self.was_compacted = true;
+        self.may_seem_young |= self.is_doomed;
         let map_bytes_max = if self.one_in(3) { 200 } else { 1 << 20 };
         let limits = CleanLimits { map_bytes_max, decompressed_bytes_max: 1 << 20 };
         let log = self.log();

@@ -59,11 +59,13 @@ pub(super) struct World {
     pub(super) leader_epoch: i32,
     pub(super) cleaned_up_to: Offset,
     /// A crash or an error may come at any call.
-    is_doomed: bool,
+    pub(super) is_doomed: bool,
     /// The start of the log after an operation of unknown outcome is at most this.
     pub(super) log_start_max: i64,
     /// A compaction may have taken records since the last check.
     pub(super) was_compacted: bool,
+    /// A new segment may not have got the time of those that it replaces: the call that sets it may have been the one to fail.
+    pub(super) may_seem_young: bool,
     pub(super) context: String,
     pub(super) seed: u64,
 }
@@ -115,6 +117,7 @@ impl World {
             is_doomed: false,
             log_start_max: 0,
             was_compacted: false,
+            may_seem_young: false,
             context: String::new(),
             seed,
         }
@@ -142,7 +145,10 @@ impl World {
             71..74 => ("delete records", self.delete_records()),
             74..77 => ("retention", self.retention()),
             77..81 => ("compaction", self.compact()),
-            81..85 => ("merge", self.log().merge_segments(self.model.now_ms, &Unthrottled).map(drop)),
+            81..85 => {
+                self.may_seem_young |= self.is_doomed;
+                ("merge", self.log().merge_segments(self.model.now_ms, &Unthrottled).map(drop))
+            }
             85..88 => {
                 self.model.now_ms += 15_000;
                 ("time passes", Ok(()))
