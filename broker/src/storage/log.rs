@@ -364,6 +364,15 @@ impl Log {
         Ok(())
     }
 
+    /// Makes durable which files there are in the log's folder.
+    ///
+    /// # Errors
+    /// It failed: the log is offline, since another sync may succeed although names are lost.
+    fn sync_folder(&self) -> Result<(), StorageError> {
+        let synced = self.vfs().sync_dir(&self.dir).map_err(StorageError::io("sync", &self.dir));
+        synced.map_err(|error| self.poison_with(error))
+    }
+
     /// Takes the log offline for good.
     fn poison_with(&self, error: StorageError) -> StorageError {
         if self.poison.get().is_none() {

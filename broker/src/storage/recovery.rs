@@ -209,7 +209,10 @@ fn try_load(
     let starts_anew = log_start > active.next_offset;
     let (log_start, log_end) = match starts_anew {
         // Everything was deleted up to an offset that is no longer there: offsets are not given out twice.
-        true => (log_start, recovery.end_at(log_start)),
+        true => {
+            recovery.end_at(log_start);
+            (log_start, log_start)
+        }
         false => (log_start.max(recovery.segments[0].base), active.next_offset),
     };
     if on_record.needs_repair
@@ -361,13 +364,12 @@ impl Recovery<'_> {
         self.begin_segment(to)
     }
 
-    /// Lets the log end at its start, which lies behind its end, to start anew there. Returns where.
-    fn end_at(&mut self, log_start: Offset) -> Offset {
+    /// Lets the log end at its start, which lies behind its end, to start anew there.
+    fn end_at(&mut self, log_start: Offset) {
         tracing::warn!(log = %self.topic_partition, %log_start, "the log ends before its start; it goes on at its start");
         if let Some(last) = self.segments.last_mut() {
             last.next_offset = Some(log_start);
         }
-        log_start
     }
 
     /// An empty segment, to append to. Its indexes come with their first entries.

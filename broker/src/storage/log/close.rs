@@ -59,8 +59,7 @@ impl Log {
         // Unlike another index one of transactions is not missed where it is lost as a whole: without any there is no file.
         let path = segment_path(&self.dir, active.base_offset, extension::TRANSACTION_INDEX);
         if self.sync_if_there(path).map_err(|error| self.poison_with(error))? {
-            let synced = self.vfs().sync_dir(&self.dir).map_err(StorageError::io("sync", &self.dir));
-            synced.map_err(|error| self.poison_with(error))?;
+            self.sync_folder()?;
         }
         self.sync_if_there(self.dir.join(CACHE_CHECKSUMS)).map_err(|error| self.poison_with(error))?;
         self.writer.lock().checkpointed = Some(flushed);
@@ -129,8 +128,7 @@ impl Log {
             synced.map_err(|error| self.poison_with(error))?;
         }
         self.sync_if_there(self.dir.join(CACHE_CHECKSUMS)).map_err(|error| self.poison_with(error))?;
-        let synced = self.vfs().sync_dir(&self.dir).map_err(StorageError::io("sync", &self.dir));
-        synced.map_err(|error| self.poison_with(error))?;
+        self.sync_folder()?;
         Ok(flushed)
     }
 

@@ -83,12 +83,12 @@ impl Log {
     /// Its content and its name.
     fn sync_snapshot(&self, offset: Offset) -> Result<(), StorageError> {
         let synced = self.sync_if_there(segment_path(&self.dir, offset, extension::PRODUCER_SNAPSHOT));
-        let synced = synced.and_then(|_| self.vfs().sync_dir(&self.dir).map_err(StorageError::io("sync", &self.dir)));
         synced.map_err(|error| match error {
             // Another one may succeed although what it was to sync is lost.
             StorageError::Io { action: "sync", .. } => self.poison_with(error),
             error => error,
-        })
+        })?;
+        self.sync_folder()
     }
 }
 

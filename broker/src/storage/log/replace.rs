@@ -103,10 +103,12 @@ impl Log {
         let (old, new) = (&replacement.old, &replacement.new);
         let (first, last) = (old.first().expect("something is replaced"), old.last().expect("something is replaced"));
         assert_eq!((new.base_offset, new.next_offset), (first.base_offset, last.next_offset), "the same offsets");
-        let mut joined = None;
-        let committed = self.try_commit(replacement, stands_alone, &mut joined);
+        self.pin(old)?;
+        let joined = self.join_transaction_indexes(old)?;
+        let committed = self.try_commit(replacement, stands_alone, joined.as_deref());
         if committed.is_err()
-            && let Some(Err(error)) = joined.map(|joined| first.note_transaction_index(&self.dir, joined))
+            && let Some(content) = joined
+            && let Err(error) = first.note_transaction_index(&self.dir, Checksum::of(&content))
         {
             tracing::warn!(log = %self.topic_partition, segment = %first.base_offset, %error, "cannot read an index of aborted transactions again: a scrub may take it for damaged");
         }
@@ -117,15 +119,16 @@ impl Log {
     /// must not come back when that is gone.
     fn try_commit(
         &self,
-        Replacement { old, new, .. }: &Replacement,
+        Replacement { new, .. }: &Replacement,
         stands_alone: bool,
-        joined: &mut Option<Checksum>,
+        joined: Option<&[u8]>,
     ) -> Result<(), StorageError> {
-        self.prepare(old, joined)?;
+        if let Some(content) = joined {
+            let path = segment_path(&self.dir, new.base_offset, extension::TRANSACTION_INDEX);
+            replace_file(self.vfs(), &path, content).map_err(StorageError::io("replace", &path))?;
+        }
         if !stands_alone {
-            let synced = self.vfs().sync_dir(&self.dir).map_err(StorageError::io("sync", &self.dir));
-            // A second sync may succeed although the names are lost.
-            synced.map_err(|error| self.poison_with(error))?;
+            self.sync_folder()?;
         }
         new.commit(self.vfs(), &self.dir)
     }
@@ -168,35 +171,22 @@ impl Log {
         Ok(())
     }
 
-    /// What has to be so before others get the names of these segments.
-    fn prepare(&self, old: &[Arc<SealedSegment>], joined: &mut Option<Checksum>) -> Result<(), StorageError> {
-        for segment in old {
-            segment.pin().map_err(StorageError::io("open", segment.file.path()))?;
-        }
-        self.join_transaction_indexes(old, joined)
+    /// Keeps the files of these segments open: others are about to get their names.
+    fn pin(&self, old: &[Arc<SealedSegment>]) -> Result<(), StorageError> {
+        old.iter().try_for_each(|segment| segment.pin().map_err(StorageError::io("open", segment.file.path())))
     }
 
-    /// The first segment's index of aborted transactions names those of all before the replacement is committed: a name too
-    /// many does no harm, one too few would show their records. Who reads the old segments gets what each of them named. `joined` says
-    /// what the index may have from now on.
-    fn join_transaction_indexes(
-        &self,
-        old: &[Arc<SealedSegment>],
-        joined: &mut Option<Checksum>,
-    ) -> Result<(), StorageError> {
+    /// What the first segment's index of aborted transactions has to say before the replacement is committed, where that is more than it does:
+    /// the names of all, since a name too many does no harm, and one too few would show their records. Who reads the old segments gets
+    /// what each of them named.
+    fn join_transaction_indexes(&self, old: &[Arc<SealedSegment>]) -> Result<Option<Vec<u8>>, StorageError> {
         let (first, others) = old.split_first().expect("something is replaced");
         let of_first = first.keep_aborted(&self.dir)?;
         let (mut all, mut named) = (of_first.to_vec(), HashSet::<AbortedTxn>::from_iter(of_first.iter().copied()));
         for segment in others {
             all.extend(segment.keep_aborted(&self.dir)?.iter().filter(|name| named.insert(**name)));
         }
-        if all.len() == of_first.len() {
-            return Ok(());
-        }
-        let path = segment_path(&self.dir, first.base_offset, extension::TRANSACTION_INDEX);
-        let content = txn_index::encode_all(&all);
-        *joined = Some(Checksum::of(&content));
-        replace_file(self.vfs(), &path, &content).map_err(StorageError::io("replace", &path))
+        Ok((all.len() > of_first.len()).then(|| txn_index::encode_all(&all)))
     }
 
     /// Leaves only these names in the index of aborted transactions of a segment that has just taken its place. Not before: until

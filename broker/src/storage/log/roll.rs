@@ -77,8 +77,7 @@ impl Log {
         let base_offset = active.end().next_offset;
         let path = segment_path(&self.dir, base_offset, extension::LOG);
         if writer.dir_is_dirty {
-            let synced = vfs.sync_dir(&self.dir).map_err(StorageError::io("sync", &self.dir));
-            synced.map_err(|error| self.poison_with(error))?;
+            self.sync_folder()?;
             writer.dir_is_dirty = false;
         }
         // A sealed segment has its whole indexes in their files.

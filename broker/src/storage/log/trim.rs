@@ -83,8 +83,7 @@ impl Log {
         self.log_start.fetch_max(behind.0, Ordering::AcqRel);
         self.assert_order();
         self.remove_segments_before(behind);
-        let synced = self.vfs().sync_dir(&self.dir).map_err(StorageError::io("sync", &self.dir));
-        synced.map_err(|error| self.poison_with(error))?;
+        self.sync_folder()?;
         tracing::info!(log = %self.topic_partition, start = %behind, "removed a segment to make space on a full disk");
         Ok(true)
     }
