@@ -18,13 +18,16 @@ pub(super) const NAMES_BYTES_MAX: usize = CHANGE_BYTES_MAX / 4 * 3;
 
 /// Whether a change can be about all members of a group.
 pub(super) fn fits_into_change(group_id: &str, group: &ConsumerGroup) -> bool {
-    let of_members = group.members().map(|member| RECORDS_PER_MEMBER * record_bytes(group_id, &member.member_id, ""));
-    of_members.sum::<usize>() <= NAMES_BYTES_MAX
+    names_bytes(group_id, group).sum::<usize>() <= NAMES_BYTES_MAX
 }
 
 /// How many members are removed at once, whoever they are: what was loaded may be larger than what is let in.
 pub(super) fn removed_at_once_max(group_id: &str, group: &ConsumerGroup) -> usize {
-    let of_members = group.members().map(|member| RECORDS_PER_MEMBER * record_bytes(group_id, &member.member_id, ""));
     // The names of one group and one member are a small part of a batch.
-    of_members.max().map_or(usize::MAX, |largest| NAMES_BYTES_MAX / largest)
+    names_bytes(group_id, group).max().map_or(usize::MAX, |largest| NAMES_BYTES_MAX / largest)
+}
+
+/// What the names in the records of each member take in one change.
+fn names_bytes(group_id: &str, group: &ConsumerGroup) -> impl Iterator<Item = usize> {
+    group.members().map(move |member| RECORDS_PER_MEMBER * record_bytes(group_id, &member.member_id, ""))
 }
